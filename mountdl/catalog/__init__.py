@@ -1,0 +1,1 @@
+"""The tree that the mount shows, built from a directory of descriptors."""

@@ -1,0 +1,132 @@
+"""Contents: byte sequences known by what they hash to, independent of names and places.
+
+Pure. Two entries that name the same strongest digest are one content with the sources of both; its
+bytes are stored once.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import NewType, TypeVar
+
+from mountdl.descriptors.model import Entry, MirrorRef, SwarmRef
+from mountdl.integrity import DEFAULT_CHUNK_LENGTH, ChunkMap, Digest, strength, strongest
+
+_Ref = TypeVar("_Ref", MirrorRef, SwarmRef)
+
+ContentKey = NewType("ContentKey", str)
+"""Stable id of a content: file-name safe, at most 150 characters of [0-9a-z-]."""
+
+
+class Level(Enum):
+    """How well a content can be verified."""
+
+    CHUNK = "chunk"
+    """Every chunk has a digest: no byte is served before its chunk matched."""
+    WHOLE = "whole"
+    """Only the whole has one: bytes are served as written and judged when all are here."""
+    NONE = "none"
+    """Nothing can ever verify it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A byte sequence of *size* bytes, what verifies it and the references to places that have it."""
+
+    key: ContentKey
+    size: int
+    digests: Mapping[str, bytes]
+    chunk_map: ChunkMap
+    mirrors: tuple[MirrorRef, ...] = ()
+    swarms: tuple[SwarmRef, ...] = ()
+    max_connections: int | None = None
+
+    @property
+    def level(self) -> Level:
+        """How well it can be verified."""
+        if self.chunk_map.algorithm is not None:
+            return Level.CHUNK
+        return Level.WHOLE if self.digest is not None else Level.NONE
+
+    @property
+    def digest(self) -> Digest | None:
+        """The strongest digest of the whole, or None."""
+        return strongest(self.digests)
+
+
+def content_key(entry: Entry, size: int) -> ContentKey:
+    """Return the key of what *entry* describes, whose size is known to be *size*.
+
+    The strongest whole digest; without one the piece digests; without those the URLs.
+    """
+    digest = strongest(entry.digests)
+    if digest is not None:
+        return ContentKey(f"{digest.algorithm}-{digest.value.hex()}-{size:x}")
+    if entry.pieces is not None:
+        body = hashlib.sha256(entry.pieces.digests).hexdigest()
+        return ContentKey(f"pieces-{entry.pieces.algorithm}-{entry.pieces.length:x}-{body}-{size:x}")
+    urls = "\n".join(sorted({mirror.url for mirror in entry.mirrors} | {swarm.url for swarm in entry.swarms}))
+    return ContentKey(f"urls-{hashlib.sha256(urls.encode()).hexdigest()}-{size:x}")
+
+
+def content_of(entry: Entry, size: int) -> Content:
+    """Return the content that *entry* describes. *size* is the entry's own or what a probe learned."""
+    return Content(
+        key=content_key(entry, size),
+        size=size,
+        digests=dict(entry.digests),
+        chunk_map=chunk_map_of(entry, size),
+        mirrors=entry.mirrors,
+        swarms=entry.swarms,
+        max_connections=entry.max_connections,
+    )
+
+
+def chunk_map_of(entry: Entry, size: int) -> ChunkMap:
+    """Cut *size* bytes as the entry's piece digests do, or by default where it has none that fit."""
+    pieces = entry.pieces
+    if pieces is not None and pieces.count == -(-size // pieces.length):
+        return ChunkMap(size, pieces.length, pieces.algorithm, pieces.digests)
+    return ChunkMap(size, DEFAULT_CHUNK_LENGTH)
+
+
+def compatible(one: Content, other: Content) -> bool:
+    """Say whether two contents of one key can be served as one: nothing that both state differs."""
+    if one.size != other.size:
+        return False
+    if any(other.digests.get(name, value) != value for name, value in one.digests.items()):
+        return False
+    a, b = one.chunk_map, other.chunk_map
+    same_cut = a.algorithm is not None and (a.algorithm, a.length) == (b.algorithm, b.length)
+    return not same_cut or a.digests == b.digests
+
+
+def merge(one: Content, other: Content) -> Content:
+    """Return one content with the sources of both and the better chunk map. They must be `compatible`."""
+    maps = sorted((one.chunk_map, other.chunk_map), key=lambda m: (-strength(m.algorithm or ""), m.length))
+    limits = [limit for limit in (one.max_connections, other.max_connections) if limit is not None]
+    return replace(
+        one,
+        digests={**other.digests, **one.digests},
+        chunk_map=maps[0],
+        mirrors=_united(one.mirrors + other.mirrors),
+        swarms=_united(one.swarms + other.swarms),
+        max_connections=min(limits, default=None),
+    )
+
+
+def _united(refs: tuple[_Ref, ...]) -> tuple[_Ref, ...]:
+    by_url: dict[str, _Ref] = {}
+    for ref in refs:
+        by_url.setdefault(ref.url, ref)
+    return tuple(sorted(by_url.values(), key=lambda ref: ref.priority))
+
+
+def distinct(content: Content) -> Content:
+    """Return *content* under a key that also names its chunk map.
+
+    For one that carries another content's key but contradicts it, so that both are kept apart.
+    """
+    suffix = hashlib.sha256(content.chunk_map.fingerprint.encode()).hexdigest()[:16]
+    return replace(content, key=ContentKey(f"{content.key}-{suffix}"))

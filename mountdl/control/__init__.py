@@ -1,0 +1,1 @@
+"""What a user says to mountdl, and what it answers."""

@@ -1,0 +1,1 @@
+"""Descriptors: files that say what bytes exist, what they hash to and where they are."""

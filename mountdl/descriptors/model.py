@@ -1,0 +1,102 @@
+"""What descriptors say, as frozen values, whatever form they were written in.
+
+Law: a value here holds only what survived checking: paths are safe, URLs are absolute with a scheme
+that a transport exists for, digests have the length of their algorithm. What was dropped on the way
+is a `Caution` with a stable code. "size unknown" (None), "size 0" and "size n" are three things.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from mountdl.integrity import digest_length
+
+LOWEST_PRIORITY = 999999
+"""RFC 5854 section 4.2.16.1: the priority of a URL that gives none; 1 is the best."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """Something a descriptor says that was dropped or is doubtful; *code* is stable, *file* names its entry."""
+
+    code: str
+    message: str
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorRef:
+    """A URL of a full copy. *priority* 1..999999, 1 best; *location* is two lower-case letters."""
+
+    url: str
+    priority: int = LOWEST_PRIORITY
+    location: str | None = None
+    max_connections: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmRef:
+    """A torrent, magnet or other metadata that leads to the same bytes; *name* is a path inside it."""
+
+    url: str
+    mediatype: str
+    name: str | None = None
+    priority: int = LOWEST_PRIORITY
+
+
+@dataclass(frozen=True, slots=True)
+class PieceDigests:
+    """Raw digests of consecutive pieces of *length* bytes from the start, packed in one bytes object."""
+
+    algorithm: str
+    length: int
+    digests: bytes
+
+    @property
+    def count(self) -> int:
+        """How many pieces there are."""
+        return len(self.digests) // digest_length(self.algorithm)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A detached signature of one file's bytes; *name* is the sidecar's file name ("x.iso.asc")."""
+
+    mediatype: str
+    text: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file a descriptor describes; mirrors and swarms are sorted best first.
+
+    *digests* maps every whole-file algorithm that was given validly (also those too weak to verify)
+    to the raw digest.
+    """
+
+    path: PurePosixPath
+    size: int | None = None
+    digests: Mapping[str, bytes] = field(default_factory=dict)
+    pieces: PieceDigests | None = None
+    mirrors: tuple[MirrorRef, ...] = ()
+    swarms: tuple[SwarmRef, ...] = ()
+    signature: Signature | None = None
+    languages: tuple[str, ...] = ()
+    os: tuple[str, ...] = ()
+    version: str | None = None
+    max_connections: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A descriptor as parsed. *kind* is "metalink3" or "metalink4"; dates are Unix time in nanoseconds."""
+
+    kind: str
+    entries: tuple[Entry, ...]
+    cautions: tuple[Caution, ...] = ()
+    version: str | None = None
+    origin: str | None = None
+    dynamic: bool = False
+    published_ns: int | None = None
+    updated_ns: int | None = None

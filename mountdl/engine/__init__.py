@@ -1,0 +1,1 @@
+"""Decide and carry out which source delivers which bytes next."""

@@ -1,0 +1,160 @@
+"""What bytes should hash to: digests, their strength, and the chunks of a content.
+
+Pure: nothing here reads a file or a clock. Algorithm names are those of IANA's registry of hash
+functions ("sha-256", "sha-1", "md5"), as RFC 5854 section 4.2.6 asks.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from mountdl.extents import Extent
+
+DEFAULT_CHUNK_LENGTH = 1 << 20
+"""Chunk length in bytes where no descriptor gives one: what one request fetches at no visible cost."""
+
+
+class Hasher(Protocol):
+    """What `hashlib` objects do, as far as it is used here."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Take *data* in."""
+
+    def digest(self) -> bytes:
+        """Return the digest of all taken in so far."""
+
+
+# Strongest first: the order in which reference formats rank them; a digest not listed verifies nothing.
+_HASHERS: dict[str, tuple[int, Callable[[], Hasher]]] = {
+    "sha-512": (64, hashlib.sha512),
+    "sha-384": (48, hashlib.sha384),
+    "sha-256": (32, hashlib.sha256),
+    "sha-224": (28, hashlib.sha224),
+    "sha3-512": (64, hashlib.sha3_512),
+    "sha3-384": (48, hashlib.sha3_384),
+    "sha3-256": (32, hashlib.sha3_256),
+    "sha3-224": (28, hashlib.sha3_224),
+    "sha-1": (20, lambda: hashlib.sha1(usedforsecurity=False)),
+    "md5": (16, lambda: hashlib.md5(usedforsecurity=False)),
+}
+ALGORITHMS: tuple[str, ...] = tuple(_HASHERS)
+"""Algorithms that verify, strongest first."""
+
+_STRENGTH = {name: -place for place, name in enumerate(ALGORITHMS)}
+
+
+def digest_length(algorithm: str) -> int:
+    """Return the bytes of a digest of *algorithm*. KeyError for one that is not in `ALGORITHMS`."""
+    return _HASHERS[algorithm][0]
+
+
+def hasher(algorithm: str) -> Hasher:
+    """Return a fresh hasher of *algorithm*. KeyError for one that is not in `ALGORITHMS`."""
+    return _HASHERS[algorithm][1]()
+
+
+def strength(algorithm: str) -> int:
+    """Return a number that is greater for a stronger algorithm; the least for one that verifies nothing."""
+    return _STRENGTH.get(algorithm, -len(ALGORITHMS))
+
+
+def canonical(name: str) -> str:
+    """Return the registered spelling of an algorithm's name as descriptors write it ("SHA1" is "sha-1").
+
+    Names that are not known come back in lower case.
+    """
+    name = name.strip().lower()
+    for digits in ("1", "224", "256", "384", "512"):
+        if name in {f"sha{digits}", f"sha-{digits}", f"sha_{digits}"}:
+            return f"sha-{digits}"
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What an algorithm gives for some bytes; *value* is raw."""
+
+    algorithm: str
+    value: bytes
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.value.hex()}"
+
+
+def strongest(digests: Mapping[str, bytes]) -> Digest | None:
+    """Return the strongest of *digests* (algorithm to raw value) that can verify, or None."""
+    usable = [name for name in digests if name in _HASHERS]
+    if not usable:
+        return None
+    name = max(usable, key=strength)
+    return Digest(name, digests[name])
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkMap:
+    """How a content of *size* bytes is cut into chunks of *length* (the last may be shorter).
+
+    With an *algorithm*, *digests* holds the expected raw digest of each chunk, packed in order;
+    without, chunks have no digest and only say in what units bytes are fetched.
+    """
+
+    size: int
+    length: int
+    algorithm: str | None = None
+    digests: bytes = b""
+
+    def __post_init__(self) -> None:
+        if self.length < 1 or self.size < 0:
+            raise ValueError(f"no chunk map has size {self.size} and chunk length {self.length}")
+        if self.algorithm is not None and len(self.digests) != self.count * digest_length(self.algorithm):
+            raise ValueError("the digests do not cover the size")
+
+    @property
+    def count(self) -> int:
+        """How many chunks there are."""
+        return -(-self.size // self.length)
+
+    def extent(self, index: int) -> Extent:
+        """Return the extent of chunk *index*."""
+        start = index * self.length
+        return Extent(start, min(start + self.length, self.size))
+
+    def touching(self, extent: Extent) -> range:
+        """Return the indexes of the chunks that hold at least one byte of *extent*."""
+        if not extent:
+            return range(0)
+        return range(extent.start // self.length, -(-min(extent.stop, self.size) // self.length))
+
+    def within(self, extent: Extent) -> range:
+        """Return the indexes of the chunks that lie wholly in *extent*."""
+        stop = self.count if extent.stop >= self.size else extent.stop // self.length
+        return range(-(-extent.start // self.length), stop)
+
+    def cover(self, extent: Extent) -> Extent:
+        """Return the smallest extent of whole chunks that covers *extent*."""
+        start = extent.start // self.length * self.length
+        stop = min(-(-extent.stop // self.length) * self.length, self.size)
+        return Extent(min(start, stop), stop)
+
+    def expected(self, index: int) -> Digest | None:
+        """Return the digest that chunk *index* must have, or None when it is not known."""
+        if self.algorithm is None:
+            return None
+        width = digest_length(self.algorithm)
+        return Digest(self.algorithm, self.digests[index * width : (index + 1) * width])
+
+    def matches(self, index: int, data: bytes | bytearray | memoryview) -> bool:
+        """Say whether *data* is chunk *index*; True where no digest is known."""
+        if self.algorithm is None:
+            return True
+        check = hasher(self.algorithm)
+        check.update(data)
+        width = digest_length(self.algorithm)
+        return check.digest() == self.digests[index * width : (index + 1) * width]
+
+    @property
+    def fingerprint(self) -> str:
+        """A short text that two maps share exactly when they cut and verify alike."""
+        body = hashlib.sha256(self.digests).hexdigest()[:32]
+        return f"{self.algorithm or 'none'}/{self.length}/{self.size}/{body}"

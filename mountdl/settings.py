@@ -1,0 +1,85 @@
+"""What can be set, as frozen values, one class a layer.
+
+Nothing else reads the environment or a configuration file; `control` turns command line, environment
+and TOML into these.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """The store: *directory* on disk."""
+
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """HTTP: patience in seconds, and how to introduce ourselves.
+
+    *stall_timeout* is the longest silence inside an answer, *lowest_rate* in bytes a second over a
+    window of ten seconds is what counts as alive.
+    """
+
+    connect_timeout: float = 15.0
+    stall_timeout: float = 10.0
+    lowest_rate: float = 100.0
+    max_connection_per_server: int = 8
+    user_agent: str = "mountdl/0.1.0"
+    headers: tuple[tuple[str, str], ...] = ()
+    check_certificate: bool = True
+    ca_certificate: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Downloads: times in seconds, rates in bytes a second.
+
+    *background* is "all", "touched" or "off"; *split* bounds the connections for one file,
+    *max_connection_per_server* those to one server.
+    """
+
+    read_timeout: float = 60.0
+    background: str = "touched"
+    split: int = 16
+    max_connection_per_server: int = 8
+    max_tries: int = 5
+    retry_wait: float = 1.0
+    require_verified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceSettings:
+    """Choices among what a metalink offers; empty means no preference."""
+
+    locations: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    os: tuple[str, ...] = ()
+    version: str | None = None
+    protocol: str | None = None
+    base_uri: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MountSettings:
+    """A mount: *source* as the user gave it, *mountpoint* absolute."""
+
+    source: str
+    mountpoint: Path
+    foreground: bool = False
+    allow_other: bool = False
+    log: Path | None = None
+    log_level: str = "notice"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything for one mount."""
+
+    mount: MountSettings
+    store: StoreSettings
+    http: HttpSettings = field(default_factory=HttpSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    preferences: PreferenceSettings = field(default_factory=PreferenceSettings)

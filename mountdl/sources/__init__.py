@@ -1,0 +1,1 @@
+"""Where bytes come from: one package a protocol, all behind the protocols in `base`."""

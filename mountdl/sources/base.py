@@ -1,0 +1,90 @@
+"""What the engine and the protocols agree on.
+
+A source knows neither store, chunks, digests nor who wants what: it gets an extent, a sink and a
+hint of priority, and raises `SourceError` when it can't deliver.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from mountdl.content import Content
+from mountdl.descriptors.model import MirrorRef
+from mountdl.extents import Extent
+from mountdl.priorities import Priority
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How a source likes to be used.
+
+    *parallel* flights at most; *host* is what connection limits are counted by ("mirror.example.org:443");
+    *sequential*: it can only deliver from offset 0 on (a server without ranges).
+    """
+
+    parallel: int
+    host: str
+    sequential: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a cheap question to a mirror told: *size* in bytes if it says one, *ranges* if it serves them."""
+
+    size: int | None
+    ranges: bool
+    digests: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Sink(Protocol):
+    """Where a source puts bytes. Synchronous, so that a source is never suspended half-way into the store."""
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Take *data* as the content's bytes from *offset* on. The buffer may be reused after the call.
+
+        Raises StoreError when the store can't take them; a source lets that pass.
+        """
+
+    def landed(self, extent: Extent) -> None:
+        """Say that *extent* is already in the data file (for a swarm that writes it itself)."""
+
+
+class Source(Protocol):
+    """A place that can deliver extents of one content."""
+
+    @property
+    def name(self) -> str:
+        """For logs and status, without credentials: "https://mirror.example.org/a/b.iso"."""
+
+    @property
+    def limits(self) -> Limits:
+        """How it likes to be used; may change as it is learned."""
+
+    async def fetch(self, extent: Extent, sink: Sink, *, priority: Priority) -> None:
+        """Deliver every byte of *extent* to *sink*, in order for mirrors, or raise SourceError.
+
+        *priority* is a hint: mirrors ignore it, swarms turn it into deadlines. If cancelled, bytes
+        already written stay.
+        """
+
+
+class Transport(Protocol):
+    """What the sources of one protocol share: pools, sessions, threads."""
+
+    @property
+    def schemes(self) -> frozenset[str]:
+        """URL schemes it serves, lower case."""
+
+    def source(self, ref: MirrorRef, content: Content) -> Source:
+        """Return the source that *ref* is for *content*. Touches no network."""
+
+    async def probe(self, ref: MirrorRef) -> Probe:
+        """Ask what *ref* has. Raises SourceError."""
+
+    def warm(self, ref: MirrorRef) -> None:
+        """Connect ahead of a first read, if that is worth it here. Returns at once and never fails."""
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep what it shares alive until cancelled; close it then."""

@@ -1,0 +1,1 @@
+"""The bytes on disk: sparse data files and what is known of them."""

@@ -1,0 +1,32 @@
+"""Run `async def` tests under trio, with a `clock` fixture that jumps instead of sleeping."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import pytest
+import trio
+import trio.testing
+
+
+@pytest.fixture
+def clock() -> trio.testing.MockClock:
+    """A clock for which waiting costs no time; a test that takes it runs under it."""
+    return trio.testing.MockClock(autojump_threshold=0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine test in trio; with the `clock` fixture, on that clock."""
+    function: Callable[..., object] = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(function):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+
+    async def body() -> None:
+        with trio.fail_after(60):
+            await function(**arguments)
+
+    trio.run(body, clock=pyfuncitem.funcargs.get("clock"))
+    return True
