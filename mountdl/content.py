@@ -124,9 +124,10 @@ def _united(refs: tuple[_Ref, ...]) -> tuple[_Ref, ...]:
 
 
 def distinct(content: Content) -> Content:
-    """Return *content* under a key that also names its chunk map.
+    """Return *content* under a key that also names its chunk map and every digest.
 
     For one that carries another content's key but contradicts it, so that both are kept apart.
     """
-    suffix = hashlib.sha256(content.chunk_map.fingerprint.encode()).hexdigest()[:16]
+    digests = ",".join(f"{name}:{value.hex()}" for name, value in sorted(content.digests.items()))
+    suffix = hashlib.sha256(f"{content.chunk_map.fingerprint} {digests}".encode()).hexdigest()[:16]
     return replace(content, key=ContentKey(f"{content.key}-{suffix}"))

@@ -1,0 +1,275 @@
+"""Turn parsed descriptors into the tree that the mount shows.
+
+Law: the same documents, inodes and sizes give the same tree, in whatever order the documents come; no
+two nodes have one path. Pure: `build` touches nothing but its arguments, so it may run in a worker
+thread as long as *inodes* is in nobody else's hands meanwhile.
+
+Who gets a name that several want: folders of the source that hold descriptors first; then entries in
+the order of their descriptors' paths, and within a descriptor in its own order; then the losers, in
+the same order, as `NAME (2).EXT`; then signatures (left out where the name is taken); then `.error` and
+`.resolving` notes. An entry of unknown size keeps no name but its note's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import NewType
+
+from mountdl.catalog.freeze import Folder, Leaf, Memo, freeze
+from mountdl.catalog.names import clean, fit, numbered, shown_parts
+from mountdl.catalog.pools import Pool, Pools
+from mountdl.catalog.tree import Inodes, Tree
+from mountdl.content import Content, ContentKey, content_key, content_of
+from mountdl.descriptors.model import Caution, Descriptor, Entry
+from mountdl.errors import DescriptorError
+
+SizeKey = NewType("SizeKey", str)
+"""What an entry of unknown size is known by until its size is learned."""
+
+LARGEST = (1 << 63) - 1
+"""Bytes of the largest file that Linux can show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A descriptor file: *path* below the source, its own mtime and what it said or why it is refused."""
+
+    path: PurePosixPath
+    mtime_ns: int
+    said: Descriptor | DescriptorError
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A tree, the entries whose size is to be learned (by key: all that it would serve) and what went wrong."""
+
+    tree: Tree
+    unresolved: Mapping[SizeKey, tuple[Entry, ...]] = field(default_factory=dict)
+    cautions: tuple[Caution, ...] = ()
+
+    @property
+    def contents(self) -> Mapping[ContentKey, Content]:
+        """Every content shown, by key."""
+        return self.tree.contents()
+
+
+def size_key(entry: Entry) -> SizeKey:
+    """Return what *entry*, of unknown size, is known by: its digest, else its piece digests, else its URLs."""
+    return SizeKey(content_key(entry, 0))
+
+
+def build(
+    documents: Sequence[Document],
+    inodes: Inodes,
+    sizes: Mapping[SizeKey, int],
+    *,
+    failures: Mapping[SizeKey, str] | None = None,
+    mtime_ns: int = 0,
+) -> Built:
+    """Build the tree of *documents*.
+
+    Args:
+        documents: in any order; one for each path.
+        inodes: those of the earlier trees, so that what stays keeps its inode.
+        sizes: in bytes, what was learned of entries whose descriptor gives none.
+        failures: why a size could not be learned so far.
+        mtime_ns: of the root when nothing is in it.
+
+    """
+    builder = _Builder(sizes, failures or {})
+    ordered = sorted(documents, key=lambda document: str(document.path))
+    for document in ordered:
+        builder.plant(document)
+    for document in ordered:
+        builder.place(document)
+    builder.name_displaced()
+    builder.add_signatures()
+    builder.add_memos()
+    contents = {pool.key: pool.content() for pool in builder.pools_shown()}
+    tree = freeze(builder.folders, contents, inodes, mtime_ns)
+    unresolved = {key: tuple(entries) for key, entries in builder.unresolved.items()}
+    return Built(tree, unresolved, tuple(builder.cautions))
+
+
+class _Builder:
+    """The tree while names are given out."""
+
+    def __init__(self, sizes: Mapping[SizeKey, int], failures: Mapping[SizeKey, str]) -> None:
+        self._sizes = sizes
+        self._failures = failures
+        self._pools = Pools()
+        self._planted: dict[tuple[str, ...], Folder] = {}
+        self._displaced: list[tuple[Folder | Leaf, str]] = []
+        self._strays: dict[tuple[Folder, str, Pool], Leaf] = {}
+        self._leaves: list[Leaf] = []
+        self._memos: list[tuple[Folder, str, str, Memo]] = []
+        self._awaited: set[tuple[Folder, str, SizeKey]] = set()
+        self._numbers: dict[tuple[Folder, str], int] = {}
+        top = Folder(None, "")
+        self.folders = [top]
+        self.unresolved: dict[SizeKey, list[Entry]] = {}
+        self.cautions: list[Caution] = []
+
+    def pools_shown(self) -> set[Pool]:
+        """Return the pools that a file shows."""
+        return {leaf.pool for leaf in self._leaves}
+
+    def plant(self, document: Document) -> None:
+        """Give the folder of *document* its own name."""
+        parts = document.path.parts[:-1]
+        if parts not in self._planted:
+            folder = self.folders[0]
+            for part in parts:
+                folder = self._enter(folder, clean(part))
+            self._planted[parts] = folder
+
+    def place(self, document: Document) -> None:
+        """Give what *document* says its places."""
+        folder = self._planted[document.path.parts[:-1]]
+        said = document.said
+        if isinstance(said, DescriptorError):
+            self._refuse(folder, document, said)
+            return
+        mtime_ns = _first(said.updated_ns, said.published_ns, document.mtime_ns)
+        remarks = _by_file(said.cautions)
+        alone = len(said.entries) == 1
+        for entry in said.entries:
+            parts = shown_parts(document.path.name, entry.path, alone=alone)
+            if not parts:
+                self._caution("unsafe-path", f"{document.path} names a path that can't be shown", entry)
+                continue
+            leaf = Leaf(parts[-1], entry, mtime_ns, remarks.get(str(entry.path), ()))
+            self._place_leaf(folder, parts, leaf, document)
+
+    def _place_leaf(self, folder: Folder, parts: tuple[str, ...], leaf: Leaf, document: Document) -> None:
+        for part in parts[:-1]:
+            folder = self._enter(folder, part)
+        leaf.parent = folder
+        size = leaf.entry.size
+        if size is None:
+            size = self._sizes.get(size_key(leaf.entry))
+        if size is None:
+            self._await_size(folder, leaf)
+        elif not 0 <= size <= LARGEST:
+            self._caution("bad-size", f"{document.path} names a size that no file can have", leaf.entry)
+        else:
+            self._claim(folder, leaf, content_of(leaf.entry, size), document)
+
+    def _claim(self, folder: Folder, leaf: Leaf, content: Content, document: Document) -> None:
+        there = folder.children.get(leaf.name)
+        pool: Pool | None
+        if isinstance(there, Leaf) and there.pool.shares_digest(content) and there.pool.accepts(content):
+            pool = there.pool
+            pool.join(content)
+        else:
+            pool = self._pools.add(content)
+        if pool is None:
+            reason = "contradicts too many others that name the same digest"
+            self._caution("conflict", f"{document.path} {reason}", leaf.entry)
+            return
+        leaf.pool = pool
+        if there is None:
+            folder.children[leaf.name] = leaf
+            self._leaves.append(leaf)
+        elif isinstance(there, Leaf) and there.pool is pool:
+            there.absorb(leaf)
+        else:
+            self._displace(folder, leaf, document)
+
+    def _displace(self, folder: Folder, leaf: Leaf, document: Document) -> None:
+        stray = self._strays.setdefault((folder, leaf.name, leaf.pool), leaf)
+        if stray is leaf:
+            self._displaced.append((leaf, str(document.path)))
+            self._leaves.append(leaf)
+        else:
+            stray.absorb(leaf)
+
+    def _enter(self, folder: Folder, name: str) -> Folder:
+        there = folder.children.get(name)
+        known = there if isinstance(there, Folder) else folder.aside.get(name)
+        if known is not None:
+            return known
+        new = Folder(folder, name)
+        self.folders.append(new)
+        if there is None:
+            folder.children[name] = new
+        else:
+            folder.aside[name] = new
+            self._displaced.append((new, ""))
+        return new
+
+    def _await_size(self, folder: Folder, leaf: Leaf) -> None:
+        key = size_key(leaf.entry)
+        entries = self.unresolved.setdefault(key, [])
+        if leaf.entry not in entries[-1:]:
+            entries.append(leaf.entry)
+        if (folder, leaf.name, key) not in self._awaited:
+            self._awaited.add((folder, leaf.name, key))
+            memo = Memo(b"", leaf.mtime_ns, "resolving", self._failures.get(key, ""))
+            self._memos.append((folder, leaf.name, ".resolving", memo))
+
+    def _refuse(self, folder: Folder, document: Document, problem: DescriptorError) -> None:
+        name = clean(document.path.name)
+        text = f"{name} can't be used ({problem.kind}): {problem}\n".encode("utf-8", "backslashreplace")
+        memo = Memo(text, document.mtime_ns, "error", str(problem))
+        self._memos.append((folder, name, ".error", memo))
+
+    def name_displaced(self) -> None:
+        """Give what lost its name another one."""
+        for loser, document in self._displaced:
+            folder, wanted = loser.parent, loser.name
+            assert folder is not None  # noqa: S101  # only the root has none
+            loser.name = self._free_name(folder, wanted, folder_name=isinstance(loser, Folder))
+            folder.children[loser.name] = loser
+            place = "/".join((*folder.names(), loser.name))
+            if isinstance(loser, Leaf):
+                text = f"{document}: {wanted} is already there with other content, so it is shown as {place}"
+                caution = Caution("renamed", text, str(loser.entry.path))
+                loser.cautions += (caution,)
+            else:
+                caution = Caution("renamed", f"a file has the name {wanted}, so the folder is shown as {place}")
+            self.cautions.append(caution)
+
+    def _free_name(self, folder: Folder, name: str, *, folder_name: bool) -> str:
+        number = self._numbers.get((folder, name), 2)
+        while (candidate := numbered(name, number, folder=folder_name)) in folder.children:
+            number += 1
+        self._numbers[folder, name] = number + 1
+        return candidate
+
+    def add_signatures(self) -> None:
+        """Put each file's signature beside it where that name is free."""
+        for leaf in self._leaves:
+            signature, folder = leaf.signature, leaf.parent
+            if signature is None or folder is None:
+                continue
+            own = leaf.entry.path.name
+            named_after = signature.name.startswith(own)
+            name = fit(leaf.name, signature.name[len(own) :]) if named_after else signature.name
+            if name not in folder.children and shown_parts("", PurePosixPath(name), alone=False) == (name,):
+                text = signature.text.encode("utf-8", "backslashreplace")
+                folder.children[name] = Memo(text, leaf.mtime_ns, "complete")
+
+    def add_memos(self) -> None:
+        """Put `.error` and `.resolving` notes where their names are free."""
+        for folder, base, tail, memo in self._memos:
+            name = fit(base, tail)
+            if name in folder.children:
+                name = self._free_name(folder, name, folder_name=False)
+            folder.children[name] = memo
+
+    def _caution(self, code: str, message: str, entry: Entry) -> None:
+        self.cautions.append(Caution(code, message, str(entry.path)))
+
+
+def _first(*candidates: int | None) -> int:
+    found = next((value for value in candidates if value is not None), 0)
+    return max(0, min(found, LARGEST))
+
+
+def _by_file(cautions: tuple[Caution, ...]) -> dict[str, tuple[Caution, ...]]:
+    found: dict[str, list[Caution]] = {}
+    for caution in cautions:
+        if caution.file is not None:
+            found.setdefault(caution.file, []).append(caution)
+    return {name: tuple(remarks) for name, remarks in found.items()}

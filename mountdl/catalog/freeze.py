@@ -1,0 +1,112 @@
+"""Turn folders whose names are settled into an immutable tree.
+
+`Folder`, `Leaf` and `Memo` are what a tree is made of while names are given out; `freeze` drops empty
+folders, works out dates and assigns inodes. Pure.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from mountdl.catalog.pools import Pool
+from mountdl.catalog.tree import ROOT, Directory, File, Inode, Inodes, Node, Note, Tree
+from mountdl.content import Content, ContentKey
+from mountdl.descriptors.model import Caution, Entry, Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """A note that has no inode yet."""
+
+    text: bytes
+    mtime_ns: int
+    state: str
+    reason: str = ""
+
+
+class Folder:
+    """A directory in the making; *aside* holds folders that wait for another name than they wanted."""
+
+    __slots__ = ("aside", "children", "inode", "mtime_ns", "name", "parent")
+
+    def __init__(self, parent: "Folder | None", name: str) -> None:
+        self.parent = parent
+        self.name = name
+        self.children: dict[str, Folder | Leaf | Memo] = {}
+        self.aside: dict[str, Folder] = {}
+        self.inode = ROOT
+        self.mtime_ns = 0
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names from the root down to this folder."""
+        names: list[str] = []
+        folder: Folder | None = self
+        while folder is not None and folder.parent is not None:
+            names.append(folder.name)
+            folder = folder.parent
+        return tuple(reversed(names))
+
+
+class Leaf:
+    """A file in the making."""
+
+    __slots__ = ("cautions", "entry", "mtime_ns", "name", "parent", "pool", "signature")
+
+    parent: Folder
+    pool: Pool
+
+    def __init__(self, name: str, entry: Entry, mtime_ns: int, cautions: tuple[Caution, ...]) -> None:
+        self.name = name
+        self.entry = entry
+        self.mtime_ns = mtime_ns
+        self.cautions = cautions
+        self.signature: Signature | None = entry.signature
+
+    def absorb(self, other: "Leaf") -> None:
+        """Stand for *other* too, which has the same path and content; what this one has wins."""
+        self.signature = self.signature or other.signature
+
+
+def freeze(folders: Sequence[Folder], contents: Mapping[ContentKey, Content], inodes: Inodes, mtime_ns: int) -> Tree:
+    """Return the tree of *folders*: the root first, each after its parent.
+
+    *mtime_ns* is the root's when nothing is in it.
+    """
+    _date_and_prune(folders, mtime_ns)
+    nodes: dict[Inode, Node] = {}
+    paths: dict[Inode, PurePosixPath] = {ROOT: PurePosixPath()}
+    for folder in folders:
+        if folder.parent is not None and not folder.children:
+            continue
+        parent = ROOT if folder.parent is None else folder.parent.inode
+        path = paths[folder.inode] if folder.parent is None else paths[parent] / folder.name
+        paths[folder.inode] = path
+        children = {name: _assign(inodes, folder, name) for name in sorted(folder.children)}
+        nodes[folder.inode] = Directory(folder.inode, parent, folder.name, children, folder.mtime_ns)
+        for name, inode in children.items():
+            child = folder.children[name]
+            if isinstance(child, Leaf):
+                content = contents[child.pool.key]
+                nodes[inode] = File(inode, folder.inode, name, path / name, content, child.mtime_ns, child.cautions)
+            elif isinstance(child, Memo):
+                text, state = child.text, child.state
+                nodes[inode] = Note(inode, folder.inode, name, text, child.mtime_ns, state, child.reason)
+    inodes.settle()
+    return Tree(nodes, contents)
+
+
+def _date_and_prune(folders: Sequence[Folder], mtime_ns: int) -> None:
+    for folder in reversed(folders):
+        folder.mtime_ns = max((child.mtime_ns for child in folder.children.values()), default=mtime_ns)
+        if not folder.children and folder.parent is not None:
+            del folder.parent.children[folder.name]
+
+
+def _assign(inodes: Inodes, folder: Folder, name: str) -> Inode:
+    child = folder.children[name]
+    if isinstance(child, Folder):
+        child.inode = inodes.assign(folder.inode, name, "directory")
+        return child.inode
+    if isinstance(child, Leaf):
+        return inodes.assign(folder.inode, name, child.pool.key)
+    return inodes.assign(folder.inode, name, (child.state, child.text))
