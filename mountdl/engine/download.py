@@ -1,0 +1,409 @@
+"""Make one content present: its flights, its waiters, its verdicts.
+
+Law: bytes go from a source through `_take` into the store; a reader is woken when what it wants is
+readable, and takes it from the store. Deduplication, retry, switching mirror, hedging and completion
+in the background are one act: change state, `_replan()`. All state changes in `def` methods.
+
+It does not know files, names, inodes or protocols.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from mountdl.content import Content
+from mountdl.engine.demand import Demand, Want
+from mountdl.engine.flight import Flight, SourceState
+from mountdl.engine.incidents import Incidents
+from mountdl.engine.planner import Assignment, plan
+from mountdl.engine.readahead import Cursor, Readahead
+from mountdl.engine.roster import Roster, SourceStatus
+from mountdl.engine.settling import Settling
+from mountdl.engine.traffic import Traffic
+from mountdl.errors import ContentUnavailable, MountdlError, SourceError, SourceRefused, SourceUnavailable, StoreError
+from mountdl.extents import Extent
+from mountdl.priorities import Priority
+from mountdl.settings import EngineSettings
+from mountdl.store.stored import Stored
+
+log = logging.getLogger(__name__)
+
+VERIFIERS = 2
+"""Threads that hash one content: hashing with one core outruns most links, with two most disks."""
+USED = 4 << 20
+"""Bytes read before a content counts as used (or all of it, if it is shorter): more than a thumbnailer takes."""
+STORE_PAUSE = 30.0
+"""Seconds without background work after the store failed."""
+
+
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """A reader who waits for *extent*."""
+
+    extent: Extent
+    since: float
+    event: trio.Event
+    error: MountdlError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadStatus:
+    """A content as `mountdl status` shows it. Bytes, and bytes a second."""
+
+    size: int
+    verified: int
+    written: int
+    state: str
+    rate: float
+    readers: int
+    sources: tuple[SourceStatus, ...]
+    error: str | None
+
+
+class Download:
+    """The work of making *content* present in *stored*.
+
+    *discarded* is called when bytes that readers may have seen were thrown away.
+    """
+
+    def __init__(
+        self,
+        content: Content,
+        stored: Stored,
+        settings: EngineSettings,
+        traffic: Traffic,
+        discarded: Callable[[Content], None],
+    ) -> None:
+        self.content, self.stored = content, stored
+        self.roster = Roster(settings.retry_wait)
+        self.incidents = Incidents()
+        self.readers = 0
+        self.idle_since = trio.current_time()
+        self.error: str | None = None
+        self.starved = False
+        self._settings, self._traffic, self._discarded = settings, traffic, discarded
+        self._settling = Settling(content, stored, self.roster, self.incidents, self._verdict)
+        self._readahead = Readahead(content.size)
+        self._demand = Demand()
+        self._flights: dict[int, Flight] = {}
+        self._launched = 0
+        self._waiters: set[Waiter] = set()
+        self._windows: dict[int, Want] = {}
+        self._background: Want | None = None
+        self._read_total = 0
+        self._no_background_until = 0.0
+        self._alarm = trio.Event()
+        self._nursery: trio.Nursery | None = None
+
+    # -- what readers see ---------------------------------------------------------------------------------
+
+    def readable(self, extent: Extent) -> bool:
+        """Say whether a read may return *extent* now."""
+        return self._settling.readable(extent)
+
+    async def ensure(self, extent: Extent) -> None:
+        """Return once *extent* is readable.
+
+        Raises ContentUnavailable, ContentChanged or StoreError, at the latest after the read time-out.
+        If cancelled, the want is withdrawn; bytes already written stay.
+        """
+        if self.readable(extent):
+            return
+        waiter = Waiter(extent, trio.current_time(), trio.Event())
+        want = self._demand.add(self.content.chunk_map.cover(extent), Priority.READ)
+        self._waiters.add(waiter)
+        self._traffic.reading(1, waiter.since)
+        self._settling.examine(want.extent, urgent=True)
+        self._replan()
+        try:
+            self._alarm.set()
+            with trio.move_on_after(self._settings.read_timeout):
+                await waiter.event.wait()
+            if waiter.error is not None:
+                raise waiter.error
+            if not waiter.event.is_set():
+                raise self._too_late(extent)
+        finally:
+            self._waiters.discard(waiter)
+            self._demand.remove(want)
+            self._traffic.reading(-1, trio.current_time())
+
+    def used(self, extent: Extent) -> None:
+        """Take in that a reader reads *extent*: fetch ahead of it, and the rest once it is really used."""
+        cursor = self._readahead.advance(extent, trio.current_time(), self.roster.rate)
+        self._read_total += extent.length
+        if self._settings.background != "off" and self._read_total >= min(USED, self.content.size):
+            self.want_all()
+        if self._want_window(cursor):
+            self._replan()
+
+    def want_all(self) -> None:
+        """Fetch all of it in idle bandwidth."""
+        if self._background is None and not self.complete:
+            self._background = self._demand.add(Extent(0, self.content.size), Priority.BACKGROUND)
+            self._alarm.set()
+
+    def damaged(self, extent: Extent) -> None:
+        """Take in that the store could not give *extent* back: fetch it again."""
+        cover = self.content.chunk_map.cover(extent)
+        self.incidents.add(None, "the store lost bytes; they are fetched again", cover)
+        self._settling.drop(cover)
+        self._replan()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it is here and judged as far as it can be."""
+        return self._settling.complete
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody uses it or anything is under way."""
+        return bool(
+            self.readers
+            or self._flights
+            or self._waiters
+            or self._settling.verifier.pending
+            or self._settling.whole_due
+            or (self._background and not self.complete)
+        )
+
+    def statistics(self) -> DownloadStatus:
+        """Return what is known now."""
+        now = trio.current_time()
+        return DownloadStatus(
+            size=self.content.size,
+            verified=self.stored.verified.total,
+            written=self.stored.written.total,
+            state=self._state(),
+            rate=self._traffic.rate(self.content.key, now),
+            readers=self.readers,
+            sources=self.roster.statistics(now),
+            error=self.error,
+        )
+
+    def _state(self) -> str:
+        if self.complete:
+            return "complete"
+        if self._flights or self._settling.whole_due:
+            return "active"
+        if self._waiters:
+            return "waiting"
+        return "error" if self.error else "idle"
+
+    # -- its life -------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Fly, judge and re-decide until cancelled by `stop` or from above."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for _ in range(VERIFIERS):
+                nursery.start_soon(self._settling.verifier.run)
+            task_status.started()
+            while True:
+                self._tick()
+                if self._settling.whole_due:
+                    await self._judge_whole()
+                with trio.move_on_after(self._interval()):
+                    await self._alarm.wait()
+                self._alarm = trio.Event()
+
+    def stop(self) -> None:
+        """End `run`."""
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    def adopt(self, content: Content, states: list[SourceState]) -> None:
+        """Use *states* as the sources from now on; *content* is the same bytes as before."""
+        self.content = content
+        self.roster.states = states
+        self._replan()
+
+    def poke(self) -> None:
+        """Have it re-decide soon: a lane that it may have waited for is free."""
+        self._alarm.set()
+
+    def _interval(self) -> float:
+        if self._waiters:
+            return 0.05
+        if self._flights:
+            return 0.2
+        return 1.0 if self._demand and not self.complete else 30.0
+
+    def _tick(self) -> None:
+        now = trio.current_time()
+        for host in {id(state.host): state.host for state in self.roster.states}.values():
+            host.lanes.sample(now, host.delivered, host.active)
+        self._readahead.expire(now)
+        for gone in self._windows.keys() - {id(cursor) for cursor in self._readahead.cursors}:
+            self._demand.remove(self._windows.pop(gone))
+        if self._background is not None and self._may_work(now) and not self._settling.verifier.pending:
+            self._settling.examine(self._background.extent, urgent=False, most=8)
+        self._replan()
+
+    async def _judge_whole(self) -> None:
+        good = await self._settling.judge_whole()
+        self._settling.settle_whole(good)
+        if not good:
+            self.error = f"the whole file did not match {self.content.digest} and was discarded"
+            log.warning("%s: %s", self.content.key, self.error)
+            self._discarded(self.content)
+
+    # -- planning -----------------------------------------------------------------------------------------
+
+    def _want_window(self, cursor: Cursor) -> bool:
+        """Say whether the window that is wanted for *cursor* changed to one with something to fetch."""
+        old = self._windows.get(id(cursor))
+        window = self.content.chunk_map.cover(cursor.window)
+        if old is not None:
+            if old.extent == window:
+                return False
+            self._demand.remove(old)
+            del self._windows[id(cursor)]
+        if not window or self._settling.held.covers(window):
+            return False
+        self._windows[id(cursor)] = self._demand.add(window, Priority.READAHEAD)
+        self._settling.examine(window, urgent=False)
+        return True
+
+    def _may_work(self, now: float) -> bool:
+        return self._traffic.quiet(now) and now >= self._no_background_until
+
+    def _replan(self) -> None:
+        if self._nursery is None or self.complete:
+            return
+        now = trio.current_time()
+        quiet = self._may_work(now)
+        wants = [want for want in self._demand if want.priority is not Priority.BACKGROUND or quiet]
+        if not wants:
+            return
+        held, states = self._settling.held, self.roster.states
+        views = [f.view(now, held, states.index(f.state)) for f in self._flights.values() if f.state in states]
+        decided = plan(wants, held, views, self.roster.views(now), self.content.chunk_map, self._lanes())
+        self.starved = decided.starved
+        for number in decided.cancels:
+            self._flights[number].scope.cancel()
+        for assignment in decided.assignments:
+            self._launch(assignment)
+        self._despair(now)
+
+    def _lanes(self) -> int:
+        return min(self._settings.split, self.content.max_connections or self._settings.split)
+
+    def _despair(self, now: float) -> None:
+        """Tell readers whose extent no source can bring any more."""
+        for waiter in self._waiters:
+            cover = self.content.chunk_map.cover(waiter.extent)
+            gap = next(self._settling.held.missing(cover), None)
+            if gap is None or any(flight.extent.overlaps(cover) for flight in self._flights.values()):
+                continue  # it waits for a verdict, or for bytes on their way
+            error = self.roster.hopeless(gap, waiter.since, now)
+            if error is not None:
+                self._fail(waiter, error)
+
+    def _fail(self, waiter: Waiter, error: MountdlError) -> None:
+        if str(error) != self.error:
+            self.incidents.add(None, f"a read failed: {error}", waiter.extent)
+        self.error = str(error)
+        waiter.error = error
+        waiter.event.set()
+
+    def _too_late(self, extent: Extent) -> ContentUnavailable:
+        self.error = f"bytes {extent} did not arrive within {self._settings.read_timeout:g} s: {self.roster.reasons()}"
+        self.incidents.add(None, f"a read timed out after {self._settings.read_timeout:g} s", extent)
+        return ContentUnavailable(self.error)
+
+    # -- flights ------------------------------------------------------------------------------------------
+
+    def _launch(self, assignment: Assignment) -> None:
+        assert self._nursery is not None  # noqa: S101  # _replan returned otherwise
+        state = self.roster.states[assignment.source]
+        self._launched += 1
+        flight = Flight(self._launched, state, assignment.extent, assignment.priority, self._take)
+        self._flights[flight.number] = flight
+        state.flights += 1
+        state.host.active += 1
+        if assignment.hedge:
+            self.incidents.add(state.source.name, "was asked for bytes that another source is late with", flight.extent)
+        log.debug("%s: %s %s", state.source.name, assignment.priority.name, flight.extent)
+        self._nursery.start_soon(self._fly, flight)
+
+    async def _fly(self, flight: Flight) -> None:
+        source = flight.state.source
+        try:
+            with flight.scope:
+                await source.fetch(flight.extent, flight, priority=flight.priority)
+                if flight.rest:
+                    raise SourceUnavailable(source.name, f"sent {flight.delivered} of {flight.extent.length} bytes")
+                flight.state.score.succeeded()
+        except SourceError as error:
+            self._source_failed(flight, error)
+        except StoreError as error:
+            self._store_failed(error)
+        except Exception:
+            log.exception("%s: a defect of mountdl", source.name)
+            self._source_failed(flight, SourceRefused(source.name, "a defect of mountdl, see the log"))
+        finally:
+            self._landed(flight)
+
+    def _landed(self, flight: Flight) -> None:
+        state, host = flight.state, flight.state.host
+        del self._flights[flight.number]
+        state.flights -= 1
+        host.active -= 1
+        if flight.first_at is not None:
+            host.flown(flight.delivered, flight.last_at - flight.first_at)
+        self.idle_since = trio.current_time()
+        self._replan()
+        self._traffic.freed()
+
+    def _take(self, flight: Flight, offset: int, data: bytes | bytearray | memoryview) -> None:
+        state, length = flight.state, len(data)
+        state.score.delivered += length
+        state.host.delivered += length
+        self._traffic.received(self.content.key, length, flight.last_at)
+        self._settling.take(
+            state, offset, memoryview(data), urgent=bool(self._waiters) and self._awaited(offset, length)
+        )
+        self._wake()
+
+    def _source_failed(self, flight: Flight, error: SourceError) -> None:
+        name = flight.state.source.name
+        log.info("%s: %s", name, error.reason)
+        self.incidents.add(name, error.reason, flight.rest)
+        self.roster.failed(flight.state, error, trio.current_time())
+
+    def _store_failed(self, error: StoreError) -> None:
+        log.warning("the store: %s", error)
+        self._no_background_until = trio.current_time() + STORE_PAUSE
+        for want in self._windows.values():
+            self._demand.remove(want)
+        self._windows.clear()
+        for waiter in self._waiters:
+            self._fail(waiter, error)
+
+    # -- verdicts -----------------------------------------------------------------------------------------
+
+    def _awaited(self, offset: int, length: int) -> bool:
+        chunk = self.content.chunk_map.cover(Extent(offset, offset + length))
+        return any(waiter.extent.overlaps(chunk) for waiter in self._waiters)
+
+    def _verdict(self, good: bool) -> None:
+        if good:
+            self._wake()
+        else:
+            self._replan()
+        if self._settling.complete:
+            self.error = None
+            self.idle_since = trio.current_time()
+            if self._background is not None:
+                self._demand.remove(self._background)
+                self._background = None
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.event.is_set() and self.readable(waiter.extent):
+                waiter.event.set()
+        if self._settling.whole_due:
+            self._alarm.set()

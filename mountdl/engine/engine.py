@@ -1,0 +1,190 @@
+"""From content to running download; background order; sizes that no descriptor gives."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import urlsplit
+
+import trio
+
+from mountdl.content import Content, ContentKey, Level
+from mountdl.descriptors.model import Entry
+from mountdl.engine.download import Download, DownloadStatus
+from mountdl.engine.flight import SourceState
+from mountdl.engine.incidents import Incident
+from mountdl.engine.reader import Reader
+from mountdl.engine.scoreboard import HostScore
+from mountdl.engine.traffic import Traffic
+from mountdl.errors import SourceError
+from mountdl.settings import EngineSettings
+from mountdl.sources.base import Transport
+from mountdl.store.store import Store
+
+log = logging.getLogger(__name__)
+
+LINGER = 60.0
+"""Seconds that a download outlives its last use: players close and open again."""
+AT_ONCE = 2
+"""Contents that `--background all` completes side by side."""
+PROBES = 4
+"""Mirrors asked for a size before giving up for now."""
+
+
+class Engine:
+    """All downloads of one mount. *discarded* is called when bytes that readers saw were thrown away."""
+
+    def __init__(
+        self,
+        store: Store,
+        transports: Sequence[Transport],
+        settings: EngineSettings,
+        discarded: Callable[[Content], None],
+    ) -> None:
+        self._store, self._settings, self._discarded = store, settings, discarded
+        self._transports = {scheme: transport for transport in transports for scheme in transport.schemes}
+        self._hosts: dict[str, HostScore] = {}
+        self._downloads: dict[ContentKey, Download] = {}
+        self._incidents: dict[ContentKey, tuple[Incident, ...]] = {}
+        self._traffic = Traffic(self._lane_freed)
+        self._contents: Mapping[ContentKey, Content] = {}
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Run downloads until cancelled; close what nobody uses any more."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                task_status.started()
+                while True:
+                    self._sweep(trio.current_time())
+                    self._start_background()
+                    await trio.sleep(1.0)
+        finally:
+            for download in self._downloads.values():
+                download.stored.close()
+            self._downloads.clear()
+
+    # -- readers --------------------------------------------------------------------------------------------
+
+    def open(self, content: Content) -> Reader:
+        """Return a reader of *content*. Raises StoreError when the store can't hold it."""
+        return Reader(self.download(content))
+
+    def download(self, content: Content) -> Download:
+        """Return the running download of *content*, started if need be. Raises StoreError."""
+        download = self._downloads.get(content.key)
+        if download is None:
+            stored = self._store.open(content.key, content.size, content.chunk_map.fingerprint)
+            download = Download(content, stored, self._settings, self._traffic, self._discarded)
+            self._downloads[content.key] = download
+            download.adopt(content, self._states(content, []))
+            if self._nursery is not None:
+                self._nursery.start_soon(download.run)
+        return download
+
+    def update(self, contents: Mapping[ContentKey, Content]) -> None:
+        """Take in what the catalog shows now: sources of running downloads may have come or gone."""
+        self._contents = contents
+        for key, download in self._downloads.items():
+            content = contents.get(key)
+            if content is not None and content != download.content:
+                download.adopt(content, self._states(content, download.roster.states))
+
+    def warm(self, content: Content) -> None:
+        """Connect to the best mirror of *content* ahead of a first read."""
+        if content.mirrors and content.key not in self._downloads:
+            transport = self._transports.get(scheme(content.mirrors[0].url))
+            if transport is not None:
+                transport.warm(content.mirrors[0])
+
+    # -- sources --------------------------------------------------------------------------------------------
+
+    def _states(self, content: Content, old: Sequence[SourceState]) -> list[SourceState]:
+        known = {state.ref: state for state in old}
+        states = []
+        for rank, ref in enumerate(content.mirrors):
+            transport = self._transports.get(scheme(ref.url))
+            if ref in known:
+                states.append(known[ref])
+            elif transport is not None:
+                source = transport.source(ref, content)
+                states.append(SourceState(ref, source, self._host(source.limits.host), rank))
+        return states
+
+    def _host(self, name: str) -> HostScore:
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = HostScore(self._settings.max_connection_per_server)
+        return host
+
+    async def resolve(self, entry: Entry) -> int | None:
+        """Return the size in bytes that the best answering mirror of *entry* states, or None for now."""
+        for ref in entry.mirrors[:PROBES]:
+            transport = self._transports.get(scheme(ref.url))
+            if transport is None:
+                continue
+            try:
+                probe = await transport.probe(ref)
+            except SourceError as error:
+                log.info("size of %s: %s", entry.path, error)
+                continue
+            if probe.size is not None:
+                return probe.size
+        return None
+
+    # -- what nobody waits for --------------------------------------------------------------------------------
+
+    def _lane_freed(self) -> None:
+        for download in self._downloads.values():
+            if download.starved:
+                download.poke()
+
+    def _sweep(self, now: float) -> None:
+        for key, download in list(self._downloads.items()):
+            if not download.busy and now - download.idle_since > LINGER:
+                self._incidents[key] = tuple(download.incidents)
+                del self._downloads[key]
+                download.stop()
+                download.stored.close()
+                self._traffic.forget(key)
+
+    def _start_background(self) -> None:
+        if self._settings.background != "all":
+            return
+        running = sum(1 for download in self._downloads.values() if not download.complete)
+        for key, content in self._contents.items():
+            if running >= AT_ONCE:
+                return
+            if key not in self._downloads and not self._stored_whole(content):
+                self.download(content).want_all()
+                running += 1
+
+    def _stored_whole(self, content: Content) -> bool:
+        glance = self._store.glance(content.key, content.size)
+        there = glance.written if content.level is Level.NONE else glance.verified
+        return there == content.size
+
+    # -- status -----------------------------------------------------------------------------------------------
+
+    def status(self, content: Content) -> DownloadStatus:
+        """Return what is known of *content*, whether it is running or only stored."""
+        download = self._downloads.get(content.key)
+        if download is not None:
+            return download.statistics()
+        glance = self._store.glance(content.key, content.size)
+        state = "complete" if self._stored_whole(content) else "idle"
+        return DownloadStatus(content.size, glance.verified, glance.written, state, 0.0, 0, (), None)
+
+    def incidents(self, content: Content) -> tuple[Incident, ...]:
+        """Return what went wrong with *content*, oldest first."""
+        download = self._downloads.get(content.key)
+        earlier = self._incidents.get(content.key, ())
+        return earlier + tuple(download.incidents) if download is not None else earlier
+
+    def active(self) -> tuple[ContentKey, ...]:
+        """Return the keys of running downloads."""
+        return tuple(self._downloads)
+
+
+def scheme(url: str) -> str:
+    """Return the scheme of *url*, lower case."""
+    return urlsplit(url).scheme.lower()

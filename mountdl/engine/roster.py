@@ -1,0 +1,168 @@
+"""The sources of one content: who may be asked now, whom to blame, when none is left.
+
+Pure but for the clock that callers pass in.
+"""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mountdl.engine.flight import SourceState
+from mountdl.engine.planner import SourceView
+from mountdl.errors import ContentChanged, ContentUnavailable, MountdlError, SourceError, SourceMismatch
+from mountdl.extents import Extent
+
+OFFLINE_PATIENCE = 5.0
+"""Seconds that a reader waits for sources that all fail before it is told so."""
+SPARE = 2
+"""Lanes to a host beyond those that pay, for readers only: a seek need not wait for a long flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """A source as `mountdl status` shows it. *rate* in bytes a second of one connection."""
+
+    name: str
+    state: str
+    flights: int
+    rate: float
+    delivered: int
+    failures: int
+    bad_chunks: int
+    reason: str | None
+
+
+class Roster:
+    """The sources of one content. *retry_wait* is where back-off starts, *split* bounds their lanes together."""
+
+    def __init__(self, retry_wait: float) -> None:
+        self.states: list[SourceState] = []
+        self._retry_wait = retry_wait
+        self._avoid: dict[SourceState, list[Extent]] = {}
+        self._suspicions: dict[int, list[tuple[SourceState, Extent, bytes]]] = {}
+        self._changed: set[SourceState] = set()
+
+    @property
+    def rate(self) -> float:
+        """What all usable sources are expected to bring together, in bytes a second."""
+        return sum(s.host.rate.mean * s.host.lanes.allowed for s in self.states if not s.score.dropped)
+
+    def views(self, now: float) -> list[SourceView]:
+        """Return the sources that may be asked now, as the planner sees them."""
+        return [view for i, state in enumerate(self.states) if (view := self._view(i, state, now)) is not None]
+
+    def _view(self, index: int, state: SourceState, now: float) -> SourceView | None:
+        score, host, limits = state.score, state.host, state.source.limits
+        if score.dropped and score.ready(now):
+            self._revive(state)
+        if not score.ready_for_read(now, self._retry_wait):
+            return None
+        own = limits.parallel - state.flights
+        # A source that failed last gets one flight to show that it is back.
+        lanes = host.lanes.allowed if score.strikes == 0 else 1
+        free = min(own, lanes - host.active) if score.ready(now) else 0
+        return SourceView(
+            source=index,
+            free=max(0, free),
+            urgent=max(0, min(own, lanes + SPARE - host.active, host.lanes.limit + SPARE - host.active)),
+            latency=host.latency.mean,
+            rate=max(host.rate.mean, 1.0),
+            rank=state.rank,
+            sequential=limits.sequential,
+            bad=(*score.bad, *self._avoid.get(state, ())),
+        )
+
+    def _revive(self, state: SourceState) -> None:
+        state.score.dropped = False
+        state.score.bad.clear()
+        state.score.bad_chunks = min(state.score.bad_chunks, 1)
+        state.score.strikes = 1
+        self._changed.discard(state)
+
+    # -- failures -----------------------------------------------------------------------------------------
+
+    def failed(self, state: SourceState, error: SourceError, now: float) -> None:
+        """Note that a flight of *state* failed."""
+        if isinstance(error, SourceMismatch):
+            self._changed.add(state)
+        state.score.failed(error, now, self._retry_wait, random.random)
+
+    def hopeless(self, extent: Extent, since: float, now: float) -> MountdlError | None:
+        """Return the error for a reader who has waited for *extent* since *since*, or None while there is hope."""
+        if not self.states:
+            return ContentUnavailable("no source of this file can be used: see its descriptor's warnings")
+        alive = [s for s in self.states if not s.score.dropped and not any(extent.overlaps(b) for b in s.score.bad)]
+        if not alive:
+            if len(self._changed) == len(self.states):
+                return ContentChanged(f"every source has another file now: {self.reasons()}")
+            return ContentUnavailable(f"no source is left: {self.reasons()}")
+        tried = all(s.score.strikes and s.score.failed_at >= since - OFFLINE_PATIENCE for s in alive)
+        if tried and now - since >= OFFLINE_PATIENCE:
+            return ContentUnavailable(f"no source answers: {self.reasons()}")
+        return None
+
+    def reasons(self) -> str:
+        """Return what each source that failed answered, as one phrase."""
+        said = [f"{s.source.name}: {s.score.reason}" for s in self.states if s.score.reason]
+        more = f"; and {len(said) - 8} more" if len(said) > 8 else ""
+        return "; ".join(said[:8]) + more or "none has answered yet"
+
+    # -- blame --------------------------------------------------------------------------------------------
+
+    def contributors(self, extent: Extent) -> list[tuple[SourceState, Extent]]:
+        """Return who brought which part of *extent*, as far as it is not verified yet."""
+        return [(state, part) for state in self.states for part in state.score.brought.overlap(extent)]
+
+    def settle(self, extent: Extent) -> None:
+        """Forget who brought *extent*: it is judged."""
+        for state in self.states:
+            state.score.brought.remove(extent)
+
+    def accuse(self, index: int, parts: Iterable[tuple[SourceState, Extent, bytes]], extent: Extent) -> None:
+        """Keep what several sources brought for chunk *index* that failed, until the right bytes tell who lied.
+
+        *parts*: source, extent and digest of its bytes. Until then the chunk is asked of one source alone.
+        """
+        accused = list(parts)
+        self._suspicions.setdefault(index, []).extend(accused)
+        guilty = {state for state, _, _ in accused}
+        others = [state for state in self.states if state not in guilty and not state.score.dropped]
+        keep = others or sorted(guilty, key=lambda state: state.rank)[:1]
+        for state in self.states:
+            if state not in keep:
+                self._avoid.setdefault(state, []).append(extent)
+
+    def suspicions(self, index: int, extent: Extent) -> list[tuple[SourceState, Extent, bytes]]:
+        """Return and forget the suspicions of chunk *index*; every source may be asked for it again."""
+        for avoided in self._avoid.values():
+            if extent in avoided:
+                avoided.remove(extent)
+        return self._suspicions.pop(index, [])
+
+    # -- status -------------------------------------------------------------------------------------------
+
+    def statistics(self, now: float) -> tuple[SourceStatus, ...]:
+        """Return what is known of each source, in the descriptor's order."""
+        return tuple(
+            SourceStatus(
+                name=state.source.name,
+                state=self._state(state, now),
+                flights=state.flights,
+                rate=state.host.rate.mean if state.host.rate.samples else 0.0,
+                delivered=state.score.delivered,
+                failures=state.score.failures,
+                bad_chunks=state.score.bad_chunks,
+                reason=state.score.reason,
+            )
+            for state in self.states
+        )
+
+    @staticmethod
+    def _state(state: SourceState, now: float) -> str:
+        if state.score.dropped:
+            return "dropped"
+        if not state.score.ready(now):
+            return "waiting"
+        if state.flights:
+            return "active"
+        return "failing" if state.score.strikes else "idle"

@@ -1,0 +1,157 @@
+"""What was measured of hosts and sources, and what is expected of them next.
+
+Pure: `now` is an argument, in seconds of whatever clock the caller uses.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mountdl.errors import SourceError, SourceMismatch, SourceRefused, SourceUnavailable
+from mountdl.extents import Extent, ExtentSet
+
+LATENCY_PRIOR = 0.1
+"""Seconds until the first byte, of a host nothing is known of."""
+RATE_PRIOR = 8e6
+"""Bytes a second of one connection, of a host nothing is known of: optimistic, so that it is tried."""
+LONGEST_BACKOFF = 60.0
+SECOND_CHANCE = 600.0
+"""Seconds after which a dropped source is tried again."""
+BAD_CHUNKS_TO_BAN = 2
+
+
+@dataclass(slots=True)
+class Estimate:
+    """A running mean and mean deviation, weighted as TCP does (RFC 6298 section 2.3)."""
+
+    mean: float
+    deviation: float
+    samples: int = 0
+
+    def add(self, sample: float) -> None:
+        """Take one more measurement in."""
+        if self.samples == 0:
+            self.mean, self.deviation = sample, sample / 2
+        else:
+            self.deviation += (abs(sample - self.mean) - self.deviation) / 4
+            self.mean += (sample - self.mean) / 8
+        self.samples += 1
+
+    @property
+    def bound(self) -> float:
+        """What all but unusual measurements stay below."""
+        return self.mean + 4 * self.deviation
+
+
+class Lanes:
+    """How many connections to a host pay: doubled while that adds throughput, else taken back."""
+
+    EPOCH = 0.4
+    """Seconds of full use before a verdict."""
+    GAIN = 1.15
+    HOLD = 20.0
+    """Seconds before more lanes are tried again after they did not pay."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.allowed = min(2, limit)
+        self._before: tuple[int, float] | None = None
+        self._epoch: tuple[float, int] | None = None
+        self._hold_until = 0.0
+
+    def sample(self, now: float, delivered: int, active: int) -> None:
+        """Take in that *delivered* bytes came from the host in all and *active* flights use it now."""
+        if active < self.allowed:
+            self._epoch = None
+        elif self._epoch is None:
+            self._epoch = (now, delivered)
+        elif now - self._epoch[0] >= self.EPOCH:
+            self._judge(now, (delivered - self._epoch[1]) / (now - self._epoch[0]))
+            self._epoch = (now, delivered)
+
+    def _judge(self, now: float, rate: float) -> None:
+        if self._before is not None and rate < self._before[1] * self.GAIN:
+            self.allowed, self._before = self._before[0], None
+            self._hold_until = now + self.HOLD
+        elif now >= self._hold_until and self.allowed < self.limit:
+            self._before = (self.allowed, rate)
+            self.allowed = min(self.limit, self.allowed * 2)
+
+
+class HostScore:
+    """One host, over all contents: how long until its first byte, how fast, how many lanes."""
+
+    def __init__(self, limit: int) -> None:
+        self.latency = Estimate(LATENCY_PRIOR, LATENCY_PRIOR)
+        self.rate = Estimate(RATE_PRIOR, 0.0)
+        self.lanes = Lanes(limit)
+        self.active = 0
+        self.delivered = 0
+
+    def flown(self, length: int, seconds: float) -> None:
+        """Take in a flight that brought *length* bytes in *seconds* after its first byte."""
+        if length >= 64 << 10:
+            self.rate.add(length / max(seconds, 1e-4))
+
+
+@dataclass(slots=True)
+class SourceScore:
+    """One source of one content: what it brought, how it failed, whether it may be asked now."""
+
+    delivered: int = 0
+    failures: int = 0
+    strikes: int = 0
+    failed_at: float = 0.0
+    retry_at: float = 0.0
+    asked_to_wait_until: float = 0.0
+    dropped: bool = False
+    reason: str | None = None
+    bad_chunks: int = 0
+    bad: list[Extent] = field(default_factory=list)
+    brought: ExtentSet = field(default_factory=ExtentSet)
+    """Bytes in the store that are its own and not verified yet: whom to blame for them."""
+
+    def succeeded(self) -> None:
+        """Forget earlier failures: it delivers."""
+        self.strikes = 0
+        self.retry_at = 0.0
+        self.asked_to_wait_until = 0.0
+        if not self.bad_chunks:
+            self.reason = None
+
+    def failed(self, error: SourceError, now: float, wait: float, jitter: Callable[[], float]) -> None:
+        """Note a failure: back off from *wait* seconds on, doubling; or drop it for a long while."""
+        self.failures += 1
+        self.strikes += 1
+        self.failed_at = now
+        self.reason = error.reason
+        if isinstance(error, SourceRefused | SourceMismatch):
+            self.drop(now)
+        elif isinstance(error, SourceUnavailable) and error.retry_after is not None:
+            self.asked_to_wait_until = self.retry_at = now + min(error.retry_after, SECOND_CHANCE)
+        else:
+            backoff = min(wait * 2 ** min(self.strikes - 1, 10), LONGEST_BACKOFF)
+            self.retry_at = now + backoff * (0.75 + jitter() / 2)
+
+    def blamed(self, extent: Extent, now: float, reason: str) -> None:
+        """Note that it sent wrong bytes for *extent*: never ask it for them again, and ban it the second time."""
+        self.bad_chunks += 1
+        self.bad.append(extent)
+        self.reason = reason
+        self.failed_at = now
+        if self.bad_chunks >= BAD_CHUNKS_TO_BAN:
+            self.drop(now)
+
+    def drop(self, now: float) -> None:
+        """Do not use it for a long while."""
+        self.dropped = True
+        self.retry_at = now + SECOND_CHANCE
+
+    def ready(self, now: float) -> bool:
+        """Say whether it may be asked for something nobody waits for."""
+        return now >= self.retry_at
+
+    def ready_for_read(self, now: float, wait: float) -> bool:
+        """Say whether it may be asked by a reader: sooner than in the background, but not at once again."""
+        if self.dropped or now < self.asked_to_wait_until:
+            return now >= self.retry_at
+        return self.strikes == 0 or now >= min(self.retry_at, self.failed_at + wait)

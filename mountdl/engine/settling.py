@@ -1,0 +1,210 @@
+"""Take bytes in, judge them, and find out who lied.
+
+Law: `held` is what need not be fetched: written, or left in doubt by an earlier run and complete
+enough to be hashed. A chunk that is complete goes to the verifier; its verdict marks it verified or
+discards it and blames who brought it. The first to bring a byte owns it: nothing overwrites what is
+held.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable
+
+import trio
+
+from mountdl.content import Content, Level
+from mountdl.engine.flight import SourceState
+from mountdl.engine.incidents import Incidents
+from mountdl.engine.roster import Roster
+from mountdl.engine.verifier import Verifier, in_thread
+from mountdl.errors import StoreError
+from mountdl.extents import Extent, ExtentSet
+from mountdl.integrity import hasher
+from mountdl.store.stored import Stored
+
+log = logging.getLogger(__name__)
+
+WHOLE_STEP = 32 << 20
+"""Bytes of a whole file hashed in one hop: short enough to stop soon when the mount goes away."""
+
+
+class Settling:
+    """What is here of one content, and what it is worth.
+
+    *verdict* is called after each judgement with whether it was good; *awaited* says whether a reader
+    waits for an extent.
+    """
+
+    def __init__(
+        self,
+        content: Content,
+        stored: Stored,
+        roster: Roster,
+        incidents: Incidents,
+        verdict: Callable[[bool], None],
+    ) -> None:
+        self.content, self.stored = content, stored
+        self.level, self._chunk_map = content.level, content.chunk_map
+        self._roster, self._incidents, self._verdict = roster, incidents, verdict
+        self.verifier = Verifier(content.chunk_map, stored, self._judged)
+        self.whole_due = False
+        self.doubt = self._inherit()
+        self.held = stored.written.copy()
+        for extent in self.doubt:
+            self.held.add(extent)
+        self._note_whole()
+
+    def readable(self, extent: Extent) -> bool:
+        """Say whether a read may return *extent*: verified where chunks have digests, else written."""
+        if self.level is Level.CHUNK:
+            return self.stored.verified.covers(extent)
+        return self.stored.written.covers(extent)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it is here and judged as far as it can be."""
+        there = self.stored.written if self.level is Level.NONE else self.stored.verified
+        return there.total == self.content.size
+
+    # -- bytes come in --------------------------------------------------------------------------------------
+
+    def take(self, state: SourceState, offset: int, data: memoryview, *, urgent: bool) -> None:
+        """Put *data*, brought by *state*, into the store from *offset* on, and have complete chunks judged.
+
+        Raises StoreError; what was written before it stays.
+        """
+        extent = Extent(offset, offset + len(data))
+        for gap in list(self.held.missing(extent)):
+            self.stored.write(gap.start, data[gap.start - offset : gap.stop - offset])
+            self.held.add(gap)
+            state.score.brought.add(gap)
+        if self.level is Level.CHUNK:
+            self._submit(extent, urgent=urgent)
+        else:
+            self._note_whole()
+
+    def _submit(self, extent: Extent, *, urgent: bool) -> None:
+        for index in self._chunk_map.touching(extent):
+            chunk = self._chunk_map.extent(index)
+            if self.held.covers(chunk) and not self.stored.verified.covers(chunk):
+                self.verifier.submit(index, urgent=urgent)
+
+    def _note_whole(self) -> None:
+        if self.level is Level.WHOLE and not self.complete:
+            self.whole_due = self.stored.written.total == self.content.size
+
+    def examine(self, extent: Extent, *, urgent: bool, most: int = 1 << 30) -> None:
+        """Have at most *most* of the chunks hashed that are in doubt there."""
+        for part in list(self.doubt.overlap(extent)):
+            for index in self._chunk_map.touching(part)[:most]:
+                self.verifier.submit(index, urgent=urgent)
+                most -= 1
+
+    def drop(self, extent: Extent) -> None:
+        """Discard *extent*: it is neither held nor owed to anybody any more."""
+        self.stored.discard(extent)
+        self.held.remove(extent)
+        self.doubt.remove(extent)
+        self._roster.settle(extent)
+
+    # -- verdicts -------------------------------------------------------------------------------------------
+
+    def _judged(self, index: int, good: bool) -> None:
+        extent = self._chunk_map.extent(index)
+        self.doubt.remove(extent)
+        if good:
+            self._acquit(index, extent)
+        else:
+            self._convict(index, extent)
+        self._verdict(good)
+
+    def _acquit(self, index: int, extent: Extent) -> None:
+        self.stored.mark_verified(extent)
+        self._roster.settle(extent)
+        for state, part, digest in self._roster.suspicions(index, extent):
+            if hashlib.sha256(self.stored.read(part)).digest() != digest:
+                self._blame(state, index, extent)
+
+    def _convict(self, index: int, extent: Extent) -> None:
+        parts = self._roster.contributors(extent)
+        guilty = {state for state, _ in parts}
+        if len(guilty) == 1:
+            self._blame(parts[0][0], index, extent)
+        elif guilty:
+            digests = [(state, part, hashlib.sha256(self.stored.read(part)).digest()) for state, part in parts]
+            self._roster.accuse(index, digests, extent)
+            names = ", ".join(sorted(state.source.name for state in guilty))
+            self._incidents.add(None, f"chunk {index} is wrong; one of these sent wrong bytes: {names}", extent)
+        else:
+            self._incidents.add(None, f"chunk {index} in the store was not sound; it is fetched again", extent)
+        self.drop(extent)
+
+    def _blame(self, state: SourceState, index: int, extent: Extent) -> None:
+        reason = f"sent wrong bytes for chunk {index}"
+        log.warning("%s %s (bytes %s)", state.source.name, reason, extent)
+        state.score.blamed(extent, trio.current_time(), reason)
+        self._incidents.add(state.source.name, reason, extent)
+
+    # -- contents with a digest of the whole only -----------------------------------------------------------
+
+    async def judge_whole(self) -> bool:
+        """Hash all of it and return whether it matches. If cancelled, it will be judged another time."""
+        digest = self.content.digest
+        if digest is None:
+            return True
+        check = hasher(digest.algorithm)
+        try:
+            for start in range(0, self.content.size, WHOLE_STEP):
+                step = Extent(start, start + WHOLE_STEP).clip(self.content.size)
+                await in_thread(self.stored.hash_extent, step, check)
+        except StoreError as error:
+            log.warning("can't judge %s: %s", self.content.key, error)
+            return False
+        return check.digest() == digest.value
+
+    def settle_whole(self, good: bool) -> None:
+        """Take in the verdict over all of it: verified, or discarded and asked of one source at a time."""
+        self.whole_due = False
+        everything = Extent(0, self.content.size)
+        if good:
+            self.stored.mark_verified(everything)
+            self._roster.settle(everything)
+        else:
+            guilty = {state for state, _ in self._roster.contributors(everything)}
+            for state in guilty if len(guilty) == 1 else ():
+                state.score.bad_chunks += 1
+                state.score.reason = "sent wrong bytes: the whole file does not match its digest"
+                state.score.drop(trio.current_time())
+                self._incidents.add(state.source.name, state.score.reason)
+            if len(guilty) > 1:
+                self._roster.accuse(-1, [(state, everything, b"") for state in guilty], everything)
+            self._incidents.add(None, f"the whole file does not match {self.content.digest}; it was discarded")
+            self.drop(everything)
+        self._verdict(good)
+
+    # -- what an earlier run left ---------------------------------------------------------------------------
+
+    def _inherit(self) -> ExtentSet:
+        """Return the whole chunks on disk that are not known to be sound."""
+        there = self.stored.written.copy()
+        for extent in self.stored.doubted:
+            there.add(extent)
+        if self.level is not Level.CHUNK:
+            self._inherit_unjudged(there)
+            return ExtentSet()
+        doubt = ExtentSet()
+        for extent in there:
+            within = self._chunk_map.within(extent)
+            if within:
+                doubt.add(Extent(within.start * self._chunk_map.length, self._chunk_map.extent(within[-1]).stop))
+        for extent in self.stored.verified:
+            doubt.remove(extent)
+        return doubt
+
+    def _inherit_unjudged(self, there: ExtentSet) -> None:
+        """Where chunks have no digests, doubtful bytes count only if all are here and can be judged as a whole."""
+        if self.level is Level.WHOLE and there.total == self.content.size:
+            self.stored.believe(Extent(0, self.content.size))
+            return
+        for extent in list(self.stored.doubted):
+            self.stored.discard(extent)

@@ -1,0 +1,68 @@
+"""What all downloads share: whether a reader waits anywhere, what arrives how fast, and freed lanes.
+
+Pure but for the clock that callers pass in.
+"""
+
+from collections.abc import Callable
+from math import exp
+
+from mountdl.content import ContentKey
+
+QUIET = 1.0
+"""Seconds without a waiting reader before background work goes on."""
+MEMORY = 3.0
+"""Seconds over which a rate is averaged."""
+
+
+class Meter:
+    """A rate in bytes a second, weighted towards the last `MEMORY` seconds."""
+
+    __slots__ = ("_at", "_rate")
+
+    def __init__(self) -> None:
+        self._rate = 0.0
+        self._at = 0.0
+
+    def add(self, length: int, now: float) -> None:
+        """Take in that *length* bytes arrived."""
+        self._rate = self.rate(now) + length / MEMORY
+        self._at = now
+
+    def rate(self, now: float) -> float:
+        """Return the rate."""
+        return self._rate * exp((self._at - now) / MEMORY) if self._rate else 0.0
+
+
+class Traffic:
+    """Shared by all downloads of one engine. *freed* is called when a lane to some host is free again."""
+
+    def __init__(self, freed: Callable[[], None]) -> None:
+        self.freed = freed
+        self._waiting = 0
+        self._last_read = float("-inf")
+        self._meters: dict[ContentKey, Meter] = {}
+
+    def reading(self, more: int, now: float) -> None:
+        """Take in that *more* (1 or -1) readers wait."""
+        self._waiting += more
+        self._last_read = now
+
+    def quiet(self, now: float) -> bool:
+        """Say whether no reader waits, nor did a moment ago: background work may go on."""
+        return self._waiting == 0 and now - self._last_read >= QUIET
+
+    def received(self, key: ContentKey, length: int, now: float) -> None:
+        """Take in that *length* bytes of *key* arrived."""
+        meter = self._meters.get(key)
+        if meter is None:
+            meter = self._meters[key] = Meter()
+        meter.add(length, now)
+
+    def rate(self, key: ContentKey, now: float) -> float:
+        """Return the bytes a second that arrive of *key*."""
+        meter = self._meters.get(key)
+        return meter.rate(now) if meter else 0.0
+
+    def forget(self, key: ContentKey) -> None:
+        """Drop what is kept about *key*."""
+        self._meters.pop(key, None)

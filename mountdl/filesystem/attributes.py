@@ -1,0 +1,61 @@
+"""From nodes of the tree to what stat(2) and getxattr(2) say of them."""
+
+import os
+import stat
+
+import pyfuse3
+
+from mountdl.catalog.tree import Directory, File, Node
+from mountdl.content import Content
+from mountdl.engine.download import DownloadStatus
+
+VALID = 1.0
+"""Seconds that the kernel may keep names and attributes: a changed source shows within two."""
+PREFIX = b"user.mountdl."
+
+
+def entry_attributes(node: Node, blocks: int) -> pyfuse3.EntryAttributes:
+    """Return the attributes of *node*, of which *blocks* units of 512 bytes are on disk."""
+    entry = pyfuse3.EntryAttributes()
+    entry.st_ino = pyfuse3.InodeT(node.inode)
+    entry.entry_timeout = entry.attr_timeout = VALID
+    entry.st_uid, entry.st_gid = os.getuid(), os.getgid()
+    entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = node.mtime_ns
+    if isinstance(node, Directory):
+        entry.st_mode = pyfuse3.ModeT(stat.S_IFDIR | 0o555)
+        entry.st_nlink = 2
+        return entry
+    entry.st_mode = pyfuse3.ModeT(stat.S_IFREG | 0o444)
+    entry.st_nlink = 1
+    entry.st_size = node.size
+    entry.st_blksize = 128 << 10
+    entry.st_blocks = blocks if isinstance(node, File) else -(-node.size // 512)
+    return entry
+
+
+def file_xattrs(content: Content, status: DownloadStatus, cautions: str) -> dict[bytes, bytes]:
+    """Return the extended attributes of a file, without prefix."""
+    digest = content.digest
+    values = {
+        "state": status.state,
+        "verified": str(status.verified),
+        "written": str(status.written),
+        "level": content.level.value,
+        "sources": "\n".join(f"{s.name}\t{s.state}\t{s.reason or ''}".rstrip() for s in status.sources)
+        or "\n".join(f"{safe_name(m.url)}\tidle" for m in content.mirrors),
+        "error": status.error or cautions,
+        "digest": str(digest) if digest is not None else "",
+    }
+    return {name.encode(): value.encode() for name, value in values.items() if value or name == "error"}
+
+
+def note_xattrs(state: str, reason: str) -> dict[bytes, bytes]:
+    """Return the extended attributes of a note, without prefix."""
+    return {b"state": state.encode(), b"error": reason.encode()}
+
+
+def safe_name(url: str) -> str:
+    """Return *url* without user name and password."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"

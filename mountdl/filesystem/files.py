@@ -1,0 +1,34 @@
+"""What the mount asks about files: implemented by whoever wires engine and store together."""
+
+from typing import Protocol
+
+from mountdl.catalog.tree import Tree
+from mountdl.content import Content
+from mountdl.engine.download import DownloadStatus
+from mountdl.engine.reader import Reader
+from mountdl.extents import Extent
+
+
+class Files(Protocol):
+    """The verbs of the layers below that the file system uses."""
+
+    def open(self, content: Content) -> Reader:
+        """Return a reader. Raises StoreError."""
+
+    def warm(self, content: Content) -> None:
+        """Expect a first read of *content* soon."""
+
+    def blocks(self, content: Content) -> int:
+        """Return the units of 512 bytes of it that are on disk."""
+
+    def stored(self, tree: Tree) -> int:
+        """Return the bytes of the whole tree that are on disk."""
+
+    def space(self) -> int:
+        """Return the bytes that the disk of the store has left."""
+
+    def status(self, content: Content) -> DownloadStatus:
+        """Return what is known of *content*."""
+
+    def prefetch(self, content: Content, extent: Extent) -> None:
+        """Fetch *extent* though nobody reads it."""

@@ -1,0 +1,90 @@
+"""Put the file system into the kernel's tree, serve it and take it out again."""
+
+import contextlib
+import logging
+import os
+from pathlib import Path
+
+import pyfuse3
+import trio
+
+from mountdl.catalog.tree import Inode
+from mountdl.errors import ExitStatus, UsageError
+from mountdl.filesystem.operations import Operations
+
+log = logging.getLogger(__name__)
+
+MOST_REQUESTS = 1000
+"""Requests served at once: each waiting read takes one, and an interrupt never reaches a handler."""
+READ_AHEAD_KB = 1024
+"""The kernel's readahead and so the longest request: one MiB halves the cost of a byte against 128 KiB."""
+MOST_BACKGROUND = 512
+"""Readahead requests that the kernel keeps outstanding; its default of 12 lets a few stalled reads stop all."""
+
+
+def attach(operations: Operations, source: str, mountpoint: Path, *, allow_other: bool) -> None:
+    """Mount. Raises UsageError when the kernel or fusermount3 refuses."""
+    # A ":" in fsname marks the mount as remote, so that indexers and thumbnailers keep away.
+    options = {f"fsname=mountdl:{source}".replace(",", "_"), "subtype=mountdl"}
+    if allow_other:
+        options.add("allow_other")
+    try:
+        pyfuse3.init(operations, str(mountpoint), options)
+    except RuntimeError as error:
+        raise UsageError(
+            f"can't mount on {mountpoint}: {error}; is /dev/fuse there, fuse3 installed, and the place free?",
+            ExitStatus.UNKNOWN,
+        ) from error
+    _tune(mountpoint)
+
+
+async def serve(*, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+    """Answer the kernel until somebody unmounts or `terminate` is called."""
+    task_status.started()
+    await pyfuse3.main(min_tasks=4, max_tasks=MOST_REQUESTS)
+
+
+def terminate() -> None:
+    """End `serve`."""
+    with contextlib.suppress(RuntimeError):
+        pyfuse3.terminate()
+
+
+def detach() -> None:
+    """Unmount, if it still is mounted."""
+    pyfuse3.close(unmount=True)
+
+
+async def forget_pages(inode: Inode) -> None:
+    """Have the kernel drop its pages of *inode*: their bytes turned out wrong."""
+    # In a thread: the kernel waits for reads under way, which this loop has to answer.
+    with contextlib.suppress(OSError):
+        await trio.to_thread.run_sync(pyfuse3.invalidate_inode, pyfuse3.InodeT(inode), False)
+
+
+def _tune(mountpoint: Path) -> None:
+    """Raise what the kernel lets us raise; a mount works without it."""
+    device = _device(str(mountpoint))
+    if device is None:
+        return
+    minor = device.partition(":")[2]
+    for path, value in (
+        (f"/sys/class/bdi/{device}/read_ahead_kb", READ_AHEAD_KB),
+        (f"/sys/fs/fuse/connections/{minor}/max_background", MOST_BACKGROUND),
+        (f"/sys/fs/fuse/connections/{minor}/congestion_threshold", MOST_BACKGROUND * 3 // 4),
+    ):
+        try:
+            Path(path).write_text(f"{value}\n")
+        except OSError as error:
+            log.debug("%s stays as it is: %s", path, error)
+
+
+def _device(mountpoint: str) -> str | None:
+    """Return MAJOR:MINOR of a mount, without asking the mount itself."""
+    found = None
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            fields = line.split(" ")
+            if os.fsencode(fields[4]).decode("unicode_escape") == mountpoint:
+                found = fields[2]
+    return found

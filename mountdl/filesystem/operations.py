@@ -1,0 +1,257 @@
+"""A protocol adapter only: the kernel's requests in, the catalog's tree and the engine's readers out.
+
+It never sees a source, an extent set or a digest's value. Handlers never spawn tasks.
+"""
+
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+import pyfuse3
+import trio
+from pyfuse3 import FileHandleT, FileInfo, FileNameT, FlagT, FUSEError, InodeT, ModeT, RequestContext, XAttrNameT
+
+from mountdl.catalog.tree import Directory, File, Inode, Node, Note, Tree
+from mountdl.engine.reader import Reader
+from mountdl.extents import Extent
+from mountdl.filesystem.attributes import PREFIX, entry_attributes, file_xattrs, note_xattrs
+from mountdl.filesystem.files import Files
+from mountdl.filesystem.orphans import in_use
+from mountdl.filesystem.replies import answering
+
+
+@dataclass(slots=True, eq=False)
+class Handle:
+    """An open file: its node and its reader; *pending* are the scopes of its reads under way."""
+
+    node: File | Note
+    reader: Reader | None
+    pending: set[trio.CancelScope] = field(default_factory=set)
+
+
+class Operations(pyfuse3.Operations):
+    """The mount. *files* is what it asks about files; *shown* is where it is mounted, to find who uses it."""
+
+    supports_dot_lookup = True
+    enable_writeback_cache = False
+    enable_acl = False
+
+    def __init__(self, tree: Tree, files: Files, shown: str) -> None:
+        super().__init__()
+        self._tree, self._files, self._shown = tree, files, shown
+        self._numbers = count(1)
+        self._handles: dict[int, Handle] = {}
+        self._listings: dict[int, list[Node]] = {}
+        # Nodes that the tree no longer has but the kernel still knows, and how often it knows each inode.
+        self._retired: dict[Inode, Node] = {}
+        self._known: dict[Inode, int] = {}
+
+    def publish(self, tree: Tree) -> None:
+        """Show *tree* from now on; open handles keep what they have."""
+        for inode in self._known:
+            node = self._tree.node(inode)
+            if node is not None and tree.node(inode) is None:
+                self._retired[inode] = node
+        self._tree = tree
+
+    def node(self, inode: int) -> Node:
+        """Return the node of *inode*. FUSEError(ESTALE) when there never was one or it is forgotten."""
+        node = self._tree.node(Inode(inode)) or self._retired.get(Inode(inode))
+        if node is None:
+            raise FUSEError(errno.ESTALE)
+        return node
+
+    def _attributes(self, node: Node) -> pyfuse3.EntryAttributes:
+        return entry_attributes(node, self._files.blocks(node.content) if isinstance(node, File) else 0)
+
+    # -- names and attributes -------------------------------------------------------------------------------
+
+    @answering
+    async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> pyfuse3.EntryAttributes:
+        parent = self.node(parent_inode)
+        if name == b".":
+            found: Node | None = parent
+        elif name == b"..":
+            found = self.node(parent.parent)
+        else:
+            found = self._tree.child(Inode(parent_inode), os.fsdecode(name))
+        if found is None:
+            raise FUSEError(errno.ENOENT)
+        if isinstance(found, File):
+            self._files.warm(found.content)
+        self._known[found.inode] = self._known.get(found.inode, 0) + 1
+        return self._attributes(found)
+
+    @answering
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        for number, times in inode_list:
+            inode = Inode(number)
+            left = self._known.get(inode, 0) - times
+            if left > 0:
+                self._known[inode] = left
+            else:
+                self._known.pop(inode, None)
+                self._retired.pop(inode, None)
+
+    @answering
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> pyfuse3.EntryAttributes:
+        return self._attributes(self.node(inode))
+
+    @answering
+    async def access(self, inode: InodeT, mode: ModeT, ctx: RequestContext) -> bool:
+        node = self.node(inode)
+        if mode & os.W_OK:
+            raise FUSEError(errno.EROFS)
+        return isinstance(node, Directory) or not mode & os.X_OK
+
+    @answering
+    async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
+        space = self._files.space()
+        reply = pyfuse3.StatvfsData()
+        reply.f_bsize = reply.f_frsize = 4096
+        reply.f_blocks = -(-self._tree.bytes // 4096)
+        # What is not on disk yet is what can still arrive, as far as the disk of the store has room.
+        missing = max(0, self._tree.bytes - self._files.stored(self._tree))
+        reply.f_bfree = min(-(-missing // 4096), space // 4096)
+        reply.f_bavail = reply.f_bfree
+        reply.f_files = self._tree.files
+        reply.f_ffree = reply.f_favail = 0
+        reply.f_namemax = 255
+        return reply
+
+    # -- directories ----------------------------------------------------------------------------------------
+
+    @answering
+    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        node = self.node(inode)
+        if not isinstance(node, Directory):
+            raise FUSEError(errno.ENOTDIR)
+        number = next(self._numbers)
+        tree = self._tree
+        children = [tree.node(child) for child in node.children.values()]
+        self._listings[number] = [child for child in children if child is not None]
+        return FileHandleT(number)
+
+    @answering
+    async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        listing = self._listings[fh]
+        for place in range(start_id, len(listing)):
+            node = listing[place]
+            name = FileNameT(os.fsencode(node.name))
+            if not pyfuse3.readdir_reply(token, name, self._attributes(node), place + 1):
+                return
+            self._known[node.inode] = self._known.get(node.inode, 0) + 1
+
+    @answering
+    async def releasedir(self, fh: FileHandleT) -> None:
+        self._listings.pop(fh, None)
+
+    # -- files ----------------------------------------------------------------------------------------------
+
+    @answering
+    async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
+            raise FUSEError(errno.EROFS)
+        node = self.node(inode)
+        if isinstance(node, Directory):
+            raise FUSEError(errno.EISDIR)
+        reader = self._files.open(node.content) if isinstance(node, File) else None
+        number = next(self._numbers)
+        self._handles[number] = Handle(node, reader)
+        # An inode's bytes never change (another content is another inode), so the kernel may keep its pages.
+        return FileInfo(fh=FileHandleT(number), keep_cache=True)
+
+    @answering
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        handle = self._handles[fh]
+        if isinstance(handle.node, Note) or handle.reader is None:
+            return handle.node.text[off : off + size] if isinstance(handle.node, Note) else b""
+        extent = Extent(off, off + size)
+        ready = handle.reader.ready(extent)
+        if ready is not None:
+            return ready
+        scope = trio.CancelScope()
+        handle.pending.add(scope)
+        try:
+            with scope:
+                return await handle.reader.read(extent)
+        finally:
+            handle.pending.discard(scope)
+        raise FUSEError(errno.EINTR)
+
+    @answering
+    async def flush(self, fh: FileHandleT) -> None:
+        """Let go of reads whose reader was killed: its files are closed while its reads still wait."""
+        handle = self._handles.get(fh)
+        if handle is None or not handle.pending or isinstance(handle.node, Note):
+            return
+        pending = set(handle.pending)
+        path = os.path.join(self._shown, str(handle.node.path))  # noqa: PTH118  # compared with the kernel's text
+        if not await trio.to_thread.run_sync(in_use, path):
+            for scope in pending & handle.pending:
+                scope.cancel()
+
+    @answering
+    async def release(self, fh: FileHandleT) -> None:
+        handle = self._handles.pop(fh, None)
+        if handle is not None and handle.reader is not None:
+            handle.reader.close()
+
+    # -- extended attributes --------------------------------------------------------------------------------
+
+    def _xattrs(self, inode: int) -> dict[bytes, bytes]:
+        node = self.node(inode)
+        if isinstance(node, Note):
+            return note_xattrs(node.state, node.reason)
+        if isinstance(node, Directory):
+            return {}
+        cautions = "; ".join(caution.message for caution in node.cautions)
+        values = file_xattrs(node.content, self._files.status(node.content), cautions)
+        return {**values, b"pin": b"0"}
+
+    @answering
+    async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
+        if not name.startswith(PREFIX):
+            raise FUSEError(pyfuse3.ENOATTR)
+        value = self._xattrs(inode).get(name[len(PREFIX) :])
+        if value is None:
+            raise FUSEError(pyfuse3.ENOATTR)
+        return value
+
+    @answering
+    async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
+        return [XAttrNameT(PREFIX + name) for name in self._xattrs(inode)]
+
+    @answering
+    async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
+        node = self.node(inode)
+        if not isinstance(node, File) or name != PREFIX + b"prefetch":
+            raise FUSEError(errno.EROFS)
+        if ctx.uid not in {0, os.getuid()}:
+            raise FUSEError(errno.EPERM)
+        self._files.prefetch(node.content, _extent(value, node.content.size))
+
+    # -- what a read-only file system refuses ---------------------------------------------------------------
+
+    @answering
+    async def _refuse(self, *_: object) -> None:
+        raise FUSEError(errno.EROFS)
+
+
+def _extent(value: bytes, size: int) -> Extent:
+    """Read `START-STOP` or `all`. FUSEError(EINVAL) for anything else."""
+    text = value.strip().decode("ascii", "replace")
+    if text == "all":
+        return Extent(0, size)
+    start, dash, stop = text.partition("-")
+    if not (dash and start.isdecimal() and stop.isdecimal() and len(text) < 40 and int(start) < int(stop)):
+        raise FUSEError(errno.EINVAL)
+    return Extent(int(start), int(stop)).clip(size)
+
+
+for _name in (
+    "setattr", "mknod", "mkdir", "unlink", "rmdir", "symlink", "rename", "link", "write", "create", "removexattr"
+):  # fmt: skip
+    setattr(Operations, _name, Operations._refuse)  # noqa: SLF001
