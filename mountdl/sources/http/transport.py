@@ -1,0 +1,59 @@
+"""HTTP as a `Transport`: what the application builds and the engine asks for sources."""
+
+import trio
+
+from mountdl.content import Content
+from mountdl.descriptors.model import MirrorRef
+from mountdl.settings import HttpSettings
+from mountdl.sources.base import Probe
+from mountdl.sources.http.client import Client
+from mountdl.sources.http.connection import Origin
+from mountdl.sources.http.mirror import Mirror, parsed
+from mountdl.sources.http.patience import Patience
+from mountdl.sources.http.probing import probe
+
+
+class HttpTransport:
+    """The sources behind http and https URLs, over one shared pool; implements `Transport`.
+
+    *patience* overrides the times that follow from *settings*. Raises UsageError for unusable settings.
+    """
+
+    def __init__(self, settings: HttpSettings, patience: Patience | None = None) -> None:
+        self._client = Client(settings, patience)
+
+    @property
+    def schemes(self) -> frozenset[str]:
+        """Those of HTTP, plain and over TLS."""
+        return frozenset({"http", "https"})
+
+    @property
+    def connects(self) -> int:
+        """How many connections were begun so far, for status and tests."""
+        return self._client.bulk.connects
+
+    def source(self, ref: MirrorRef, content: Content) -> Mirror:
+        """Return the mirror that *ref* is for *content*. A URL that can't be used refuses when it is fetched from."""
+        return Mirror(self._client, ref, content)
+
+    async def probe(self, ref: MirrorRef) -> Probe:
+        """Ask what *ref* has. Raises SourceError."""
+        return await probe(self._client, ref)
+
+    def warm(self, ref: MirrorRef) -> None:
+        """Open a connection ahead, within the bounds of the pool. Returns at once and never fails."""
+        origin = self._warmable(ref)
+        if origin is not None:
+            self._client.bulk.warm(origin)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the pool tidy until cancelled; close every connection then."""
+        try:
+            await self._client.bulk.run(task_status=task_status)
+        finally:
+            with trio.move_on_after(1, shield=True):
+                await self._client.aclose()
+
+    def _warmable(self, ref: MirrorRef) -> Origin | None:
+        url = parsed(ref.url)
+        return self._client.origin_if_direct(url) if url is not None else None
