@@ -1,0 +1,219 @@
+"""The data file of one content: sparse, as long as the content, locked for as long as it is open.
+
+Law: it moves bytes and knows what the disk has allocated; what the bytes are worth is not its matter.
+`pread` and `pwrite` run where they are called, the loop's thread, on purpose: 128 KiB from the page
+cache take some 15 us, a thread hop takes 60. What may take long (`sync`, `hash`) is for worker threads
+and keeps the descriptor alive while it runs.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from mountdl.errors import StoreBusy, StoreDamaged, StoreError
+from mountdl.extents import Extent, ExtentSet
+from mountdl.integrity import Hasher
+from mountdl.store.place import DATA, Place, store_errors, write_all
+
+_HASH_STEP = 256 * 1024
+_STAT_BLOCK = 512  # stat(2): the unit of st_blocks, whatever the file system's own
+_LARGEST = (1 << 63) - 1  # off_t
+
+# linux/falloc.h
+_KEEP_SIZE = 0x01
+_PUNCH_HOLE = 0x02
+
+
+def _find_fallocate() -> Callable[[int, int, int, int], int]:
+    libc = ctypes.CDLL(None, use_errno=True)
+    # On 32 bits only the function with 64 in its name takes long offsets.
+    function = libc.fallocate64 if hasattr(libc, "fallocate64") else libc.fallocate
+    function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    function.restype = ctypes.c_int
+    return function
+
+
+_fallocate = _find_fallocate()
+
+
+class DataFile:
+    """An open data file of *size* bytes."""
+
+    __slots__ = ("_closed", "_fd", "_guard", "_place", "_users", "created", "found_size", "size")
+
+    def __init__(self, place: Place, size: int) -> None:
+        """Open or create the file and lock it. Its length is put right by `resize`, after a look at it.
+
+        Raises StoreBusy, StoreFull, StoreDamaged or StoreError.
+        """
+        if not 0 <= size <= _LARGEST:
+            raise StoreError(f"no file can have {size} bytes")
+        self.size = size
+        self._place = place
+        self._guard = threading.Lock()
+        self._users = 0
+        self._closed: bool = False
+        with store_errors(f"can't open {place.path(DATA)}"):
+            self._fd = _open_locked(place)
+            self.found_size = os.fstat(self._fd).st_size
+        self.created = self.found_size == 0
+
+    def resize(self) -> None:
+        """Make the file exactly as long as the content; what is added is a hole."""
+        with store_errors(f"can't make room for {self.size} bytes in {self._place.path(DATA)}"):
+            os.ftruncate(self._fd, self.size)
+
+    def clear(self) -> None:
+        """Drop every byte."""
+        with store_errors(f"can't empty {self._place.path(DATA)}"):
+            os.ftruncate(self._fd, 0)
+            self.found_size = 0
+            self.created = True
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks of 512 bytes the file takes on disk."""
+        return os.fstat(self._fd).st_blocks
+
+    @property
+    def grain(self) -> int:
+        """The unit in bytes in which the file system allocates."""
+        return max(os.fstat(self._fd).st_blksize, _STAT_BLOCK)
+
+    @property
+    def linked(self) -> bool:
+        """Say whether the file still has its name: it may be deleted or replaced while it is open."""
+        try:
+            named = self._place.path(DATA).lstat()
+        except OSError:
+            return False
+        return os.path.samestat(named, os.fstat(self._fd))
+
+    def read(self, extent: Extent) -> bytes:
+        """Return the bytes of *extent*. StoreDamaged when the disk can't give all of them."""
+        try:
+            data = os.pread(self._fd, extent.length, extent.start)
+        except OSError as error:
+            raise self._unreadable(extent) from error
+        if len(data) != extent.length:
+            raise self._unreadable(extent)
+        return data
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Put *data* at *offset*. StoreFull when there is no room, StoreError when the disk fails."""
+        with store_errors(f"can't write {self._place.path(DATA)}"):
+            write_all(self._fd, data, offset)
+
+    def punch(self, extent: Extent) -> None:
+        """Give the disk back what *extent* takes; it reads as zeros then, where the file system can do that."""
+        if not extent:
+            return
+        if _fallocate(self._fd, _PUNCH_HOLE | _KEEP_SIZE, extent.start, extent.length) == 0:
+            return
+        number = ctypes.get_errno()
+        if number not in {errno.EOPNOTSUPP, errno.ENOSYS}:
+            with store_errors(f"can't free room in {self._place.path(DATA)}"):
+                raise OSError(number, os.strerror(number))
+
+    def allocated(self) -> ExtentSet | None:
+        """Return what the file has on disk, in whole blocks, or None when the file system can't tell."""
+        found = ExtentSet()
+        offset = 0
+        try:
+            while True:
+                try:
+                    start = os.lseek(self._fd, offset, os.SEEK_DATA)
+                except OSError as error:
+                    if error.errno == errno.ENXIO:  # lseek(2): no more data
+                        break
+                    raise
+                offset = os.lseek(self._fd, start, os.SEEK_HOLE)
+                found.add(Extent(start, offset))
+        except OSError:
+            return None
+        # A file system without holes to report calls all of it data; then far fewer blocks are in use.
+        if found.total == self.found_size and self.blocks * _STAT_BLOCK < self.found_size // 2:
+            return None
+        return found
+
+    def sync(self) -> None:
+        """Return once all that was written before the call survives a power loss. For a worker thread.
+
+        Raises OSError; the bytes written since the last success are then of unknown worth.
+        """
+        with self._borrowed() as fd:
+            os.fdatasync(fd)
+
+    def hash(self, extent: Extent, hasher: Hasher) -> None:
+        """Feed *extent* to *hasher*. For a worker thread.
+
+        Raises StoreDamaged when the disk can't give all of it, StoreError once the file is closed.
+        """
+        buffer = memoryview(bytearray(min(_HASH_STEP, extent.length)))
+        offset = extent.start
+        with self._borrowed() as fd:
+            while offset < extent.stop:
+                wanted = buffer[: min(len(buffer), extent.stop - offset)]
+                try:
+                    count = os.preadv(fd, [wanted], offset)
+                except OSError as error:
+                    raise self._unreadable(extent) from error
+                if not count:
+                    raise self._unreadable(extent)
+                hasher.update(wanted[:count])
+                offset += count
+
+    def close(self, *, unlock: bool = True) -> None:
+        """Close, or leave that to the thread that still uses it. With *unlock*, others may open it at once."""
+        with self._guard:
+            if self._closed:
+                return
+            self._closed = True
+            if unlock:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+            self._close_unused()
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[int]:
+        with self._guard:
+            if self._closed:
+                raise StoreError(f"{self._place.key} is closed")
+            self._users += 1
+        try:
+            yield self._fd
+        finally:
+            with self._guard:
+                self._users -= 1
+                self._close_unused()
+
+    def _close_unused(self) -> None:
+        if self._closed and self._users == 0:
+            os.close(self._fd)
+
+    def _unreadable(self, extent: Extent) -> StoreDamaged:
+        return StoreDamaged(f"{self._place.path(DATA)} does not give back bytes {extent}")
+
+
+def _open_locked(place: Place) -> int:
+    """Open and lock the file that has the name *after* the lock is held."""
+    place.make_folder()
+    while True:
+        fd = place.open(DATA, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(fd), place.path(DATA).lstat()):
+                return fd
+        except BlockingIOError as error:
+            os.close(fd)
+            raise StoreBusy(f"another process has {place.key} open in the cache") from error
+        except FileNotFoundError:
+            pass
+        except OSError:
+            os.close(fd)
+            raise
+        # Deleted or replaced between open and lock: take the one that has the name now.
+        os.close(fd)

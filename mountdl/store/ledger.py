@@ -1,0 +1,216 @@
+"""What the disk is told of a content's bytes, and when: journal records at once, a manifest now and then.
+
+Law: at no moment, a power loss included, does the disk say more than what is in the data file. So a
+manifest is written only after the data it speaks of is synced, and a discard of what a manifest says
+(or one being written may say) is on disk before it returns. The formats and the proof are in
+docs/formats.md. It does not know what the bytes are.
+"""
+
+import logging
+import os
+import threading
+from enum import Enum, auto
+
+from mountdl.errors import StoreError
+from mountdl.extents import Extent, ExtentSet
+from mountdl.store.datafile import DataFile
+from mountdl.store.journal import HEADER_LENGTH, Journal, Kind
+from mountdl.store.manifest import Manifest, encode
+from mountdl.store.place import JOURNAL, MANIFEST, Place
+
+log = logging.getLogger(__name__)
+
+RUN_LENGTH = 1 << 20
+"""Bytes that must have grown in one run before the journal hears of it: what a `kill -9` may cost per flight."""
+
+
+class Outcome(Enum):
+    """How a checkpoint went."""
+
+    RUNNING = auto()
+    SAVED = auto()
+    VOID = auto()
+    """Called off; the manifest on disk is not it."""
+    UNSAVED = auto()
+    """The manifest could not be put on disk; the data is there."""
+    UNSYNCED = auto()
+    """The disk failed to take the data: what no earlier checkpoint holds is of unknown worth."""
+
+
+class Checkpoint:
+    """One manifest on its way to the disk. `save` is for a worker thread; all else is the loop's."""
+
+    __slots__ = ("_data", "_guard", "_place", "failure", "journal_length", "manifest", "outcome")
+
+    def __init__(self, place: Place, data: DataFile, manifest: Manifest, journal_length: int) -> None:
+        self._place = place
+        self._data = data
+        self._guard = threading.Lock()
+        self.manifest = manifest
+        self.journal_length = journal_length
+        self.outcome = Outcome.RUNNING
+        self.failure = ""
+
+    def save(self) -> None:
+        """Sync the data, then put the manifest in place. Never raises: see `outcome`."""
+        try:
+            self._data.sync()
+        except OSError as error:
+            self._finish(Outcome.UNSYNCED, str(error))
+            return
+        except StoreError as error:  # closed before the thread came to it
+            self._finish(Outcome.VOID, str(error))
+            return
+        try:
+            if not self._data.linked:
+                self._finish(Outcome.VOID, "the data file was deleted while it was open")
+                return
+            self._place.prepare(MANIFEST, encode(self.manifest), durable=True)
+            with self._guard:
+                if self.outcome is Outcome.VOID:
+                    return
+                self._place.replace(MANIFEST)
+            self._place.sync()
+        except (OSError, StoreError) as error:
+            self._finish(Outcome.UNSAVED, str(error))
+            return
+        self._finish(Outcome.SAVED)
+
+    def call_off(self) -> None:
+        """See to it that the manifest is not put in place after this returns."""
+        self._finish(Outcome.VOID)
+
+    def _finish(self, outcome: Outcome, failure: str = "") -> None:
+        with self._guard:
+            if self.outcome is Outcome.RUNNING:
+                self.outcome = outcome
+                self.failure = failure
+
+
+class Ledger:
+    """The record of one open content. Every method runs on the loop."""
+
+    def __init__(self, place: Place, data: DataFile, journal: Journal, on_disk: ExtentSet) -> None:
+        """*on_disk* is what the manifest on disk calls written, at most; it becomes the ledger's own."""
+        self._place = place
+        self._data = data
+        self._journal = journal
+        # Invariant: no manifest that is on disk, or may get there, says more than these two.
+        self._on_disk = on_disk
+        self._coming = ExtentSet()
+        self._running: Checkpoint | None = None
+        self._runs: dict[int, int] = {}  # stop -> start of what was written and not told to the journal
+        self._complained = False
+        self.dirty = journal.length > HEADER_LENGTH
+
+    @property
+    def busy(self) -> bool:
+        """Say whether a checkpoint is in the hands of a thread."""
+        return self._running is not None and self._running.outcome is Outcome.RUNNING
+
+    def written(self, extent: Extent) -> None:
+        """Note bytes written; the journal hears of it a `RUN_LENGTH` at a time."""
+        self.dirty = True
+        start = self._runs.pop(extent.start, extent.start)
+        if extent.stop - start < RUN_LENGTH:
+            self._runs[extent.stop] = min(start, self._runs.get(extent.stop, start))
+        else:
+            self._append(Kind.WRITTEN, Extent(start, extent.stop))
+
+    def record(self, kind: Kind, extent: Extent) -> None:
+        """Journal that *extent* is verified, or to be taken as written."""
+        self.dirty = True
+        self._append(kind, extent)
+
+    def discarded(self, extent: Extent) -> None:
+        """Return once no crash can bring *extent* back. Only then may its bytes change.
+
+        StoreError when the disk can be told in no way.
+        """
+        self.dirty = True
+        self._forget_runs(extent)
+        told = any(self._on_disk.overlap(extent)) or any(self._coming.overlap(extent))
+        try:
+            self._journal.append(Kind.DISCARDED, extent)
+            # Only a manifest outlives the boot; what only the journal calls sound is doubted after it anyway.
+            if told:
+                self._journal.sync()
+        except (OSError, StoreError):
+            self._forget_all()
+        self._on_disk.remove(extent)
+        self._coming.remove(extent)
+
+    def begin(self, manifest: Manifest) -> Checkpoint:
+        """Start a checkpoint that says *manifest*; none may be running. Ask for its `save`, then for `end`."""
+        self.dirty = False
+        self._runs.clear()
+        self._coming = manifest.written.copy()
+        self._running = Checkpoint(self._place, self._data, manifest, self._journal.length)
+        return self._running
+
+    def end(self) -> Checkpoint | None:
+        """Draw the conclusions of a checkpoint whose `save` has returned; None if there is none."""
+        done = self._running
+        if done is None or self.busy:
+            return None
+        self._running = None
+        if done.outcome is Outcome.SAVED:
+            self._on_disk = self._coming
+            self._forget_records(done.journal_length)
+            self._complained = False
+        elif done.outcome is Outcome.UNSAVED:
+            for extent in self._coming:  # it may have got there all the same
+                self._on_disk.add(extent)
+        self._coming = ExtentSet()
+        if done.outcome is not Outcome.SAVED:
+            self.dirty = True
+            self._complain(done.failure)
+        return done
+
+    def sound_on_disk(self) -> ExtentSet:
+        """Return what the last good checkpoint calls written and no discard took back."""
+        return self._on_disk.copy()
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+    def _append(self, kind: Kind, extent: Extent) -> None:
+        try:
+            self._journal.append(kind, extent)
+        except (OSError, StoreError) as error:
+            # Nothing wrong is on record, only less than could be: the next checkpoint makes up for it.
+            self._complain(str(error))
+
+    def _forget_records(self, length: int) -> None:
+        try:
+            self._journal.forget(length)
+        except (OSError, StoreError) as error:
+            self._complain(str(error))  # replaying them over the new manifest gives the same
+
+    def _forget_all(self) -> None:
+        """Remove manifest and journal: a full disk takes no record but lets go of files.
+
+        Until the next checkpoint a crash leaves everything doubted.
+        """
+        if self._running is not None:
+            self._running.call_off()
+        try:
+            self._place.unlink(MANIFEST)
+            self._journal.drop()
+            self._place.sync()
+        except OSError as error:
+            raise StoreError(f"can't record a discard: {os.strerror(error.errno or 0)}") from error
+        self._on_disk = ExtentSet()
+        self._coming = ExtentSet()
+
+    def _forget_runs(self, extent: Extent) -> None:
+        runs = ExtentSet(Extent(start, stop) for stop, start in self._runs.items())
+        runs.remove(extent)
+        self._runs = {run.stop: run.start for run in runs}
+
+    def _complain(self, reason: str) -> None:
+        """Warn once until a checkpoint succeeds: a full disk must not fill the log too."""
+        if reason and not self._complained:
+            self._complained = True
+            log.warning("%s: what is stored is not on record: %s", self._place.path(JOURNAL).stem, reason)

@@ -1,0 +1,247 @@
+"""The store: one directory that keeps the bytes of contents between mounts.
+
+Law: a content is open once in all processes together; the number of open files is bounded by what is
+open now, plus a few contents that wait for their last checkpoint. Known by key only; it knows no
+network, no names and no chunks. Everything runs on the loop but fsyncs, which go to a thread.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from mountdl.content import ContentKey
+from mountdl.errors import ExitStatus, StoreDamaged, StoreError, UsageError
+from mountdl.store import journal as journals
+from mountdl.store import manifest as manifests
+from mountdl.store.place import DATA, MANIFEST, Place, is_key, store_errors
+from mountdl.store.stored import Stored
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_INTERVAL = 5.0
+"""Seconds between two looks for what is not on record yet: what a power loss may cost."""
+CHECKPOINT_PATIENCE = 30.0
+"""Seconds that one round of checkpoints may take before the loop goes on without it (a disk that hangs)."""
+_PARKED = 64  # closed contents that may keep their two files open until the janitor comes
+_LAYOUT = "1"
+# https://bford.info/cachedir/: backup programs leave such directories out.
+_CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Downloads kept by mountdl; safe to delete.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """How much of a content is here: bytes *written* (of which *verified*), *blocks* of 512 bytes on disk."""
+
+    written: int
+    verified: int
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The disk that holds the store, in bytes; *available* is what is left for this user."""
+
+    total: int
+    free: int
+    available: int
+
+
+NOTHING = Glance(0, 0, 0)
+
+_Version = tuple[int, int, int]  # of a manifest: inode, mtime, length
+
+
+class Store:
+    """The contents kept below *directory*."""
+
+    def __init__(self, directory: Path, *, boot: bytes | None = None) -> None:
+        """Create the directory if need be, for its owner only, and list what is in it.
+
+        *boot* is the kernel's boot id; tests make up reboots with it. Raises UsageError with a remedy.
+        """
+        self.directory = directory
+        self._contents = directory / "contents"
+        self._boot = boot if boot is not None else journals.boot_id()
+        self._open: dict[ContentKey, Stored] = {}
+        self._parked: dict[ContentKey, Stored] = {}
+        self._summaries: dict[ContentKey, tuple[_Version, manifests.Header | None]] = {}
+        _prepare(directory, self._contents)
+        self._keys = set(_scan(self._contents))
+
+    def open(self, content_key: ContentKey, size: int, fingerprint: str) -> Stored:
+        """Return the content of this key; it needs a `close` for each open. All opens share one `Stored`.
+
+        *fingerprint* is its chunk map's: when another one was stored, nothing counts as verified before
+        it is hashed again. Raises StoreBusy when another process has it open, StoreFull, StoreDamaged,
+        or StoreError also when it is open here with another size or fingerprint.
+        """
+        stored = self._open.get(content_key) or self._parked.pop(content_key, None)
+        if stored is not None and (stored.size, stored.fingerprint) != (size, fingerprint):
+            if stored.opens:
+                raise StoreError(f"{content_key} is open with another size or other chunks")
+            self._let_go(stored)
+            stored = None
+        if stored is None:
+            stored = Stored(Place(self._contents, content_key), size, fingerprint, self._boot, self._released)
+            self._keys.add(content_key)
+            self._summaries.pop(content_key, None)
+        stored.opens += 1
+        self._open[content_key] = stored
+        return stored
+
+    def glance(self, key: ContentKey, size: int) -> Glance:
+        """Say how much of a content is here, without opening it. Never fails.
+
+        Of one that is not open it is what the last checkpoint said; nothing if that was of another size.
+        """
+        stored = self._open.get(key) or self._parked.get(key)
+        if stored is not None:
+            return Glance(stored.written.total, stored.verified.total, stored.blocks)
+        if key not in self._keys:
+            return NOTHING
+        place = Place(self._contents, key)
+        try:
+            blocks = place.path(DATA).lstat().st_blocks
+        except OSError:
+            return NOTHING
+        header = self._summary(place)
+        if header is None or header.size != size:
+            return Glance(0, 0, blocks)
+        return Glance(header.written, header.verified, blocks)
+
+    def space(self) -> Space:
+        """Say how much room the disk has. StoreError when it does not tell."""
+        with store_errors(f"can't ask for the room in {self.directory}"):
+            found = os.statvfs(self._contents)
+        return Space(found.f_blocks * found.f_frsize, found.f_bfree * found.f_frsize, found.f_bavail * found.f_frsize)
+
+    def keys(self) -> frozenset[ContentKey]:
+        """Return the keys of all contents that were here when the store was made or were opened since."""
+        return frozenset(self._keys)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Be the janitor: put on record every few seconds what is not, until cancelled, and once more then."""
+        task_status.started()
+        try:
+            while True:
+                await trio.sleep(CHECKPOINT_INTERVAL)
+                await self._checkpoint_all()
+        finally:
+            await self._checkpoint_all()
+
+    def close(self) -> None:
+        """Put all on record and let all files go, whatever is still open."""
+        for stored in [*self._open.values(), *self._parked.values()]:
+            self._let_go(stored)
+        self._open.clear()
+        self._parked.clear()
+
+    async def _checkpoint_all(self) -> None:
+        # Shielded, so that a cancelled janitor does not leave a thread with half a checkpoint behind.
+        with trio.move_on_after(CHECKPOINT_PATIENCE, shield=True) as scope:
+            for stored in [*self._open.values(), *self._parked.values()]:
+                if stored not in (self._open.get(stored.key), self._parked.get(stored.key)):
+                    continue  # closed meanwhile
+                if stored.dirty and (running := stored.begin_checkpoint()) is not None:
+                    await trio.to_thread.run_sync(running.save, abandon_on_cancel=True)
+                    stored.end_checkpoint()
+                if self._parked.get(stored.key) is stored and not stored.busy:
+                    del self._parked[stored.key]
+                    stored.release()
+        if scope.cancelled_caught:
+            log.warning("the disk of the cache did not sync within %g s", CHECKPOINT_PATIENCE)
+
+    def _released(self, stored: Stored) -> None:
+        """Take note of a content's last close: clean ones go, others wait for the janitor."""
+        if self._open.get(stored.key) is not stored:
+            return
+        del self._open[stored.key]
+        if not stored.dirty and not stored.busy:
+            stored.release()
+            return
+        self._parked[stored.key] = stored
+        if len(self._parked) > _PARKED:
+            self._let_go(self._parked.pop(next(iter(self._parked))))
+
+    def _let_go(self, stored: Stored) -> None:
+        stored.checkpoint()
+        stored.release()
+
+    def _summary(self, place: Place) -> manifests.Header | None:
+        try:
+            found = place.path(MANIFEST).lstat()
+            version = (found.st_ino, found.st_mtime_ns, found.st_size)
+            known = self._summaries.get(place.key)
+            if known is None or known[0] != version:
+                known = (version, _read_header(place))
+                self._summaries[place.key] = known
+            return known[1]
+        except (OSError, StoreError):
+            return None
+
+
+def _read_header(place: Place) -> manifests.Header | None:
+    data = place.read(MANIFEST, manifests.HEADER_LIMIT)
+    if data is None:
+        return None
+    try:
+        return manifests.decode_header(data)
+    except StoreDamaged:
+        return None
+
+
+def _prepare(directory: Path, contents: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        contents.mkdir(mode=0o700, exist_ok=True)
+        if contents.is_symlink():
+            raise NotADirectoryError(20, "Not a directory", str(contents))
+        if not os.access(contents, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(13, "no permission to write, or the file system is read-only", str(contents))
+        _mark(directory / "layout", _LAYOUT + "\n")
+        _mark(directory / "CACHEDIR.TAG", _CACHEDIR_TAG)
+        layout = _layout(directory / "layout")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        text = f"can't keep the cache in {directory}: {reason}; name another directory with --cache-dir"
+        raise UsageError(text, ExitStatus.IO) from error
+    if layout not in {_LAYOUT, ""}:
+        text = f"the cache in {directory} is of another version of mountdl (layout {layout!r})"
+        raise UsageError(f"{text}; name another directory with --cache-dir", ExitStatus.IO)
+
+
+def _mark(path: Path, text: str) -> None:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(fd, "w") as file:
+        file.write(text)
+
+
+def _layout(path: Path) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 32).decode("ascii", "replace").strip()
+    finally:
+        os.close(fd)
+
+
+def _scan(contents: Path) -> Iterator[ContentKey]:
+    """Yield the key of every data file. Names are all it looks at: 100,000 contents take a fifth of a second."""
+    with os.scandir(contents) as prefixes:
+        folders = [entry.path for entry in prefixes if len(entry.name) == 2 and entry.is_dir(follow_symlinks=False)]
+    for folder in folders:
+        try:
+            with os.scandir(folder) as files:
+                names = [entry.name for entry in files]
+        except OSError as error:
+            log.warning("can't list %s: %s", folder, error.strerror)
+            continue
+        for name in names:
+            if name.endswith(DATA) and is_key(key := name[: -len(DATA)]):
+                yield ContentKey(key)
