@@ -1,0 +1,43 @@
+"""How much of a descriptor is read: what no honest document reaches and no dishonest one may pass.
+
+Every number has an error kind or a caution code that tells when it was met.
+"""
+
+MAX_DOCUMENT = 128 << 20
+"""Bytes of a metalink; more is refused as "too-large". A million piece hashes are 54 MB."""
+
+MAX_DEPTH = 200
+"""Open elements; more is refused as "too-deep". Real documents have 6."""
+
+MAX_FILES = 100_000
+"""Files of a document; more is refused as "limits"."""
+
+MAX_URLS_KEPT = 1000
+"""URLs kept of a file, the best ones; the others are told as "too-many-urls"."""
+
+MAX_URLS_READ = 200_000
+"""URLs of a file that are looked at at all, so that memory stays bounded; the others are only counted."""
+
+MAX_URLS_DOCUMENT = 500_000
+"""URLs kept of a document; more is refused as "limits"."""
+
+MAX_REPEATS = 1000
+"""Elements of one other name in a parent; the others are dropped as "too-many-elements"."""
+
+MAX_PIECES = 4_000_000
+"""Piece hashes of a set; a set with more is dropped as "too-many-pieces"."""
+
+MAX_URL = 8 << 10
+"""Characters of a URL; a longer one is dropped as "too-long"."""
+
+MAX_TEXT = 1 << 20
+"""Characters of any other text that is kept; a longer one is dropped as "too-long"."""
+
+MAX_CAUTIONS = 1000
+"""Cautions kept of a document; the others are counted by one "more-warnings"."""
+
+LARGE_PIECE = 64 << 20
+"""Bytes of a piece from which on each small read is slow enough to say so ("large-pieces")."""
+
+LARGE_ONLY_PIECE = 16 << 20
+"""The same where one piece is the whole file."""

@@ -1,0 +1,59 @@
+"""Which names a descriptor may give a file. Pure.
+
+Law: a name is taken as it stands or not at all. It is never decoded, cleaned or rewritten into another
+one, because two readers that clean in different order see different names.
+"""
+
+import re
+
+MAX_COMPONENT = 255
+"""Bytes of UTF-8 in one part of a path (Linux NAME_MAX)."""
+
+MAX_PATH = 4095
+"""Bytes of UTF-8 in a whole path (Linux PATH_MAX without the final NUL)."""
+
+MAX_PARTS = 64
+
+_ORDINARY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+~,=@ -]{0,200}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Characters that show nothing or turn the direction of text: they make one name look like another.
+_INVISIBLE = re.compile("[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+
+
+def fault(name: str) -> str | None:
+    """Return what makes *name* no safe relative path, as the end of a sentence; None for a safe one."""
+    if _ORDINARY.fullmatch(name):
+        return None
+    if not name:
+        return "is empty"
+    if _CONTROL.search(name):
+        return "has a control character"
+    if "\\" in name:
+        return "has a backslash"
+    parts = name.split("/")
+    if ".." in parts:
+        return "leads upwards"
+    if "" in parts or "." in parts:
+        return "is absolute or has an empty part"
+    return _length_fault(name, parts)
+
+
+def _length_fault(name: str, parts: list[str]) -> str | None:
+    try:
+        longest = max(len(part.encode()) for part in parts)
+        total = len(name.encode())
+    except UnicodeEncodeError:
+        return "is not text"
+    if longest > MAX_COMPONENT or total > MAX_PATH or len(parts) > MAX_PARTS:
+        return "is too long or too deep"
+    return None
+
+
+def safe_component(name: str) -> bool:
+    """Say whether *name* is safe as the name of one file in its directory."""
+    return "/" not in name and fault(name) is None
+
+
+def invisible(name: str) -> bool:
+    """Say whether *name* has characters that nobody sees."""
+    return not name.isascii() and _INVISIBLE.search(name) is not None

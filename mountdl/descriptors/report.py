@@ -1,0 +1,112 @@
+"""What a descriptor says, for programs and for people. Pure.
+
+The shapes are those that `mountdl inspect --json` promises, without "path", which only the command knows.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+from mountdl.descriptors.model import Caution, Descriptor, Entry, PieceDigests, Signature
+from mountdl.integrity import digest_length, strongest
+
+Json = dict[str, object]
+
+
+def describe(descriptor: Descriptor) -> Json:
+    """Return *descriptor* as the JSON values of `mountdl inspect --json`."""
+    return {
+        "kind": descriptor.kind,
+        "version": descriptor.version,
+        "origin": descriptor.origin,
+        "dynamic": descriptor.dynamic,
+        "files": [_file(entry) for entry in descriptor.entries],
+        "warnings": [warning(caution) for caution in descriptor.cautions],
+    }
+
+
+def warning(caution: Caution) -> Json:
+    """Return *caution* as the JSON values of a warning."""
+    found: Json = {"code": caution.code, "message": caution.message}
+    if caution.file is not None:
+        found["file"] = caution.file
+    return found
+
+
+def _file(entry: Entry) -> Json:
+    best = strongest(entry.digests)
+    return {
+        "name": str(entry.path),
+        "size": entry.size,
+        "hashes": {name: value.hex() for name, value in entry.digests.items()},
+        "strongest": None if best is None else best.algorithm,
+        "pieces": None if entry.pieces is None else _pieces(entry.pieces),
+        "urls": [{"url": ref.url, "priority": ref.priority, "location": ref.location} for ref in entry.mirrors],
+        "metaurls": [
+            {"url": ref.url, "mediatype": ref.mediatype, "name": ref.name, "priority": ref.priority}
+            for ref in entry.swarms
+        ],
+        "maxconnections": entry.max_connections,
+        "languages": list(entry.languages),
+        "os": list(entry.os),
+        "version": entry.version,
+        "signature": None if entry.signature is None else _signature(entry.signature),
+    }
+
+
+def _pieces(pieces: PieceDigests) -> Json:
+    width = digest_length(pieces.algorithm)
+    return {
+        "algo": pieces.algorithm,
+        "length": pieces.length,
+        "count": pieces.count,
+        "first": pieces.digests[:width].hex() or None,
+        "last": pieces.digests[-width:].hex() or None,
+    }
+
+
+def _signature(signature: Signature) -> Json:
+    text = hashlib.sha256(signature.text.encode()).hexdigest()
+    return {"kind": signature.mediatype, "text_sha256": text, "name": signature.name}
+
+
+def describe_text(descriptor: Descriptor) -> list[str]:
+    """Return *descriptor* as lines for people."""
+    lines = [f"kind: {descriptor.kind}"]
+    if descriptor.origin:
+        lines.append(f"origin: {descriptor.origin}{' (dynamic)' if descriptor.dynamic else ''}")
+    for entry in descriptor.entries:
+        lines += ["", *_entry_lines(entry)]
+    if descriptor.cautions:
+        lines += ["", *(_warning_line(caution) for caution in descriptor.cautions)]
+    return lines
+
+
+def _entry_lines(entry: Entry) -> Iterator[str]:
+    yield f"file: {_shown(str(entry.path))}"
+    yield f"  size: {'unknown' if entry.size is None else f'{entry.size} bytes'}"
+    best = strongest(entry.digests)
+    for name, value in entry.digests.items():
+        yield f"  {name}: {value.hex()}{' (strongest)' if best is not None and best.algorithm == name else ''}"
+    if entry.pieces is not None:
+        yield f"  pieces: {entry.pieces.count} of {entry.pieces.length} bytes, {entry.pieces.algorithm}"
+    for mirror in entry.mirrors:
+        yield f"  url: {mirror.url} (priority {mirror.priority}{f', {mirror.location}' if mirror.location else ''})"
+    for swarm in entry.swarms:
+        inside = f", {_shown(swarm.name)}" if swarm.name else ""
+        yield f"  metaurl: {swarm.url} ({swarm.mediatype}, priority {swarm.priority}{inside})"
+    traits = {"version": entry.version, "language": ", ".join(entry.languages), "os": ", ".join(entry.os)}
+    yield from (f"  {name}: {_shown(value)}" for name, value in traits.items() if value)
+    if entry.max_connections is not None:
+        yield f"  maxconnections: {entry.max_connections}"
+    if entry.signature is not None:
+        yield f"  signature: {_shown(entry.signature.name)} ({entry.signature.mediatype})"
+
+
+def _warning_line(caution: Caution) -> str:
+    where = "" if caution.file is None else f"{_shown(caution.file)}: "
+    return f"warning: {where}{caution.message} [{caution.code}]"
+
+
+def _shown(text: str) -> str:
+    """Return *text* without what could command a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
