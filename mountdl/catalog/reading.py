@@ -1,0 +1,127 @@
+"""Read one descriptor file and decide what to show for it.
+
+Law: a descriptor that can't be used is shown as refused only on evidence. One that is still being
+written, or that an error of the disk or network keeps from us, stays as it was.
+"""
+
+import errno
+import logging
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from mountdl.catalog.build import Document
+from mountdl.catalog.scan import UNKNOWN, Stamp
+from mountdl.descriptors.model import Descriptor
+from mountdl.errors import DescriptorError
+
+log = logging.getLogger(__name__)
+
+LARGEST_DESCRIPTOR = 128 << 20
+"""Bytes of the largest descriptor that is read: the piece digests of some 100 TB at 1 MiB a piece."""
+
+RETRY = 5.0
+"""Seconds until a file that could not be reached is tried again."""
+
+Parse = Callable[[str, bytes], Descriptor]
+"""Name and bytes of a descriptor to what it says; raises DescriptorError."""
+
+# Errors that tell something about the file; all others are about the way to it.
+_ABOUT_THE_FILE = frozenset({errno.EACCES, errno.EPERM})
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of reading a file: *document* is None when it is no descriptor (gone, or no regular file)."""
+
+    stamp: Stamp
+    document: Document | None
+    unreachable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a file: *document* is what to show for it.
+
+    *stamp* is None when it has to be read again in any case, *again* in how many seconds to do that.
+    """
+
+    stamp: Stamp | None
+    document: Document | None
+    again: float | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is shown as an error."""
+        return self.document is not None and isinstance(self.document.said, DescriptorError)
+
+
+def read(path: str, relative: str, parse: Parse) -> Reading:
+    """Read and parse the file at *path*, known as *relative* below the source. Raises nothing."""
+    shown = PurePosixPath(relative)
+    try:
+        stamp, data = _load(path)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return Reading(UNKNOWN, None)
+        stamp = _stamp(path)
+        refusal = DescriptorError("unreadable", f"it can't be read: {error.strerror}")
+        return Reading(stamp, Document(shown, stamp.mtime_ns, refusal), error.errno not in _ABOUT_THE_FILE)
+    if data is None:
+        return Reading(stamp, None)
+    return Reading(stamp, Document(shown, stamp.mtime_ns, _parse(parse, shown.name, data)))
+
+
+def _load(path: str) -> tuple[Stamp, bytes | DescriptorError | None]:
+    """Return stamp and bytes of a file: a refusal in their place for one too large, None for no regular file."""
+    # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with os.fdopen(descriptor, "rb") as file:
+        info = os.fstat(file.fileno())
+        stamp = Stamp.of(info)
+        if not stat.S_ISREG(info.st_mode):
+            return stamp, None
+        if info.st_size > LARGEST_DESCRIPTOR:
+            return stamp, DescriptorError("too-large", f"it is larger than {LARGEST_DESCRIPTOR >> 20} MiB")
+        # No more than it had when it was stamped: what is added later comes with another stamp.
+        return stamp, file.read(info.st_size)
+
+
+def _stamp(path: str) -> Stamp:
+    try:
+        return Stamp.of(os.stat(path))  # noqa: PTH116
+    except OSError:
+        return UNKNOWN
+
+
+def _parse(parse: Parse, name: str, data: bytes | DescriptorError) -> Descriptor | DescriptorError:
+    if isinstance(data, DescriptorError):
+        return data
+    try:
+        return parse(name, data)
+    except DescriptorError as error:
+        # Another one, because the traceback of this one keeps the file's bytes alive.
+        return DescriptorError(error.kind, str(error))
+    except Exception:
+        log.exception("parsing %s failed in a way that is a bug of mountdl", name)
+        return DescriptorError("unsupported", "mountdl failed to read it; please report this with the file")
+
+
+def judge(earlier: Known | None, reading: Reading, now: float, settle: float) -> Known:
+    """Decide what to show for a file after *reading* it.
+
+    *now* is Unix time; one that changed less than *settle* seconds ago may be still being written.
+    """
+    document = reading.document
+    shown = None if earlier is None else earlier.document
+    if document is None or isinstance(document.said, Descriptor):
+        return Known(reading.stamp, document)
+    if reading.unreachable:
+        return Known(None, shown or document, RETRY)
+    # The clock that dates a file may be another machine's, so a date a little in the future counts too.
+    age = now - document.mtime_ns / 1e9
+    if abs(age) < settle:
+        return Known(reading.stamp, shown, settle - age)
+    return Known(reading.stamp, document)

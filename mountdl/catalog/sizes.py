@@ -1,0 +1,103 @@
+"""Learn the sizes that descriptors don't give.
+
+Law: each unknown size has one task that asks until it knows, at most `_AT_ONCE` ask at a time. What
+asks is injected: this module knows neither network nor sources.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+import trio
+
+from mountdl.catalog.build import LARGEST, SizeKey
+from mountdl.descriptors.model import Entry
+from mountdl.errors import MountdlError
+
+log = logging.getLogger(__name__)
+
+Resolve = Callable[[Entry], Awaitable[int | None]]
+"""Ask sources of an entry for its size in bytes; None or a MountdlError when none tells."""
+
+_AT_ONCE = 8
+_PATIENCE = 120.0
+_FIRST_DELAY = 5.0
+_LONGEST_DELAY = 300.0
+
+
+class Sizes:
+    """What was learned so far. *changed* is called after each change of `known` or `failures`."""
+
+    def __init__(self, resolve: Resolve, changed: Callable[[], None]) -> None:
+        self.known: dict[SizeKey, int] = {}
+        self.failures: dict[SizeKey, str] = {}
+        self._resolve = resolve
+        self._changed = changed
+        self._asked: dict[SizeKey, tuple[tuple[Entry, ...], trio.CancelScope]] = {}
+        self._slots = trio.CapacityLimiter(_AT_ONCE)
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Ask for what `want` names until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    def want(self, unresolved: Mapping[SizeKey, tuple[Entry, ...]]) -> None:
+        """Ask for *unresolved* from now on, and for nothing else; with other sources, at once."""
+        for key in self._asked.keys() - unresolved.keys():
+            self._forget(key)
+        for key, entries in unresolved.items():
+            asked = self._asked.get(key)
+            if asked is not None and asked[0] == entries:
+                continue
+            if asked is not None:
+                asked[1].cancel()
+            scope = trio.CancelScope()
+            self._asked[key] = (entries, scope)
+            if self._nursery is not None:
+                self._nursery.start_soon(self._learn, key, entries, scope)
+
+    def _forget(self, key: SizeKey) -> None:
+        _, scope = self._asked.pop(key)
+        scope.cancel()
+        self.failures.pop(key, None)
+
+    async def _learn(self, key: SizeKey, entries: tuple[Entry, ...], scope: trio.CancelScope) -> None:
+        delay = _FIRST_DELAY
+        with scope:
+            while True:
+                reason = ""
+                for entry in entries:
+                    size, reason = await self._ask(entry)
+                    if size is not None:
+                        self.known[key] = size
+                        self._changed()
+                        return
+                if self.failures.get(key) != reason:
+                    self.failures[key] = reason
+                    self._changed()
+                await trio.sleep(delay)
+                delay = min(delay * 2, _LONGEST_DELAY)
+
+    async def _ask(self, entry: Entry) -> tuple[int | None, str]:
+        """Return the size, or None and why it is not known."""
+        async with self._slots:
+            try:
+                with trio.fail_after(_PATIENCE):
+                    size = await self._resolve(entry)
+            except trio.TooSlowError:
+                return None, f"no source told the size within {_PATIENCE:.0f} s"
+            except MountdlError as error:
+                return None, str(error)
+            except Exception:
+                log.exception("asking for the size of %s failed in a way that is a bug of mountdl", entry.path)
+                return None, "asking for the size failed"
+        if size is None:
+            return None, "no source tells the size"
+        if not 0 <= size <= LARGEST:
+            return None, f"a source tells {size} bytes, which no file can have"
+        return size, ""

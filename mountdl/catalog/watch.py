@@ -1,0 +1,346 @@
+"""Keep the tree in step with the descriptors of a source.
+
+Law: what is shown follows evidence. A file that is gone from a folder that could be listed is gone; a
+source or folder that can't be reached changes nothing until it is back. Every tree comes out of one
+task, one after the other.
+
+The kernel's reports say where to look, never what is there: after each the folder is listed and the
+changed files are read, in worker threads and small steps. A pass over everything comes with lost
+reports, with each new folder, and as a safety net for file systems that don't report.
+"""
+
+import errno
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from mountdl.catalog.build import Built, build
+from mountdl.catalog.changes import Changes, Gatherer
+from mountdl.catalog.inotify import NO_ROOM, Inotify
+from mountdl.catalog.place import find_place
+from mountdl.catalog.reading import Known, Parse, judge, read
+from mountdl.catalog.scan import Listing, Place, Walk, differences, list_folder
+from mountdl.catalog.sizes import Resolve, Sizes
+from mountdl.catalog.tree import Inodes, empty
+from mountdl.descriptors.model import Caution
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_STEP = 0.05
+"""Seconds of work in a thread before the loop has a say: it can be cancelled that often."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """How to watch; times in seconds.
+
+    *suffixes* with their dot, lower case; *excluded* are folders never to enter (the mount's own).
+    *quiet* without a report and at most *longest* pass before a change is looked at. A descriptor that
+    is no good and changed less than *settle* ago is still being written: with *quiet* and the time that
+    parsing takes, its `.error` shows within the 2 s that the manual promises. *poll* is the rhythm where
+    the kernel does not report, *net* that of the full pass where it does. *reports* False: don't ask it.
+    """
+
+    suffixes: frozenset[str] = frozenset({".meta4", ".metalink"})
+    excluded: tuple[Path, ...] = ()
+    quiet: float = 0.15
+    longest: float = 0.5
+    settle: float = 1.4
+    poll: float = 1.0
+    net: float = 60.0
+    reports: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Where the watch stands.
+
+    *reachable* is False while the source can't be listed and the last tree stays; *error* says why, or
+    which folder can't be. *mode* is "reports" or "polling".
+    """
+
+    descriptors: int = 0
+    refused: int = 0
+    unresolved: int = 0
+    scanning: bool = False
+    reachable: bool = True
+    mode: str = "reports"
+    error: str | None = None
+    cautions: tuple[Caution, ...] = ()
+
+
+class Watch:
+    """Watches *source*, a folder or one descriptor, and hands each new tree to *publish*.
+
+    *parse* makes a descriptor of a name and bytes; *resolve* asks for a size that no descriptor gives.
+    *parse* runs in worker threads, the others on the loop.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        *,
+        parse: Parse,
+        resolve: Resolve,
+        publish: Callable[[Built], None],
+        settings: WatchSettings | None = None,
+    ) -> None:
+        self._source = source
+        self._parse = parse
+        self._publish = publish
+        self._settings = settings or WatchSettings()
+        self._place = Place(str(source))
+        self._gatherer = Gatherer(self._place)
+        self._sizes = Sizes(resolve, lambda: self._gatherer.rebuild())
+        self._inodes = Inodes()
+        self._inotify: Inotify | None = None
+        self._watches: dict[int, str] = {}
+        self._listings: dict[str, Listing] = {}
+        self._known: dict[str, Known] = {}
+        self._due: dict[str, float] = {}
+        self._device: int | None = None
+        self._next_pass = math.inf
+        self._thread = trio.CapacityLimiter(1)
+        self._statistics = Statistics()
+        self.built = Built(empty())
+        """What was published last."""
+        self.first_scan = trio.Event()
+        """Set once the first tree is published."""
+
+    async def ready(self) -> None:
+        """Return once the first tree is published."""
+        await self.first_scan.wait()
+
+    def statistics(self) -> Statistics:
+        """Return where the watch stands."""
+        return self._statistics
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Watch until cancelled; started once the first tree is published.
+
+        Raises UsageError when the source is none or can't be read at the start.
+        """
+        settings = self._settings
+        find = partial(find_place, self._source, settings.suffixes, settings.excluded, self._parse)
+        self._place = await self._in_thread(find)
+        self._gatherer = Gatherer(self._place)
+        self._open_reports()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._sizes.run)
+            await self._refresh(Changes(everything=True, rebuild=True))
+            self.first_scan.set()
+            task_status.started()
+            if self._inotify is not None:
+                nursery.start_soon(self._listen, self._inotify)
+            while True:
+                await self._refresh(await self._changes())
+
+    # When to look
+
+    def _open_reports(self) -> None:
+        # One file is asked for its stamp instead: its folder may be a busy one that is none of our business.
+        if self._settings.reports and self._place.only is None:
+            try:
+                self._inotify = Inotify()
+            except OSError as error:
+                self._poll(error)
+        if self._inotify is None:
+            self._note(mode="polling")
+
+    def _poll(self, error: OSError) -> None:
+        """Go on without reports."""
+        log.warning("%s is watched by looking at it each %g s: %s", self._source, self._settings.poll, error.strerror)
+        self._note(mode="polling")
+
+    async def _listen(self, inotify: Inotify) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(inotify.fileno())
+            for event in inotify.read():
+                self._gatherer.event(event, self._watches)
+            # Who writes a large file in small parts makes thousands of reports a second: take them in lots.
+            await trio.sleep(0.05)
+
+    async def _changes(self) -> Changes:
+        """Wait for something to look at."""
+        with trio.move_on_at(min(self._next_pass, *self._due.values(), math.inf)):
+            await self._gatherer.wait()
+            await self._gatherer.settle(self._settings.quiet, self._settings.longest)
+        now = trio.current_time()
+        for path in [path for path, due in self._due.items() if due <= now]:
+            del self._due[path]
+            self._gatherer.file(path)
+        if now >= self._next_pass:
+            self._gatherer.everything()
+        return self._gatherer.take()
+
+    # Looking
+
+    async def _refresh(self, changes: Changes) -> None:
+        """Look at what *changes* name, read what is new, and publish if that shows."""
+        self._note(scanning=True)
+        try:
+            await self._look(changes)
+        except OSError as error:
+            self._lose(error)
+            shows = changes.rebuild
+        else:
+            self._find()
+            shows = await self._read(changes.files) or changes.rebuild
+        if shows:
+            await self._rebuild()
+        self._note(scanning=False)
+
+    async def _look(self, changes: Changes) -> None:
+        folders = changes.folders & self._listings.keys()
+        if not changes.everything and self._statistics.reachable and folders == changes.folders:
+            fresh = await self._in_thread(partial(_list_all, self._place, folders))
+            if fresh is not None and all(_same_below(self._listings[name], fresh[name]) for name in fresh):
+                self._listings.update(fresh)
+                return
+        await self._look_at_all()
+
+    async def _look_at_all(self) -> None:
+        inotify = self._inotify if self._statistics.mode == "reports" else None
+        adder = None if inotify is None else _Adder(inotify)
+        walk = Walk(self._place, self._listings, adder)
+        while not await self._in_thread(partial(walk.step, _STEP)):
+            pass
+        if self._is_another(walk):
+            raise OSError(errno.ENODEV, "another, empty file system is in its place")
+        self._listings, self._device = walk.listings, walk.device
+        if adder is not None and inotify is not None:
+            if adder.problem is not None:
+                self._poll(adder.problem)
+            for watch in self._watches.keys() - walk.watches.keys():
+                inotify.remove(watch)
+            self._watches = walk.watches
+        self._next_pass = trio.current_time() + self._rhythm()
+        self._note(error=walk.problem)
+
+    def _is_another(self, walk: Walk) -> bool:
+        """Say whether the source's file system went away and left an empty mount point."""
+        moved = self._device is not None and walk.device != self._device
+        return moved and walk.listings == {"": Listing()} and bool(self._known)
+
+    def _rhythm(self) -> float:
+        return self._settings.poll if self._statistics.mode == "polling" else self._settings.net
+
+    def _lose(self, error: OSError) -> None:
+        if self._statistics.reachable:
+            log.warning("%s can't be reached, its files stay as they were: %s", self._source, error.strerror)
+        self._note(reachable=False, error=f"the source can't be reached: {error.strerror}")
+        self._next_pass = trio.current_time() + self._settings.poll
+
+    def _find(self) -> None:
+        if not self._statistics.reachable:
+            log.info("%s is back", self._source)
+            self._note(reachable=True)
+
+    # Reading
+
+    async def _read(self, forced: frozenset[str]) -> bool:
+        """Read what is new or *forced*; return whether that changes what is shown."""
+        stamps = {path: known.stamp for path, known in self._known.items()}
+        paths, gone = await self._in_thread(partial(differences, self._listings, stamps, forced))
+        shows = False
+        for path in gone:
+            shows |= self._known.pop(path).document is not None
+            self._due.pop(path, None)
+        while paths:
+            done = await self._in_thread(partial(self._read_some, paths))
+            for path, known in zip(paths, done, strict=False):
+                shows |= self._learn(path, known)
+            del paths[: len(done)]
+        return shows
+
+    def _read_some(self, paths: Sequence[str]) -> list[Known]:
+        """Read the first of *paths*, as many as one step allows. Runs in a thread; changes nothing."""
+        deadline = time.monotonic() + _STEP
+        done: list[Known] = []
+        for path in paths:
+            reading = read(self._place.path(path), path, self._parse)
+            done.append(judge(self._known.get(path), reading, time.time(), self._settings.settle))
+            if time.monotonic() > deadline:
+                break
+        return done
+
+    def _learn(self, path: str, known: Known) -> bool:
+        earlier = self._known.get(path)
+        self._known[path] = known
+        self._due.pop(path, None)
+        if known.again is not None:
+            self._due[path] = trio.current_time() + known.again
+        if known.refused and known.document is not None and (earlier is None or not earlier.refused):
+            log.warning("%s can't be used: %s", path, known.document.said)
+        return (None if earlier is None else earlier.document) is not known.document
+
+    # Showing
+
+    async def _rebuild(self) -> None:
+        documents = [known.document for known in self._known.values() if known.document is not None]
+        sizes, failures = dict(self._sizes.known), dict(self._sizes.failures)
+        make = partial(build, documents, self._inodes, sizes, failures=failures, mtime_ns=time.time_ns())
+        try:
+            # Not given up when cancelled: the inodes must not be in two hands.
+            built = await trio.to_thread.run_sync(make, limiter=self._thread)
+        except Exception:
+            if not self.first_scan.is_set():
+                raise
+            log.exception("building the tree failed in a way that is a bug of mountdl; the last one stays")
+            self._note(error="building the tree failed, the last one stays")
+            return
+        self._sizes.want(built.unresolved)
+        self.built = built
+        self._note(
+            descriptors=len(documents),
+            refused=sum(known.refused for known in self._known.values()),
+            unresolved=len(built.unresolved),
+            cautions=built.cautions,
+        )
+        self._publish(built)
+
+    def _note(self, **changes: object) -> None:
+        self._statistics = replace(self._statistics, **changes)  # type: ignore[arg-type]  # names of its own fields
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        # Given up when cancelled: a file system that hangs must not keep the mount from ending.
+        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._thread)
+
+
+class _Adder:
+    """Adds watches during a walk, until there is no room for more; *problem* says that this came to pass."""
+
+    def __init__(self, inotify: Inotify) -> None:
+        self._add = inotify.adder()
+        self.problem: OSError | None = None
+
+    def __call__(self, path: str) -> int | None:
+        if self.problem is not None:
+            return None
+        try:
+            return self._add(path)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                self.problem = error
+            return None
+
+
+def _list_all(place: Place, folders: frozenset[str]) -> dict[str, Listing] | None:
+    """List *folders*; None when one of them can't be, so that a walk finds out what that means."""
+    try:
+        return {folder: list_folder(place, folder) for folder in folders}
+    except OSError:
+        return None
+
+
+def _same_below(one: Listing, other: Listing) -> bool:
+    return (one.folders, one.links) == (other.folders, other.links)
