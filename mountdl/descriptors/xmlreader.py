@@ -85,7 +85,9 @@ def read(data: bytes, root: Root, emit: Callable[[Node], None]) -> Node:
         encoding="utf-8",
         load_dtd=False,
         no_network=True,
-        resolve_entities=False,
+        # Not False: then libxml2 hands over attributes with each & still written "&#38;". No entity but XML's
+        # own five can exist, for a DOCTYPE ends the reading.
+        resolve_entities="internal",  # type: ignore[arg-type]  # the stubs are older than lxml 5
         # Lifts libxml2's own limits (10 MB of one text): ours are stricter where they matter.
         huge_tree=True,
     )
@@ -94,6 +96,7 @@ def read(data: bytes, root: Root, emit: Callable[[Node], None]) -> Node:
             parser.feed(block)
             _check_prefixes(parser)
         parser.close()
+        _check_prefixes(parser)
     except etree.XMLSyntaxError as problem:
         raise _not_well_formed(problem) from None
     assert target.root is not None  # noqa: S101 - a well-formed document has a root
@@ -103,7 +106,7 @@ def read(data: bytes, root: Root, emit: Callable[[Node], None]) -> Node:
 def _check_prefixes(parser: etree.XMLParser) -> None:
     # libxml2 goes on after a prefix that nothing declares and drops it, so that <a:url> reads as <url>.
     # Asked after each block, for the log grows with every such name.
-    for entry in parser.error_log:
+    for entry in parser.feed_error_log:
         if entry.domain == etree.ErrorDomains.NAMESPACE and entry.type == etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE:
             where = f"line {entry.line}, column {entry.column}"
             raise DescriptorError("not-well-formed", f"not well-formed XML: undeclared namespace prefix, {where}")
