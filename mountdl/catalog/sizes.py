@@ -75,6 +75,7 @@ class Sizes:
                     size, reason = await self._ask(entry)
                     if size is not None:
                         self.known[key] = size
+                        self.failures.pop(key, None)
                         self._changed()
                         return
                 if self.failures.get(key) != reason:
