@@ -132,7 +132,9 @@ class ChunkMap:
         return range(-(-extent.start // self.length), stop)
 
     def cover(self, extent: Extent) -> Extent:
-        """Return the smallest extent of whole chunks that covers *extent*."""
+        """Return the smallest extent of whole chunks that covers *extent*; an empty one stays as it is."""
+        if not extent:
+            return extent
         start = extent.start // self.length * self.length
         stop = min(-(-extent.stop // self.length) * self.length, self.size)
         return Extent(min(start, stop), stop)

@@ -91,7 +91,7 @@ class Download:
         self._launched = 0
         self._waiters: set[Waiter] = set()
         self._windows: dict[int, Want] = {}
-        self._background: Want | None = None
+        self._background: list[Want] = []
         self._read_total = 0
         self._no_background_until = 0.0
         self._alarm = trio.Event()
@@ -135,14 +135,15 @@ class Download:
         cursor = self._readahead.advance(extent, trio.current_time(), self.roster.rate)
         self._read_total += extent.length
         if self._settings.background != "off" and self._read_total >= min(USED, self.content.size):
-            self.want_all()
+            self.want(Extent(0, self.content.size))
         if self._want_window(cursor):
             self._replan()
 
-    def want_all(self) -> None:
-        """Fetch all of it in idle bandwidth."""
-        if self._background is None and not self.complete:
-            self._background = self._demand.add(Extent(0, self.content.size), Priority.BACKGROUND)
+    def want(self, extent: Extent) -> None:
+        """Fetch *extent* in idle bandwidth."""
+        cover = self.content.chunk_map.cover(extent)
+        if not any(want.extent.covers(cover) for want in self._background) and not self.complete:
+            self._background.append(self._demand.add(cover, Priority.BACKGROUND))
             self._alarm.set()
 
     def damaged(self, extent: Extent) -> None:
@@ -166,7 +167,7 @@ class Download:
             or self._waiters
             or self._settling.verifier.pending
             or self._settling.whole_due
-            or (self._background and not self.complete)
+            or self._background
         )
 
     def statistics(self) -> DownloadStatus:
@@ -238,8 +239,12 @@ class Download:
         self._readahead.expire(now)
         for gone in self._windows.keys() - {id(cursor) for cursor in self._readahead.cursors}:
             self._demand.remove(self._windows.pop(gone))
-        if self._background is not None and self._may_work(now) and not self._settling.verifier.pending:
-            self._settling.examine(self._background.extent, urgent=False, most=8)
+        for want in [want for want in self._background if self.readable(want.extent)]:
+            self._background.remove(want)
+            self._demand.remove(want)
+        if self._may_work(now) and not self._settling.verifier.pending:
+            for want in self._background:
+                self._settling.examine(want.extent, urgent=False, most=8)
         self._replan()
 
     async def _judge_whole(self) -> None:
@@ -271,12 +276,12 @@ class Download:
         return self._traffic.quiet(now) and now >= self._no_background_until
 
     def _replan(self) -> None:
-        if self._nursery is None or self.complete:
+        if self._nursery is None:
             return
         now = trio.current_time()
         quiet = self._may_work(now)
         wants = [want for want in self._demand if want.priority is not Priority.BACKGROUND or quiet]
-        if not wants:
+        if not wants and not self._flights:
             return
         held, states = self._settling.held, self.roster.states
         views = [f.view(now, held, states.index(f.state)) for f in self._flights.values() if f.state in states]
@@ -397,9 +402,6 @@ class Download:
         if self._settling.complete:
             self.error = None
             self.idle_since = trio.current_time()
-            if self._background is not None:
-                self._demand.remove(self._background)
-                self._background = None
 
     def _wake(self) -> None:
         for waiter in self._waiters:

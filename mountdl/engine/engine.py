@@ -15,6 +15,7 @@ from mountdl.engine.reader import Reader
 from mountdl.engine.scoreboard import HostScore
 from mountdl.engine.traffic import Traffic
 from mountdl.errors import SourceError
+from mountdl.extents import Extent
 from mountdl.settings import EngineSettings
 from mountdl.sources.base import Transport
 from mountdl.store.store import Store
@@ -89,6 +90,10 @@ class Engine:
             if content is not None and content != download.content:
                 download.adopt(content, self._states(content, download.roster.states))
 
+    def prefetch(self, content: Content, extent: Extent) -> None:
+        """Fetch *extent* of *content* in idle bandwidth though nobody reads it. Raises StoreError."""
+        self.download(content).want(extent)
+
     def warm(self, content: Content) -> None:
         """Connect to the best mirror of *content* ahead of a first read."""
         if content.mirrors and content.key not in self._downloads:
@@ -155,7 +160,7 @@ class Engine:
             if running >= AT_ONCE:
                 return
             if key not in self._downloads and not self._stored_whole(content):
-                self.download(content).want_all()
+                self.download(content).want(Extent(0, content.size))
                 running += 1
 
     def _stored_whole(self, content: Content) -> bool:

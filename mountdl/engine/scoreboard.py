@@ -111,7 +111,9 @@ class SourceScore:
     """Bytes in the store that are its own and not verified yet: whom to blame for them."""
 
     def succeeded(self) -> None:
-        """Forget earlier failures: it delivers."""
+        """Forget earlier failures: it delivers. One that was dropped meanwhile for what it sent stays so."""
+        if self.dropped:
+            return
         self.strikes = 0
         self.retry_at = 0.0
         self.asked_to_wait_until = 0.0

@@ -204,7 +204,7 @@ class Settling:
     def _inherit_unjudged(self, there: ExtentSet) -> None:
         """Where chunks have no digests, doubtful bytes count only if all are here and can be judged as a whole."""
         if self.level is Level.WHOLE and there.total == self.content.size:
-            self.stored.believe(Extent(0, self.content.size))
+            self.stored.trust(Extent(0, self.content.size))
             return
         for extent in list(self.stored.doubted):
             self.stored.discard(extent)

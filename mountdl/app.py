@@ -1,0 +1,179 @@
+"""The composition root: builds the layers, wires them, owns the root nursery. No logic.
+
+Order of going: the file system stops first, then the engine, then the store is flushed, then the
+transports close. The mount is taken away only on a clean exit: after a crash it stays, dead, so that
+nothing that mirrors it takes its emptiness for the truth.
+"""
+
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from mountdl.catalog.build import Built
+from mountdl.catalog.tree import File, Tree, empty
+from mountdl.catalog.watch import Watch, WatchSettings
+from mountdl.content import Content, ContentKey
+from mountdl.descriptors import SUFFIXES, parse, prefer
+from mountdl.descriptors.model import Descriptor
+from mountdl.engine.download import DownloadStatus
+from mountdl.engine.engine import Engine
+from mountdl.engine.reader import Reader
+from mountdl.errors import MountdlError
+from mountdl.extents import Extent
+from mountdl.settings import PreferenceSettings, Settings
+from mountdl.sources.http.transport import HttpTransport
+from mountdl.store.store import Store
+
+log = logging.getLogger(__name__)
+
+WARMED = 4
+"""Contents whose best mirror is connected to at the start: a mount of one file reads without delay."""
+
+
+def serve(settings: Settings, ready: Callable[[], None]) -> None:
+    """Mount and serve until unmounted or told to end; *ready* is called once reads work.
+
+    Raises MountdlError when it can't start.
+    """
+    try:
+        trio.run(_Mounted(settings).run, ready)
+    except* MountdlError as group:
+        raise _first(group) from group
+
+
+class _Mounted:
+    """One mount: implements what the file system and the control server ask of the layers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._store = Store(settings.store.directory)
+        self._transports = [HttpTransport(settings.http)]
+        self._engine = Engine(self._store, self._transports, settings.engine, self._discarded)
+        self._tree: Tree = empty()
+        self._shown: Callable[[Tree], None] = _ignore
+        self._bad: set[ContentKey] = set()
+        self._forget = trio.Event()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Build up, serve, take down."""
+        with ExitStack() as stack:
+            stack.callback(self._store.close)
+            async with trio.open_nursery() as lower:
+                for transport in self._transports:
+                    await lower.start(transport.run)
+                await lower.start(self._store.run)
+                async with trio.open_nursery() as upper:
+                    await upper.start(self._engine.run)
+                    await upper.start(self._watch().run)
+                    await self._serve(upper, ready)
+                    upper.cancel_scope.cancel()
+                lower.cancel_scope.cancel()
+
+    def _watch(self) -> Watch:
+        mount = self.settings.mount
+        return Watch(
+            Path(mount.source),
+            parse=partial(_parse, preferences=self.settings.preferences),
+            resolve=self._engine.resolve,
+            publish=self._publish,
+            settings=WatchSettings(suffixes=SUFFIXES, excluded=(mount.mountpoint, self.settings.store.directory)),
+        )
+
+    async def _serve(self, nursery: trio.Nursery, ready: Callable[[], None]) -> None:
+        # Only here: importing it loads libfuse, which a machine without a mount need not have.
+        from mountdl.filesystem import mount as fuse
+        from mountdl.filesystem.operations import Operations
+
+        mount = self.settings.mount
+        operations = Operations(self._tree, self, str(mount.mountpoint))
+        self._shown = operations.publish
+        await nursery.start(_on_signals, fuse.terminate)
+        fuse.attach(operations, mount.source, mount.mountpoint, allow_other=mount.allow_other)
+        nursery.start_soon(self._forget_pages, fuse.forget_pages)
+        ready()
+        log.info("%s is mounted on %s: %d files", mount.source, mount.mountpoint, self._tree.files)
+        await fuse.serve()
+        fuse.detach()
+
+    def _publish(self, built: Built) -> None:
+        self._tree = built.tree
+        self._engine.update(built.contents)
+        self._shown(built.tree)
+        if len(built.contents) <= WARMED:
+            for content in built.contents.values():
+                self._engine.warm(content)
+
+    def _discarded(self, content: Content) -> None:
+        self._bad.add(content.key)
+        self._forget.set()
+
+    async def _forget_pages(self, forget: Callable[..., object]) -> None:
+        while True:
+            await self._forget.wait()
+            self._forget = trio.Event()
+            bad, self._bad = self._bad, set()
+            for node in self._tree.nodes():
+                if isinstance(node, File) and node.content.key in bad:
+                    await forget(node.inode)  # type: ignore[misc]
+
+    # -- what the file system asks ----------------------------------------------------------------------------
+
+    def open(self, content: Content) -> Reader:
+        """See `Files`."""
+        return self._engine.open(content)
+
+    def warm(self, content: Content) -> None:
+        """See `Files`."""
+        self._engine.warm(content)
+
+    def blocks(self, content: Content) -> int:
+        """See `Files`."""
+        return self._store.glance(content.key, content.size).blocks
+
+    def stored(self, tree: Tree) -> int:
+        """See `Files`."""
+        contents = tree.contents()
+        return sum(self._store.glance(key, contents[key].size).written for key in self._store.keys() & contents.keys())
+
+    def space(self) -> int:
+        """See `Files`."""
+        return self._store.space().available
+
+    def status(self, content: Content) -> DownloadStatus:
+        """See `Files`."""
+        return self._engine.status(content)
+
+    def prefetch(self, content: Content, extent: Extent) -> None:
+        """See `Files`."""
+        self._engine.prefetch(content, extent)
+
+
+def _first(group: BaseExceptionGroup[MountdlError]) -> MountdlError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, MountdlError)  # noqa: S101  # the caller's except* chose it
+    return error
+
+
+def _ignore(tree: Tree) -> None:
+    """Before there is a mount, nobody is shown *tree*."""
+
+
+def _parse(name: str, data: bytes, *, preferences: PreferenceSettings) -> Descriptor:
+    return prefer(parse(name, data, base_url=preferences.base_uri), preferences)
+
+
+async def _on_signals(
+    end: Callable[[], None], *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+        task_status.started()
+        async for number in received:
+            log.info("ended by %s", signal.Signals(number).name)
+            end()
