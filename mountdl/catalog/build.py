@@ -88,6 +88,10 @@ def build(
     contents = {pool.key: pool.content() for pool in builder.pools_shown()}
     tree = freeze(builder.folders, contents, inodes, mtime_ns)
     unresolved = {key: tuple(entries) for key, entries in builder.unresolved.items()}
+    # Folders and what is in them name each other: parted, they go at once, without the garbage collector.
+    for folder in builder.folders:
+        folder.children.clear()
+        folder.aside.clear()
     return Built(tree, unresolved, tuple(builder.cautions))
 
 

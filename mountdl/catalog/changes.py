@@ -35,7 +35,6 @@ class Gatherer:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._everything = False
-        self._rebuild = False
         self._folders: set[str] = set()
         self._files: set[str] = set()
         self._wake = trio.Event()
@@ -43,11 +42,6 @@ class Gatherer:
     def everything(self) -> None:
         """Ask for a look at the whole source."""
         self._everything = True
-        self._wake.set()
-
-    def rebuild(self) -> None:
-        """Ask for a new tree."""
-        self._rebuild = True
         self._wake.set()
 
     def file(self, path: str) -> None:
@@ -89,8 +83,8 @@ class Gatherer:
 
     def take(self) -> Changes:
         """Return what was gathered, and start anew."""
-        taken = Changes(self._everything, frozenset(self._folders), frozenset(self._files), self._rebuild)
-        self._everything = self._rebuild = False
+        taken = Changes(self._everything, frozenset(self._folders), frozenset(self._files))
+        self._everything = False
         self._folders, self._files = set(), set()
         self._wake = trio.Event()
         return taken

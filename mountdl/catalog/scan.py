@@ -83,15 +83,15 @@ def list_folder(place: Place, folder: str) -> Listing:
     files: dict[str, Stamp] = {}
     folders: set[str] = set()
     links: set[str] = set()
-    with os.scandir(place.path(folder)) as items:
-        for item in items:
-            name = item.name
+    with os.scandir(place.path(folder)) as found:
+        for candidate in found:
+            name = candidate.name
             if name.startswith("."):
                 continue
-            if item.is_dir(follow_symlinks=False):
+            if candidate.is_dir(follow_symlinks=False):
                 folders.add(name)
-            elif place.wants(name) or item.is_symlink():
-                target = _ask(item)
+            elif place.wants(name) or candidate.is_symlink():
+                target = _ask(candidate)
                 if target is None or stat.S_ISREG(target.st_mode):
                     if place.wants(name):
                         files[name] = UNKNOWN if target is None else Stamp.of(target)
@@ -103,10 +103,10 @@ def list_folder(place: Place, folder: str) -> Listing:
 _NOTHING = os.stat_result((0,) * 10)
 
 
-def _ask(item: "os.DirEntry[str]") -> os.stat_result | None:
-    """Return what *item* is: None when it can't be asked, neither file nor folder when it leads nowhere."""
+def _ask(candidate: "os.DirEntry[str]") -> os.stat_result | None:
+    """Return what *candidate* is: None when it can't be asked, neither file nor folder when it leads nowhere."""
     try:
-        return item.stat()
+        return candidate.stat()
     except OSError as error:
         return _NOTHING if error.errno in _GONE else None
 

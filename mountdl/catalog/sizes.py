@@ -37,7 +37,7 @@ class Sizes:
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
-        """Ask for what `want` names until cancelled."""
+        """Ask for what `ask_for` names until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
@@ -46,7 +46,7 @@ class Sizes:
             finally:
                 self._nursery = None
 
-    def want(self, unresolved: Mapping[SizeKey, tuple[Entry, ...]]) -> None:
+    def ask_for(self, unresolved: Mapping[SizeKey, tuple[Entry, ...]]) -> None:
         """Ask for *unresolved* from now on, and for nothing else; with other sources, at once."""
         for key in self._asked.keys() - unresolved.keys():
             self._forget(key)

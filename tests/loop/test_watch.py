@@ -380,9 +380,9 @@ def test_judging() -> None:
 
     assert Known(STAMP, GOOD) == judge(None, Reading(STAMP, GOOD), 101.0, 1.5)
     assert Known(STAMP, BAD) == judge(earlier, Reading(STAMP, BAD), 102.0, 1.5)
-    assert Known(STAMP, GOOD, 0.5) == judge(earlier, Reading(STAMP, BAD), 101.0, 1.5)
-    assert Known(STAMP, None, 0.5) == judge(None, Reading(STAMP, BAD), 101.0, 1.5)
-    assert Known(STAMP, GOOD, 2.5) == judge(earlier, Reading(STAMP, BAD), 99.0, 1.5)
+    assert Known(None, GOOD, 0.5) == judge(earlier, Reading(STAMP, BAD), 101.0, 1.5)
+    assert Known(None, None, 0.5) == judge(None, Reading(STAMP, BAD), 101.0, 1.5)
+    assert Known(None, GOOD, 2.5) == judge(earlier, Reading(STAMP, BAD), 99.0, 1.5)
     assert Known(STAMP, BAD) == judge(earlier, Reading(STAMP, BAD), 0.0, 1.5)
     assert Known(None, GOOD, 5.0) == judge(earlier, Reading(STAMP, BAD, unreachable=True), 102.0, 1.5)
     assert Known(None, BAD, 5.0) == judge(None, Reading(STAMP, BAD, unreachable=True), 102.0, 1.5)
@@ -592,7 +592,7 @@ def test_sizes_are_asked_for_again_and_again() -> None:
     async def body() -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(sizes.run)
-            sizes.want({key: (unsized,)})
+            sizes.ask_for({key: (unsized,)})
             await trio.sleep(4000)
             nursery.cancel_scope.cancel()
 
@@ -625,11 +625,11 @@ def test_sizes_are_asked_for_eight_at_a_time() -> None:
     async def body() -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(sizes.run)
-            sizes.want({size_key(entry): (entry,) for entry in entries})
+            sizes.ask_for({size_key(entry): (entry,) for entry in entries})
             await trio.sleep(500)
             assert most == 8
             assert len(sizes.failures) == 20
-            sizes.want({})
+            sizes.ask_for({})
             assert sizes.failures == {}
             await trio.testing.wait_all_tasks_blocked()
             assert set() == asking
@@ -680,6 +680,32 @@ async def test_a_source_that_hangs_does_not_keep_the_mount_from_ending(tmp_path:
     go.set()
 
     assert time.monotonic() - begin < 5
+
+
+def inotify_queues() -> int:
+    numbers = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    return sum(os.readlink(path) == "anon_inode:inotify" for path in numbers if os.path.lexists(path))
+
+
+async def test_nothing_of_the_kernels_is_kept(tmp_path: Path) -> None:
+    """The queue of reports is closed with the watch."""
+    before = inotify_queues()
+    async with watching(tmp_path) as (watch, _):
+        assert before + 1 == inotify_queues()
+    assert watch.first_scan.is_set()
+    assert before == inotify_queues()
+
+
+async def test_a_folder_that_is_in_use_is_left_in_peace(tmp_path: Path) -> None:
+    """Reports about other files, however many, neither list nor parse anything."""
+    put(tmp_path / "b.iso.meta4", "b.iso 1")
+    async with watching(tmp_path) as (_, shown):
+        with (tmp_path / "movie.mkv").open("wb", buffering=0) as file:
+            for _ in range(1000):
+                file.write(b"x" * 100)
+        put(tmp_path / "c.iso.meta4", "c.iso 1")
+        await shown.until({"b.iso": 1, "c.iso": 1})
+        assert shown.count == 2
 
 
 async def test_a_bug_in_building_leaves_the_last_tree(
