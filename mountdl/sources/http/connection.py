@@ -114,6 +114,7 @@ async def dial(origin: Origin, patience: Patience, context: ssl.SSLContext | Non
     if scope.cancelled_caught:
         raise httpx.ConnectTimeout(f"no connection within {patience.connect:g} s")
     connected = socket.socket(fileno=stream.socket.detach())
+    connected.setblocking(False)  # the object of a detached descriptor starts as a blocking one
     if context is None:
         return Connection(origin, connected)
     try:
