@@ -156,11 +156,14 @@ class Journal:
         if length < self.length:
             self._keep_from(length)
             return
-        try:
-            os.ftruncate(self._open(), HEADER_LENGTH)
-            self.length = HEADER_LENGTH
-        except OSError:  # it was deleted or cut short while in use
+        fd = self._open()
+        found = os.fstat(fd)
+        intact = found.st_nlink > 0 and found.st_size == self.length
+        if not intact or os.pread(fd, HEADER_LENGTH, 0) != self._header:  # somebody cut or deleted it
             self.drop()
+            return
+        os.ftruncate(fd, HEADER_LENGTH)
+        self.length = HEADER_LENGTH
 
     def _keep_from(self, start: int) -> None:
         tail = os.pread(self._open(), self.length - start, start)
@@ -191,12 +194,11 @@ class Journal:
 
     def _open(self) -> int:
         if self._fd is None:
-            fd = self._place.open(JOURNAL, os.O_RDWR | os.O_CREAT)
-            self._fd = fd
+            self._fd = self._place.open(JOURNAL, os.O_RDWR | os.O_CREAT)
             if self.length < HEADER_LENGTH:
-                self._start(fd)
-            elif os.fstat(fd).st_size != self.length:
-                self._check(fd)
+                self._start(self._fd)
+            elif os.fstat(self._fd).st_size > self.length:
+                os.ftruncate(self._fd, self.length)  # a record that a kill left half written
         return self._fd
 
     def _start(self, fd: int) -> None:
@@ -207,10 +209,3 @@ class Journal:
             self.close()
             raise
         self.length = HEADER_LENGTH
-
-    def _check(self, fd: int) -> None:
-        """Cut off a record that a kill left half written; OSError if what was read is no longer there."""
-        if os.fstat(fd).st_size < self.length:
-            self.close()
-            raise OSError(5, "the journal was cut short while it was in use")
-        os.ftruncate(fd, self.length)

@@ -1,0 +1,305 @@
+"""The store as a whole: opening, counting, looking, the janitor, other processes, disks that are full."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from mountdl.content import ContentKey
+from mountdl.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, UsageError
+from mountdl.extents import Extent
+from mountdl.store import Glance, Store
+from mountdl.store import store as stores
+from mountdl.store.place import DATA, MANIFEST, Place
+
+KEY = ContentKey("md5-00-ff")
+SIZE = 1 << 20
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "a" / "cache")
+    yield made
+    made.close()
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_opens_share_and_the_last_close_lets_go(store: Store) -> None:
+    """Each open needs its close; files are open as long as one of them is."""
+    before = descriptors()
+    one = store.open(KEY, SIZE, "fp")
+    two = store.open(KEY, SIZE, "fp")
+    assert one is two
+    one.close()
+    assert descriptors() > before
+    one.read(Extent(0, 1))
+    two.close()
+    two.close()
+
+    assert descriptors() == before
+
+
+def test_what_is_dirty_waits_for_its_checkpoint_and_can_be_had_again(store: Store) -> None:
+    """The last close of something written parks it; opening it again gives the same."""
+    stored = store.open(KEY, SIZE, "fp")
+    stored.write(0, b"x")
+    stored.close()
+
+    assert store.open(KEY, SIZE, "fp") is stored
+    assert stored.opens == 1
+
+
+def test_descriptors_are_bounded(store: Store) -> None:
+    """However many contents are touched between two looks of the janitor, few stay open."""
+    before = descriptors()
+    for index in range(150):
+        stored = store.open(ContentKey(f"c-{index}"), SIZE, "fp")
+        stored.write(0, b"x")
+        stored.mark_verified(Extent(0, 1))
+        stored.close()
+
+    assert descriptors() - before <= 2 * 64
+    store.close()
+    assert descriptors() == before
+    assert len(store.keys()) == 150
+
+
+def test_one_content_has_one_size_and_chunk_map_at_a_time(store: Store) -> None:
+    """Who has it open is not surprised by somebody else's idea of it; who closed it has no say."""
+    stored = store.open(KEY, SIZE, "fp")
+    stored.write(0, b"x")
+    with pytest.raises(StoreError):
+        store.open(KEY, SIZE, "other")
+    stored.close()
+
+    assert store.open(KEY, SIZE, "other").fingerprint == "other"
+
+
+def test_a_glance_tells_what_is_here(store: Store) -> None:
+    """Open, closed, seen by the next process, asked for with another size, never stored."""
+    stored = store.open(KEY, SIZE, "fp")
+    stored.write(0, b"x" * 8192)
+    stored.mark_verified(Extent(0, 4096))
+    here = Glance(8192, 4096, stored.blocks)
+    assert here == store.glance(KEY, SIZE)
+    stored.close()
+    assert here == store.glance(KEY, SIZE)
+    store.close()
+    assert here == store.glance(KEY, SIZE)
+
+    another = Store(store.directory)
+    assert here == another.glance(KEY, SIZE)
+    assert here == another.glance(KEY, SIZE)
+    assert Glance(0, 0, here.blocks) == another.glance(KEY, SIZE + 1)
+    assert frozenset({KEY}) == another.keys()
+    path = Place(store.directory / "contents", KEY).path(MANIFEST)
+    path.write_bytes(b"nonsense")
+    assert Glance(0, 0, here.blocks) == another.glance(KEY, SIZE)
+
+
+def test_a_content_never_stored_costs_no_system_call(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listing a folder of files that nobody read yet asks the disk nothing."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a system call")
+
+    with monkeypatch.context() as context:
+        for name in ("stat", "lstat", "open", "fstat"):
+            context.setattr(os, name, refuse)
+        context.setattr(Path, "lstat", refuse)
+        seen = store.glance(KEY, SIZE)
+
+    assert seen == Glance(0, 0, 0)
+
+
+def test_space_is_that_of_the_disk(store: Store) -> None:
+    """Total, free and available are in this order of size."""
+    space = store.space()
+
+    assert space.total > space.free >= space.available >= 0
+
+
+async def test_the_janitor_puts_on_record_what_is_dirty(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does so every few seconds, lets closed contents go, and does it once more on its way out."""
+    monkeypatch.setattr(stores, "CHECKPOINT_INTERVAL", 0.01)
+    one, two = store.open(KEY, SIZE, "fp"), store.open(ContentKey("two"), SIZE, "fp")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
+        one.write(0, b"x")
+        two.write(0, b"x")
+        two.close()
+        while one.dirty or store._parked:
+            await trio.sleep(0.01)
+        monkeypatch.setattr(stores, "CHECKPOINT_INTERVAL", 60)
+        await trio.sleep(0.05)
+        one.write(1, b"x")
+        nursery.cancel_scope.cancel()
+
+    assert not one.dirty
+    assert Store(store.directory).glance(KEY, SIZE).written == 2
+
+
+async def test_a_disk_that_hangs_does_not_hang_the_janitor(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync that takes too long goes on alone; the content stays usable, later checkpoints hold it."""
+    monkeypatch.setattr(stores, "CHECKPOINT_PATIENCE", 0.05)
+    monkeypatch.setattr(stores, "CHECKPOINT_INTERVAL", 60)
+    hang, real = threading.Event(), os.fdatasync
+
+    def fdatasync(fd: int) -> None:
+        assert hang.wait(10)
+        real(fd)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    stored = store.open(KEY, SIZE, "fp")
+    stored.write(0, b"x")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
+        nursery.cancel_scope.cancel()
+    assert stored.busy
+    stored.checkpoint()
+    hang.set()
+    while stored.busy:
+        await trio.sleep(0.01)
+    monkeypatch.setattr(os, "fdatasync", real)
+    stored.write(1, b"x")
+    stored.checkpoint()
+
+    assert not stored.dirty
+
+
+OTHER = """
+import sys, pathlib
+from mountdl.store import Store
+from mountdl.extents import Extent
+stored = Store(pathlib.Path(sys.argv[1])).open("md5-00-ff", 1 << 20, "fp")
+stored.write(0, b"x" * 8192)
+stored.mark_verified(Extent(0, 8192))
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_another_process_keeps_a_content_until_it_dies(store: Store) -> None:
+    """Two processes never have one content open; a killed one leaves no lock and what it verified counts."""
+    command = [sys.executable, "-c", OTHER, str(store.directory)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        with pytest.raises(StoreBusy):
+            store.open(KEY, SIZE, "fp")
+        store.open(ContentKey("another"), SIZE, "fp")
+        other.kill()
+        other.wait()
+    stored = store.open(KEY, SIZE, "fp")
+
+    assert [Extent(0, 8192)] == list(stored.verified)
+    assert not stored.doubted
+
+
+def test_a_store_is_private_and_marked_as_a_cache(store: Store) -> None:
+    """Nobody else may look; backup programs leave it out."""
+    assert store.directory.stat().st_mode & 0o777 == 0o700
+    assert (store.directory / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
+
+
+@pytest.mark.parametrize("obstacle", ["file", "file-above", "contents-link", "other-layout", "layout-link"])
+def test_a_directory_that_can_not_be_used_is_told_with_a_remedy(tmp_path: Path, obstacle: str) -> None:
+    """The text names the directory and the option."""
+    directory = tmp_path / "cache"
+    if obstacle == "file":
+        directory.write_text("")
+    elif obstacle == "file-above":
+        (tmp_path / "x").write_text("")
+        directory = tmp_path / "x" / "cache"
+    else:
+        directory.mkdir()
+        if obstacle == "contents-link":
+            (directory / "contents").symlink_to(tmp_path)
+        elif obstacle == "layout-link":
+            (directory / "layout").symlink_to("/etc/passwd")
+        else:
+            (directory / "layout").write_text("2\n")
+
+    with pytest.raises(UsageError, match="--cache-dir") as caught:
+        Store(directory)
+    assert str(directory) in str(caught.value)
+
+
+def test_what_does_not_belong_into_the_store_is_left_alone(store: Store, tmp_path: Path) -> None:
+    """Strange names are no keys; a link in a content's place is refused and its target stays."""
+    odd = store.directory / "contents" / "ab"
+    odd.mkdir()
+    for name in ("UPPER.data", "x y.data", "notes.txt", ".data"):
+        (odd / name).write_text("")
+    (store.directory / "contents" / "stray").write_text("")
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    place = Place(store.directory / "contents", KEY)
+    place.make_folder()
+    place.path(DATA).symlink_to(victim)
+    again = Store(store.directory)
+
+    assert again.keys() <= {KEY}
+    with pytest.raises(StoreDamaged):
+        again.open(KEY, SIZE, "fp")
+    assert victim.read_text() == "precious"
+    for key in ("../../victim", "", "x/y"):
+        with pytest.raises(StoreError):
+            again.open(ContentKey(key), SIZE, "fp")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """Mount a disk of 256 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if (
+        os.geteuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "x", disk], check=False).returncode
+    ):
+        pytest.skip("needs the right to mount")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_fills_up_heals(small: Path) -> None:
+    """Writes fail with StoreFull, what is verified stays, discards make room, writing goes on."""
+    store = Store(small / "cache")
+    stored = store.open(KEY, SIZE, "fp")
+    kept = 0
+    with pytest.raises(StoreFull):  # noqa: PT012 - how many fit is the disk's matter
+        for offset in range(0, SIZE, 32768):
+            stored.write(offset, b"x" * 32768)
+            stored.mark_verified(Extent(offset, offset + 32768))
+            kept = offset + 32768
+    assert [Extent(0, kept)] == list(stored.verified)
+    stored.checkpoint()
+    stored.discard(Extent(0, 65536))
+    stored.write(kept, b"y" * 32768)
+    stored.mark_verified(Extent(kept, kept + 32768))
+    stored.checkpoint()
+    assert not stored.dirty
+    stored.close()
+    stored = store.open(KEY, SIZE, "fp")
+
+    assert [Extent(65536, kept + 32768)] == list(stored.verified)
+    assert stored.read(Extent(kept - 1, kept + 1)) == b"xy"
+    store.close()
+
+
+def test_a_read_only_disk_is_told_with_a_remedy(small: Path) -> None:
+    """Even root can't keep a store there."""
+    Store(small / "cache").close()
+    subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+
+    for directory in (small / "cache", small / "new"):
+        with pytest.raises(UsageError, match="--cache-dir"):
+            Store(directory)

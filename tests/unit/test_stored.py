@@ -1,0 +1,301 @@
+"""One open content: what counts, what survives, what the disk is told and when."""
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mountdl.content import ContentKey
+from mountdl.errors import StoreDamaged, StoreError, StoreFull
+from mountdl.extents import Extent
+from mountdl.store import Store, Stored
+from mountdl.store.ledger import RUN_LENGTH
+from mountdl.store.place import DATA, JOURNAL, MANIFEST, Place
+
+KEY = ContentKey("md5-00-ff")
+BLOCK = 4096
+SIZE = 8 * BLOCK
+ONE, TWO = bytes(16), b"\1" * 16
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "cache", boot=ONE)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stored(store: Store) -> Stored:
+    return store.open(KEY, SIZE, "fp")
+
+
+@pytest.fixture
+def place(store: Store) -> Place:
+    return Place(store.directory / "contents", KEY)
+
+
+def block(index: int, count: int = 1) -> Extent:
+    return Extent(index * BLOCK, (index + count) * BLOCK)
+
+
+def fill(stored: Stored, extent: Extent, *, verified: bool = False) -> None:
+    stored.write(extent.start, b"x" * extent.length)
+    if verified:
+        stored.mark_verified(extent)
+
+
+def reopened(stored: Stored, store: Store, *, boot: bytes = ONE, fingerprint: str = "fp") -> Stored:
+    """Open again what a killed process leaves; with another *boot*, in a time when no journal is believed."""
+    stored.release()
+    return Store(store.directory, boot=boot).open(KEY, stored.size, fingerprint)
+
+
+def test_verified_bytes_are_not_overwritten(stored: Stored) -> None:
+    """A write around verified bytes changes the others only."""
+    fill(stored, block(1), verified=True)
+    stored.write(0, b"y" * 3 * BLOCK)
+
+    assert stored.read(block(0, 3)) == b"y" * BLOCK + b"x" * BLOCK + b"y" * BLOCK
+    assert [block(0, 3)] == list(stored.written)
+    assert [block(1)] == list(stored.verified)
+
+
+def test_only_what_is_there_becomes_verified(stored: Stored) -> None:
+    """A mark that comes after a discard does not make a hole count."""
+    fill(stored, block(0, 3))
+    stored.discard(block(1))
+    stored.mark_verified(block(0, 3))
+
+    assert [block(0), block(2)] == list(stored.verified)
+
+
+def test_a_write_beyond_the_end_is_refused(stored: Stored) -> None:
+    """The data file never grows beyond the content."""
+    with pytest.raises(StoreError):
+        stored.write(SIZE - 1, b"xx")
+
+
+def test_a_content_without_bytes_is_fine(store: Store) -> None:
+    """Size 0 has nothing to write and nothing to read."""
+    stored = store.open(ContentKey("empty"), 0, "fp")
+    stored.mark_verified(Extent(0, 0))
+    stored.discard(Extent(0, 0))
+
+    assert stored.read(Extent(0, 0)) == b""
+
+
+def test_after_a_reboot_what_was_not_on_record_is_doubted(store: Store, stored: Stored) -> None:
+    """A checkpoint counts in full; a journal of an earlier boot and data nobody mentions are in doubt."""
+    fill(stored, block(0), verified=True)
+    stored.checkpoint()
+    fill(stored, block(2), verified=True)
+    fill(stored, block(4))
+    again = reopened(stored, store, boot=TWO)
+
+    assert [block(0)] == list(again.verified)
+    assert [block(0)] == list(again.written)
+    assert [block(2), block(4)] == list(again.doubted)
+    again.release()
+
+
+def test_doubts_can_be_believed_or_verified(store: Store, stored: Stored) -> None:
+    """Believing makes written of a doubt, a matching hash makes it verified, both on record."""
+    fill(stored, block(0, 3))
+    again = reopened(stored, store, boot=TWO)
+    again.believe(block(0))
+    again.mark_verified(block(1))
+    third = reopened(again, store, boot=TWO)
+
+    assert [block(0, 2)] == list(third.written)
+    assert [block(1)] == list(third.verified)
+    assert [block(2)] == list(third.doubted)
+    third.release()
+
+
+def test_another_chunk_map_puts_everything_in_doubt(store: Store, stored: Stored) -> None:
+    """Bytes that matched other digests must match these, also when the old map comes back."""
+    fill(stored, block(0, 2), verified=True)
+    stored.checkpoint()
+    other = reopened(stored, store, fingerprint="other")
+    assert (0, [block(0, 2)]) == (other.written.total, list(other.doubted))
+    back = reopened(other, store)
+
+    assert not back.verified
+    back.release()
+
+
+def test_another_size_starts_over(store: Store, stored: Stored) -> None:
+    """A content of another size shares no bytes with this one."""
+    fill(stored, block(0), verified=True)
+    stored.checkpoint()
+    stored.release()
+    again = Store(store.directory, boot=ONE).open(KEY, SIZE - 1, "fp")
+
+    assert (again.written.total, again.doubted.total, again.blocks) == (0, 0, 0)
+    again.release()
+
+
+def test_growth_is_journaled_in_runs(store: Store) -> None:
+    """Flights that interleave each grow their own run; a kill costs each of them less than one run."""
+    half = RUN_LENGTH // 2
+    stored = store.open(ContentKey("big"), 16 * RUN_LENGTH, "fp")
+    for step in range(3):
+        for flight in (0, 8 * RUN_LENGTH):
+            stored.write(flight + step * half, b"x" * half)
+    stored.release()
+    again = Store(store.directory, boot=ONE).open(stored.key, stored.size, "fp")
+
+    assert [Extent(0, 2 * half), Extent(8 * RUN_LENGTH, 8 * RUN_LENGTH + 2 * half)] == list(again.written)
+    assert 2 * half == again.doubted.total
+    again.release()
+
+
+def test_a_discard_is_on_disk_before_the_hole(stored: Stored, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal is synced with the discard in it before a byte changes, when a checkpoint or one to come says more."""
+    fill(stored, block(0, 4), verified=True)
+    stored.checkpoint()
+    fill(stored, block(5), verified=True)
+    running = stored.begin_checkpoint()
+    synced: list[tuple[str, bytes]] = []
+
+    def fdatasync(fd: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{fd}"), place.path(DATA).read_bytes()[BLOCK : 2 * BLOCK]))
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    stored.discard(block(1))
+    stored.discard(block(5))
+    journal = str(place.path(JOURNAL))
+    assert [journal, journal] == [path for path, _ in synced]
+    assert synced[0][1] == b"x" * BLOCK
+    stored.discard(block(6))
+    assert len(synced) == 2, "what no manifest says needs no sync"
+    monkeypatch.undo()
+    assert running is not None
+    running.save()
+    stored.end_checkpoint()
+
+
+def test_a_discard_during_a_checkpoint_is_not_lost(store: Store, stored: Stored) -> None:
+    """The manifest of a checkpoint begun before says more; the journal kept for it takes that back."""
+    fill(stored, block(0, 3), verified=True)
+    running = stored.begin_checkpoint()
+    assert running is not None
+    stored.discard(block(1))
+    running.save()
+    stored.end_checkpoint()
+    stored.write(BLOCK, b"bad" * 1000)
+    again = reopened(stored, store, boot=TWO)
+
+    assert [block(0), block(2)] == list(again.verified)
+    again.release()
+
+
+def test_a_full_disk_refuses_bytes_and_still_lets_go(
+    store: Store, stored: Stored, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without room for a record, a discard removes manifest and journal: a crash then leaves doubts, not lies."""
+    fill(stored, block(0, 3), verified=True)
+    stored.checkpoint()
+
+    def pwrite(fd: int, data: bytes, offset: int) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "pwrite", pwrite)
+        with pytest.raises(StoreFull):
+            stored.write(4 * BLOCK, b"x")
+        assert not stored.written.covers(block(4))
+        stored.discard(block(1))
+        stored.mark_verified(block(0))
+        stored.checkpoint()
+        assert stored.dirty
+    assert not place.path(MANIFEST).exists()
+    assert [block(0), block(2)] == list(stored.verified)
+    stored.checkpoint()
+    assert not stored.dirty
+    again = reopened(stored, store, boot=TWO)
+    assert [block(0), block(2)] == list(again.verified)
+    again.release()
+
+
+def test_a_discard_calls_off_a_checkpoint_that_can_not_be_answered(
+    stored: Stored, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the journal takes no record, a manifest on its way that says more does not get there."""
+    fill(stored, block(0, 2), verified=True)
+    running = stored.begin_checkpoint()
+    assert running is not None
+    with monkeypatch.context() as context:
+        context.setattr(os, "pwrite", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        stored.discard(block(0))
+    running.save()
+    stored.end_checkpoint()
+
+    assert not place.path(MANIFEST).exists()
+    stored.checkpoint()
+    assert place.path(MANIFEST).exists()
+
+
+def test_after_a_failed_sync_only_the_last_checkpoint_counts(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may call pages clean that never got to the disk, so they are fetched again."""
+    fill(stored, block(0), verified=True)
+    stored.checkpoint()
+    fill(stored, block(1), verified=True)
+    real = os.fdatasync
+    failing = [OSError(errno.EIO, "dying")]
+
+    def fdatasync(fd: int) -> None:
+        if failing:
+            raise failing.pop()
+        real(fd)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    stored.checkpoint()
+
+    assert [block(0)] == list(stored.verified)
+    assert [block(0)] == list(stored.written)
+
+
+def test_a_data_file_deleted_while_open_leaves_no_manifest(
+    store: Store, stored: Stored, place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Reads go on; what is on record afterwards is nothing, because there is nothing on disk."""
+    fill(stored, block(0), verified=True)
+    place.path(DATA).unlink()
+    stored.checkpoint()
+    stored.checkpoint()
+
+    assert stored.read(block(0)) == b"x" * BLOCK
+    assert not place.path(MANIFEST).exists()
+    assert len(caplog.records) == 1
+    again = reopened(stored, store)
+    assert (again.written.total, again.doubted.total) == (0, 0)
+    again.release()
+
+
+def test_a_data_file_cut_short_heals_by_discard(stored: Stored, place: Place) -> None:
+    """A read of what is gone says so; discarding and writing it again makes it whole."""
+    fill(stored, block(0, 4), verified=True)
+    os.truncate(place.path(DATA), BLOCK)
+    with pytest.raises(StoreDamaged):
+        stored.read(block(2))
+    stored.discard(block(1, 3))
+    fill(stored, block(1, 3), verified=True)
+
+    assert stored.read(block(0, 4)) == b"x" * 4 * BLOCK
+
+
+def test_a_journal_cut_short_while_open_is_no_accident(store: Store, stored: Stored, place: Place) -> None:
+    """It goes on, and the next checkpoint has everything."""
+    fill(stored, block(0), verified=True)
+    os.truncate(place.path(JOURNAL), 3)
+    fill(stored, block(1), verified=True)
+    stored.checkpoint()
+    fill(stored, block(2), verified=True)
+    again = reopened(stored, store)
+
+    assert [block(0, 3)] == list(again.verified)
+    again.release()
