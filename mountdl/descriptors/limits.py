@@ -41,3 +41,27 @@ LARGE_PIECE = 64 << 20
 
 LARGE_ONLY_PIECE = 16 << 20
 """The same where one piece is the whole file."""
+
+MAX_LIST = 16 << 20
+"""Bytes of a file of magnets or of addresses; more is refused as "too-large"."""
+
+MAX_LINKS = 10_000
+"""Links of a file; the others are left out as "too-many-links"."""
+
+MAX_LINK_WORK = 64 << 20
+"""Characters of links, each counted once for each group, that are looked at; the rest is "too-many-links"."""
+
+MAX_PARAMETERS = 5000
+"""Parameters of a link; the others are left out without a word."""
+
+MAX_GROUPS = 100
+"""Numbered groups of a link ("xt.1", "xt.2"); the others are left out as "too-many-links"."""
+
+MAX_TRACKERS = 200
+"""Trackers of a magnet; the others are left out without a word."""
+
+MAX_PEERS = 200
+"""Peers of a magnet; the others are left out without a word."""
+
+MAX_SELECTED = 100_000
+"""The highest index that a magnet may select, exclusive; a higher one is passed over."""

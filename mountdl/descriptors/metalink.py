@@ -41,13 +41,17 @@ class Files:
             self.cautions.file = name
             entry = read(node, name)
             if entry is not None:
-                self._keep(name, entry)
+                self.keep(name, entry)
         self.cautions.file = None
 
     def entries(self) -> tuple[Entry, ...]:
         """Return all that were kept. Raises DescriptorError "no-files" if the document had none at all."""
         if not self.seen:
             raise DescriptorError("no-files", "the document describes no file")
+        return self.kept()
+
+    def kept(self) -> tuple[Entry, ...]:
+        """Return all that were kept."""
         return tuple(self._entries.values())
 
     def _name(self, node: Node) -> str | None:
@@ -61,7 +65,8 @@ class Files:
             return None
         return name
 
-    def _keep(self, name: str, entry: Entry) -> None:
+    def keep(self, name: str, entry: Entry) -> None:
+        """Keep *entry*, whose safe name is *name*, or join it to the one that has that name already."""
         if names.invisible(name):
             self.cautions.add("invisible-characters", "the name has characters that nobody sees")
         first = self._entries.get(name)

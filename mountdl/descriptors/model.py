@@ -14,6 +14,9 @@ from mountdl.integrity import digest_length
 LOWEST_PRIORITY = 999999
 """RFC 5854 section 4.2.16.1: the priority of a URL that gives none; 1 is the best."""
 
+UNVERIFYING = frozenset({"crc32", "adler32"})
+"""Whole-file digests that are shown but never count as verification."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caution:
@@ -89,8 +92,45 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Magnet:
+    """A magnet link: topics that say what the bytes are, and places that may have them.
+
+    *btih* and *btmh* are the raw info-hashes of the two versions of BitTorrent (*btmh* without the
+    multihash prefix), *digests* what the other topics say of the whole file. *name* is safe as one part
+    of a path. *sources* are mirrors of the file, *web_seeds* what the link calls so. *select* holds the
+    indexes of the wanted files (BEP 53), None for all. *public_key* and *salt* lead to a torrent that
+    changes (BEP 46).
+    """
+
+    name: str
+    size: int | None = None
+    btih: bytes | None = None
+    btmh: bytes | None = None
+    digests: Mapping[str, bytes] = field(default_factory=dict)
+    trackers: tuple[str, ...] = ()
+    web_seeds: tuple[str, ...] = ()
+    sources: tuple[MirrorRef, ...] = ()
+    torrent_urls: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
+    select: tuple[int, ...] | None = None
+    public_key: bytes | None = None
+    salt: bytes | None = None
+
+    @property
+    def verify(self) -> str:
+        """What can be checked of the bytes: "pieces", the "whole", or "none"."""
+        if self.btih or self.btmh or self.public_key:
+            return "pieces"
+        return "whole" if any(name not in UNVERIFYING for name in self.digests) else "none"
+
+
+@dataclass(frozen=True, slots=True)
 class Descriptor:
-    """A descriptor as parsed. *kind* is "metalink3" or "metalink4"; dates are Unix time in nanoseconds."""
+    """A descriptor as parsed; dates are Unix time in nanoseconds.
+
+    *kind* is "metalink3", "metalink4" or "magnet". *entries* are the files that can be had from mirrors
+    or by metadata that mirrors have; *magnets* are the links as they stand, also those to swarms alone.
+    """
 
     kind: str
     entries: tuple[Entry, ...]
@@ -100,3 +140,4 @@ class Descriptor:
     dynamic: bool = False
     published_ns: int | None = None
     updated_ns: int | None = None
+    magnets: tuple[Magnet, ...] = ()

@@ -57,3 +57,15 @@ def safe_component(name: str) -> bool:
 def invisible(name: str) -> bool:
     """Say whether *name* has characters that nobody sees."""
     return not name.isascii() and _INVISIBLE.search(name) is not None
+
+
+def component(text: str) -> str | None:
+    """Return *text* made safe as the name of one file; None when nothing is left of it.
+
+    For labels, which identify nothing: the names of files in a metalink are never rewritten.
+    """
+    text = _UNSAFE.sub("_", text).encode(errors="replace")[:MAX_COMPONENT].decode(errors="ignore").strip()
+    return None if text in {"", ".", ".."} else text
+
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\]")

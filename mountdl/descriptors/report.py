@@ -4,9 +4,9 @@ The shapes are those that `mountdl inspect --json` promises, without "path", whi
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from mountdl.descriptors.model import Caution, Descriptor, Entry, PieceDigests, Signature
+from mountdl.descriptors.model import Caution, Descriptor, Entry, Magnet, PieceDigests, Signature
 from mountdl.integrity import digest_length, strongest
 
 Json = dict[str, object]
@@ -16,12 +16,29 @@ def describe(descriptor: Descriptor) -> Json:
     """Return *descriptor* as the JSON values of `mountdl inspect --json`."""
     return {
         "kind": descriptor.kind,
+        **_BODIES[descriptor.kind](descriptor),
+        "warnings": [warning(caution) for caution in descriptor.cautions],
+    }
+
+
+def _metalink(descriptor: Descriptor) -> Json:
+    return {
         "version": descriptor.version,
         "origin": descriptor.origin,
         "dynamic": descriptor.dynamic,
         "files": [_file(entry) for entry in descriptor.entries],
-        "warnings": [warning(caution) for caution in descriptor.cautions],
     }
+
+
+def _magnets(descriptor: Descriptor) -> Json:
+    return {"entries": [_magnet(magnet) for magnet in descriptor.magnets]}
+
+
+_BODIES: dict[str, Callable[[Descriptor], Json]] = {
+    "metalink3": _metalink,
+    "metalink4": _metalink,
+    "magnet": _magnets,
+}
 
 
 def warning(caution: Caution) -> Json:
@@ -69,13 +86,39 @@ def _signature(signature: Signature) -> Json:
     return {"kind": signature.mediatype, "text_sha256": text, "name": signature.name}
 
 
+def _hex(value: bytes | None) -> str | None:
+    return None if value is None else value.hex()
+
+
+def _magnet(magnet: Magnet) -> Json:
+    return {
+        "name": magnet.name,
+        "size": magnet.size,
+        "btih": _hex(magnet.btih),
+        "btmh": _hex(magnet.btmh),
+        "hashes": {name: value.hex() for name, value in magnet.digests.items()},
+        "trackers": list(magnet.trackers),
+        "webseeds": list(magnet.web_seeds),
+        "sources": [ref.url for ref in magnet.sources],
+        "torrent_urls": list(magnet.torrent_urls),
+        "peers": list(magnet.peers),
+        "select": None if magnet.select is None else list(magnet.select),
+        "btpk": _hex(magnet.public_key),
+        "salt": _hex(magnet.salt),
+        "verify": magnet.verify,
+    }
+
+
 def describe_text(descriptor: Descriptor) -> list[str]:
     """Return *descriptor* as lines for people."""
     lines = [f"kind: {descriptor.kind}"]
     if descriptor.origin:
         lines.append(f"origin: {descriptor.origin}{' (dynamic)' if descriptor.dynamic else ''}")
-    for entry in descriptor.entries:
-        lines += ["", *_entry_lines(entry)]
+    for magnet in descriptor.magnets:
+        lines += ["", *_lines(_magnet(magnet))]
+    if not descriptor.magnets:
+        for entry in descriptor.entries:
+            lines += ["", *_entry_lines(entry)]
     if descriptor.cautions:
         lines += ["", *(_warning_line(caution) for caution in descriptor.cautions)]
     return lines
@@ -100,6 +143,19 @@ def _entry_lines(entry: Entry) -> Iterator[str]:
         yield f"  maxconnections: {entry.max_connections}"
     if entry.signature is not None:
         yield f"  signature: {_shown(entry.signature.name)} ({entry.signature.mediatype})"
+
+
+def _lines(values: Json) -> Iterator[str]:
+    """Yield a line for each value that says anything, one for each of a list's."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from (f"  {name}: {_shown(str(key))}: {_shown(str(each))}" for key, each in value.items())
+        elif isinstance(value, list) and value and isinstance(value[0], int):
+            yield f"  {name}: {', '.join(map(str, value))}"
+        elif isinstance(value, list):
+            yield from (f"  {name}: {_shown(str(each))}" for each in value)
+        elif value is not None:
+            yield f"  {name}: {_shown(str(value))}"
 
 
 def _warning_line(caution: Caution) -> str:
