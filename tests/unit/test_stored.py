@@ -178,6 +178,61 @@ def test_a_discard_is_on_disk_before_the_hole(stored: Stored, place: Place, monk
     stored.end_checkpoint()
 
 
+@pytest.fixture
+def told(place: Place, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what is synced and renamed, in order, by file name suffix; the folder is "folder"."""
+    seen: list[str] = []
+    rename = os.rename
+
+    def sync(fd: int) -> None:
+        name = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        seen.append("folder" if name == place.path(DATA).parent else name.name.removeprefix(KEY))
+
+    def renamed(old: str, new: str, **folders: int) -> None:
+        seen.append(f"{new.removeprefix(KEY)}!")
+        rename(old, new, **folders)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "fdatasync", sync)
+    monkeypatch.setattr(os, "rename", renamed)
+    return seen
+
+
+def test_a_checkpoint_goes_to_disk_in_order(stored: Stored, told: list[str]) -> None:
+    """Data first, then the manifest under another name, then its name, then the folder."""
+    fill(stored, block(0, 2), verified=True)
+    stored.checkpoint()
+    assert told == [DATA, f"{MANIFEST}.new", f"{MANIFEST}!", "folder"]
+    stored.checkpoint()
+    assert len(told) == 4, "what has not changed is not synced"
+
+
+def test_a_new_journal_is_synced_with_its_name(store: Store, stored: Stored, told: list[str]) -> None:
+    """A discard is not on disk while the file that holds it has no name there; later ones need only their bytes."""
+    fill(stored, block(0, 2), verified=True)
+    stored.checkpoint()
+    stored.close()
+    again = store.open(KEY, SIZE, "fp")
+    told.clear()
+    again.discard(block(0))
+    again.discard(block(1))
+
+    assert told == [JOURNAL, "folder", JOURNAL]
+
+
+def test_a_journal_that_keeps_a_discard_is_synced_before_it_takes_its_place(stored: Stored, told: list[str]) -> None:
+    """A discard that came during a checkpoint outlives a power loss right after it."""
+    fill(stored, block(0, 2), verified=True)
+    running = stored.begin_checkpoint()
+    assert running is not None
+    stored.discard(block(0))
+    running.save()
+    told.clear()
+    stored.end_checkpoint()
+
+    assert told == [f"{JOURNAL}.new", f"{JOURNAL}!", "folder"]
+
+
 def test_a_discard_during_a_checkpoint_is_not_lost(store: Store, stored: Stored) -> None:
     """The manifest of a checkpoint begun before says more; the journal kept for it takes that back."""
     fill(stored, block(0, 3), verified=True)
