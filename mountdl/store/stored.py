@@ -150,7 +150,7 @@ class Stored:
             self.doubted.remove(part)
             self._ledger.record(Kind.VERIFIED, part)
 
-    def believe(self, extent: Extent) -> None:
+    def trust(self, extent: Extent) -> None:
         """Take what is doubted of *extent* as written, unhashed.
 
         For contents that only a digest of the whole can judge, or none. Doubts may be wrong bytes and

@@ -101,11 +101,11 @@ def test_after_a_reboot_what_was_not_on_record_is_doubted(store: Store, stored: 
     again.release()
 
 
-def test_doubts_can_be_believed_or_verified(store: Store, stored: Stored) -> None:
-    """Believing makes written of a doubt, a matching hash makes it verified, both on record."""
+def test_doubts_can_be_trusted_or_verified(store: Store, stored: Stored) -> None:
+    """Trust makes written of a doubt, a matching hash makes it verified, both on record."""
     fill(stored, block(0, 3))
     again = reopened(stored, store, boot=TWO)
-    again.believe(block(0))
+    again.trust(block(0))
     again.mark_verified(block(1))
     third = reopened(again, store, boot=TWO)
 
