@@ -135,7 +135,7 @@ def test_length_shorter_than_its_range_is_believed() -> None:
 
 @pytest.mark.parametrize("status", [200, 206])
 def test_encoded_answer_is_a_mismatch(status: int) -> None:
-    """gzip although identity was asked: other bytes than described."""
+    """An encoding although identity was asked: other bytes than described."""
     headers = partial(content_encoding="gzip", content_length=str(SIZE if status == 200 else 1000))
     assert isinstance(judge(status, headers, asked(), NOW), Mismatch)
     assert isinstance(judge(status, headers, asked(proof=True, path="/a.iso"), NOW), Mismatch)

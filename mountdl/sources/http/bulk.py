@@ -5,6 +5,7 @@ deadline; a connection comes back to the pool only after a whole answer. Knows n
 no redirect and no proxy. (Measured: four times httpx's own transport, plain and TLS.)
 """
 
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ BODY = "mountdl.body"
 
 _MOST_WARM = 8
 _SWEEP_SECONDS = 5.0
+_HOST = re.compile(r"[A-Za-z0-9._:-]{1,255}")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -191,8 +193,10 @@ class _Stream(httpx.AsyncByteStream):
 
 
 def origin_of(url: httpx.URL) -> Origin:
-    """Return where *url* leads. Raises httpx.UnsupportedProtocol for anything but http and https with a host."""
+    """Return where *url* leads. Raises httpx.UnsupportedProtocol for anything but http and https with a real host."""
     port = url.port or _DEFAULT_PORTS.get(url.scheme)
-    if port is None or url.scheme not in _DEFAULT_PORTS or not url.host:
-        raise httpx.UnsupportedProtocol(f"not an http address: {url.scheme!r}")
-    return Origin(url.scheme, url.raw_host.decode("ascii"), port)
+    host = url.raw_host.decode("latin-1")
+    # httpx lets percent signs and longer ports through; no resolver need ever see those.
+    if port is None or port > 65535 or url.scheme not in _DEFAULT_PORTS or _HOST.fullmatch(host) is None:
+        raise httpx.UnsupportedProtocol("not an http address")
+    return Origin(url.scheme, host, port)

@@ -9,7 +9,8 @@ import functools
 import logging
 import ssl
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import cachetools
@@ -220,9 +221,20 @@ class _StreamedBody:
 
     async def pour(self, sink: Sink, offset: int, *, skip: int, limit: int) -> int:
         """See `body.Body`."""
+        chunks = self._response.aiter_raw()
+        try:
+            return await self._poured(chunks, sink, offset, skip, limit)
+        finally:
+            # httpx's generators are nested; only an exception from the innermost one closes them all in order.
+            with trio.CancelScope() as scope, suppress(httpx.HTTPError):
+                scope.cancel()
+                async for _ in chunks:
+                    pass
+
+    async def _poured(self, chunks: AsyncIterator[bytes], sink: Sink, offset: int, skip: int, limit: int) -> int:
         written = 0
         pace = Pace(self._patience, trio.current_time())
-        async for data in self._response.aiter_raw():
+        async for data in chunks:
             pace.came(len(data))
             if pace.too_slow(trio.current_time()):
                 raise httpx.ReadTimeout(f"slower than {self._patience.rate:g} bytes a second")

@@ -1,0 +1,462 @@
+"""Servers as they are: what a mirror makes of each misbehaviour, over real sockets."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+
+import pytest
+import trio
+
+from mountdl.errors import SourceError, SourceMismatch, SourceRefused, SourceUnavailable
+from mountdl.extents import Extent
+from mountdl.priorities import Priority
+from tests.support.httpserver import Handler, Request, Stream, answer, computing, partial, saying, serving
+from tests.wire.http import CONTENT, Collected, fetched, mirror, running
+
+SIZE = len(CONTENT)
+GOOD = computing(lambda request: partial(request, CONTENT))
+
+
+async def reaction(handler: Handler, start: int = 1000, stop: int = 2000) -> tuple[SourceError, bytes]:
+    """Fetch once from *handler*; return what was raised and what was stored before that."""
+    sink = Collected()
+    async with serving(handler) as server, running() as transport:
+        source = mirror(transport, f"{server.url}/a.iso")
+        with pytest.raises(SourceError) as caught:
+            await source.fetch(Extent(start, stop), sink, priority=Priority.READ)
+    assert caught.value.source == f"{server.url}/a.iso"
+    return caught.value, sink.data
+
+
+async def success(handler: Handler, start: int = 1000, stop: int = 2000) -> int:
+    """Fetch twice from *handler*, rightly; return how many connections that took."""
+    async with serving(handler) as server, running() as transport:
+        source = mirror(transport, f"{server.url}/a.iso")
+        assert await fetched(source, start, stop) == CONTENT[start:stop]
+        assert await fetched(source, start, stop) == CONTENT[start:stop]
+        return server.connections
+
+
+async def test_good_server_keeps_one_connection() -> None:
+    """Ranges come from one connection, one after another."""
+    assert await success(GOOD) == 1
+
+
+async def test_whole_answer_near_the_start() -> None:
+    """200 to a range: the gap is read over, the mirror is known to be sequential."""
+    async with serving(computing(lambda _: answer("200 OK", body=CONTENT))) as server, running() as transport:
+        source = mirror(transport, server.url)
+        assert await fetched(source, 1000, 2000) == CONTENT[1000:2000]
+        assert source.limits.sequential
+        assert await fetched(source, 0, SIZE) == CONTENT
+
+
+async def test_whole_answer_far_in() -> None:
+    """200 to a range far in: nothing is stored, and nothing is asked again."""
+    big = bytes(3 << 20)
+    async with serving(computing(lambda _: answer("200 OK", body=big))) as server, running() as transport:
+        source = mirror(transport, server.url, big)
+        for _ in range(2):
+            with pytest.raises(SourceUnavailable, match="serves no ranges"):
+                await fetched(source, 2 << 20, (2 << 20) + 10)
+        assert len(server.requests) == 1
+        assert source.limits.sequential
+
+
+async def test_wrong_content_range() -> None:
+    """206 from elsewhere is never stored."""
+    raw = answer("206 Partial Content", f"Content-Range: bytes 5000-5999/{SIZE}", body=CONTENT[5000:6000])
+    error, stored = await reaction(saying(raw))
+    assert isinstance(error, SourceMismatch)
+    assert stored == b""
+
+
+async def test_missing_content_range_is_tried_once_more() -> None:
+    """206 without Content-Range: one more try on its own connection, then it counts."""
+    raw = answer("206 Partial Content", body=CONTENT[1000:2000])
+    error, stored = await reaction(saying(raw))
+    assert isinstance(error, SourceMismatch)
+    assert stored == b""
+    seen: list[Request] = []
+
+    def second_right(request: Request) -> bytes:
+        seen.append(request)
+        return raw if request.number == 0 else partial(request, CONTENT)
+
+    await success(computing(second_right))
+    assert [request.headers.get("connection") == "close" for request in seen] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        answer("206 P", "Content-Type: multipart/byteranges; boundary=x", body=b"--x\r\n\r\nabc--x--"),
+        answer("206 P", "Content-Range: bytes 1000-1999/77777", body=CONTENT[1000:2000]),
+        answer("206 P", f"Content-Range: bytes 1000-1999/{SIZE}", "Content-Encoding: gzip", body=CONTENT[1000:2000]),
+        answer("200 OK", "Content-Type: text/html", body=b"<html>please log in</html>"),
+        answer(
+            "200 OK",
+            "Content-Type: text/html",
+            "Transfer-Encoding: chunked",
+            length=None,
+            body=b"3\r\nabc\r\n0\r\n\r\n",
+        ),
+        answer("416 Range Not Satisfiable", "Content-Range: bytes */10"),
+        answer("204 No Content", length=None),
+    ],
+)
+async def test_other_bytes_than_described(raw: bytes) -> None:
+    """Multipart, another total, gzip, login pages, 416, 204: dropped, and nothing stored."""
+    error, stored = await reaction(saying(raw))
+    assert isinstance(error, SourceMismatch)
+    assert stored == b""
+
+
+async def test_capped_answers_are_continued() -> None:
+    """206 shorter than asked: the rest is asked for."""
+
+    def capped(request: Request) -> bytes:
+        first, last = request.span
+        last = min(last, first + 8191)
+        return answer("206 P", f"Content-Range: bytes {first}-{last}/{SIZE}", body=CONTENT[first : last + 1])
+
+    assert await success(computing(capped), 100, 40_100) == 1
+
+
+async def test_crumbs_are_not_worth_it() -> None:
+    """A server that gives one byte a request is left."""
+
+    def crumb(request: Request) -> bytes:
+        first, _ = request.span
+        return answer("206 P", f"Content-Range: bytes {first}-{first}/{SIZE}", body=CONTENT[first : first + 1])
+
+    error, stored = await reaction(computing(crumb))
+    assert isinstance(error, SourceUnavailable)
+    assert stored == CONTENT[1000:1001]
+
+
+async def test_too_long_body_is_cut() -> None:
+    """More than asked is cut at the end asked for, whatever the framing says."""
+
+    def longer(request: Request) -> bytes:
+        first, last = request.span
+        body = CONTENT[first : last + 501]
+        return answer("206 P", f"Content-Range: bytes {first}-{last + 500}/{SIZE}", body=body)
+
+    def beyond_its_length(request: Request) -> bytes:
+        return partial(request, CONTENT) + b"extra"
+
+    await success(computing(longer))
+    assert await success(computing(beyond_its_length)) == 2
+
+
+async def test_early_close_keeps_the_prefix() -> None:
+    """A body that ends early: what came is good, the rest is somebody else's."""
+
+    async def cut(request: Request, stream: Stream) -> bool:
+        await stream.send_all(partial(request, CONTENT)[:-400])
+        return False
+
+    error, stored = await reaction(cut)
+    assert isinstance(error, SourceUnavailable)
+    assert error.reason == "closed the connection 400 bytes early"
+    assert stored == CONTENT[1000:1600]
+
+
+async def test_chunked_range() -> None:
+    """A chunked 206 is right, and the connection is kept; a cut one keeps its prefix."""
+
+    def chunked(request: Request) -> bytes:
+        first, last = request.span
+        body = CONTENT[first : last + 1]
+        chunks = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in (body[:300], body[300:])) + b"0\r\n\r\n"
+        head = (f"Content-Range: bytes {first}-{last}/{SIZE}", "Transfer-Encoding: chunked")
+        return answer("206 P", *head, length=None, body=chunks)
+
+    assert await success(computing(chunked)) == 1
+    error, stored = await reaction(computing(lambda request: chunked(request)[:-500], close=True))
+    assert isinstance(error, SourceUnavailable)
+    assert CONTENT[1000:2000].startswith(stored)
+    assert len(stored) >= 300
+
+
+@pytest.mark.parametrize("status", ["HTTP/1.0 206 P", "HTTP/1.1 206 P"])
+async def test_close_delimited_range(status: str) -> None:
+    """A 206 that ends with the connection is complete when all that it announced came."""
+
+    def until_close(request: Request, rest: int = 0) -> bytes:
+        first, last = request.span
+        head = f"{status}\r\nContent-Range: bytes {first}-{last}/{SIZE}\r\n\r\n"
+        return head.encode() + CONTENT[first : last + 1 - rest]
+
+    assert await success(computing(until_close, close=True)) == 2
+    error, stored = await reaction(computing(lambda request: until_close(request, 300), close=True))
+    assert error.reason == "the answer ended 300 bytes early"
+    assert stored == CONTENT[1000:1700]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_asked_to_wait(status: int) -> None:
+    """429 and 503 park the server for all its contents and halve the connections to it."""
+    raw = answer(f"{status} Busy", "Retry-After: 30")
+    async with serving(saying(raw)) as server, running() as transport:
+        source, other = mirror(transport, f"{server.url}/a"), mirror(transport, f"{server.url}/b")
+        for each in (source, source, other):
+            with pytest.raises(SourceUnavailable) as caught:
+                await fetched(each, 0, 10)
+            assert 29 < (caught.value.retry_after or 0) <= 30
+        assert len(server.requests) == 1
+        assert source.limits.parallel == 4
+
+
+async def test_asked_to_wait_until_a_date() -> None:
+    """Retry-After may be a date."""
+    date = email.utils.formatdate(time.time() + 60, usegmt=True)
+    error, _ = await reaction(saying(answer("503 Busy", f"Retry-After: {date}")))
+    assert isinstance(error, SourceUnavailable)
+    assert 50 < (error.retry_after or 0) <= 60
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (403, SourceUnavailable),
+        (404, SourceRefused),
+        (410, SourceRefused),
+        (401, SourceRefused),
+        (500, SourceUnavailable),
+    ],
+)
+async def test_failures(status: int, kind: type[SourceError]) -> None:
+    """404, 410, 401: never; 403 and 5xx: later perhaps."""
+    error, _ = await reaction(saying(answer(f"{status} No", body=b"sorry")))
+    assert type(error) is kind
+    assert error.reason.startswith(f"answered {status}")
+
+
+async def test_403_after_a_while_keeps_what_came() -> None:
+    """A server that refuses in the middle of a download: a fetch before is not undone."""
+    handler = computing(lambda r: partial(r, CONTENT) if r.number < 2 else answer("403 Forbidden"))
+    async with serving(handler) as server, running() as transport:
+        source = mirror(transport, server.url)
+        for _ in range(2):
+            assert await fetched(source, 0, 10) == CONTENT[:10]
+        with pytest.raises(SourceUnavailable, match="answered 403"):
+            await fetched(source, 0, 10)
+
+
+async def test_redirects_are_followed_and_remembered() -> None:
+    """The final URL is asked directly from the second time on; its host is what counts."""
+    async with serving(GOOD) as final, running() as transport:
+        hop = answer("302 Found", f"Location: {final.url}/real.iso", body=b"moved")
+        async with serving(saying(hop)) as first:
+            source = mirror(transport, f"{first.url}/a.iso")
+            for _ in range(3):
+                assert await fetched(source, 5, 500) == CONTENT[5:500]
+            assert len(first.requests) == 1
+            assert source.limits.host == f"127.0.0.1:{final.port}"
+            assert [request.path for request in final.requests] == ["/real.iso"] * 3
+            assert source.name == f"{first.url}/a.iso"
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+async def test_expired_target_is_asked_for_again(status: int) -> None:
+    """A signed URL that expired: the front door knows a new one, in the same fetch."""
+    paths = iter(["/one", "/two"])
+
+    def target(request: Request) -> bytes:
+        if request.path == "/front":
+            return answer("302 Found", f"Location: {next(paths)}")
+        expired = request.path == "/one" and request.number > 1
+        return answer(f"{status} Expired") if expired else partial(request, CONTENT)
+
+    async with serving(computing(target)) as server, running() as transport:
+        source = mirror(transport, f"{server.url}/front")
+        for _ in range(3):
+            assert await fetched(source, 0, 100) == CONTENT[:100]
+        assert [r.path for r in server.requests] == ["/front", "/one", "/one", "/front", "/two", "/two"]
+
+
+@pytest.mark.parametrize(
+    "location", ["/again", "file:///etc/passwd", "ftp://127.0.0.1/x", "http://[bad/", "http://\x80:99999/"]
+)
+async def test_redirects_that_lead_nowhere(location: str) -> None:
+    """Loops and other schemes end in an error, soon."""
+    async with serving(saying(answer("302 Found", f"Location: {location}"))) as server, running() as transport:
+        with pytest.raises(SourceError):
+            await fetched(mirror(transport, f"{server.url}/a"), 0, 10)
+        assert len(server.requests) <= 11
+
+
+async def test_redirect_with_an_endless_body() -> None:
+    """The body of a redirect is not waited for."""
+
+    async def endless(request: Request, stream: Stream) -> bool:
+        if request.path == "/real":
+            await stream.send_all(partial(request, CONTENT))
+            return True
+        await stream.send_all(answer("302 Found", "Location: /real", length=10**12))
+        while True:
+            await stream.send_all(bytes(65536))
+
+    await success(endless)
+
+
+async def test_changed_etag() -> None:
+    """The ETag goes into If-Range; another one in an answer means another file, for both ways to answer."""
+
+    def changing(request: Request) -> bytes:
+        tag = '"one"' if request.number == 0 else '"two"'
+        if request.headers.get("if-range", tag) != tag and request.number < 2:
+            return answer("200 OK", f"ETag: {tag}", body=CONTENT)
+        return partial(request, CONTENT, f"ETag: {tag}")
+
+    async with serving(computing(changing)) as server, running() as transport:
+        source = mirror(transport, server.url)
+        assert await fetched(source, 0, 100) == CONTENT[:100]
+        for _ in range(2):
+            with pytest.raises(SourceMismatch, match="changed at the mirror"):
+                await fetched(source, 0, 100)
+        assert server.requests[1].headers["if-range"] == '"one"'
+
+
+async def test_weak_etag_is_not_sent() -> None:
+    """RFC 9110 section 13.1.5: no weak ETag in If-Range."""
+    async with serving(computing(lambda r: partial(r, CONTENT, 'ETag: W/"x"'))) as server, running() as transport:
+        source = mirror(transport, server.url)
+        for _ in range(2):
+            await fetched(source, 0, 100)
+        assert "if-range" not in server.requests[1].headers
+
+
+async def test_early_hints() -> None:
+    """103 and 100 before the answer are passed over."""
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+    assert await success(computing(lambda request: hints + partial(request, CONTENT))) == 1
+
+
+async def test_repeated_content_range() -> None:
+    """Two Content-Range headers are no Content-Range."""
+    extra = f"Content-Range: bytes 0-1/{SIZE}"
+    error, stored = await reaction(computing(lambda request: partial(request, CONTENT, extra)))
+    assert isinstance(error, SourceMismatch)
+    assert stored == b""
+
+
+async def test_stall_in_the_body() -> None:
+    """Silence after a part of the body: the part is kept, the wait is bounded."""
+
+    async def stall(request: Request, stream: Stream) -> bool:
+        await stream.send_all(partial(request, CONTENT)[:-500])
+        await trio.sleep(60)
+        return False
+
+    error, stored = await reaction(stall)
+    assert isinstance(error, SourceUnavailable)
+    assert error.reason == "silent for 0.2 s"
+    assert stored == CONTENT[1000:1500]
+
+
+@pytest.mark.parametrize("drip", [b"", b"HTTP/1.1 206 P\r\nX-A: b"])
+async def test_stall_in_the_head(drip: bytes) -> None:
+    """No head, or one that comes byte by byte, is not waited for."""
+
+    async def slow(request: Request, stream: Stream) -> bool:
+        for i in range(1000):
+            await stream.send_all(drip[i : i + 1] if i < len(drip) else b"x" if drip else b"")
+            await trio.sleep(0.02)
+        return False
+
+    error, _ = await reaction(slow)
+    assert error.reason == "no answer within 0.2 s"
+
+
+async def test_trickle() -> None:
+    """A body that never pauses but hardly moves is left."""
+
+    async def trickle(request: Request, stream: Stream) -> bool:
+        head, _, body = partial(request, CONTENT).partition(b"\r\n\r\n")
+        await stream.send_all(head + b"\r\n\r\n")
+        for i in range(len(body)):
+            await stream.send_all(body[i : i + 1])
+            await trio.sleep(0.02)
+        return True
+
+    error, stored = await reaction(trickle)
+    assert error.reason == "slower than 1000 bytes a second"
+    assert CONTENT[1000:2000].startswith(stored)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 206 P\r\n" + b"X-Long: " + b"a" * 300_000,
+        b"HTTP/1.1 206 P\r\n" + b"X-Many: b\r\n" * 30_000 + b"\r\n",
+        b"HTTP/1.1 103 Hints\r\n\r\n" * 50_000,
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"HTTP/1.1 206",
+        b"",
+    ],
+)
+async def test_no_head_at_all(raw: bytes) -> None:
+    """Huge heads, garbage and nothing at all: the server is backed off from."""
+    error, stored = await reaction(saying(raw or b" ", close=True))
+    assert isinstance(error, SourceUnavailable)
+    assert stored == b""
+    assert len(error.reason) < 80
+
+
+async def test_headers_of_a_request() -> None:
+    """Every request asks for identity and an inclusive range, and says who we are."""
+    async with serving(GOOD) as server, running() as transport:
+        source = mirror(transport, server.url)
+        for _ in range(2):
+            await fetched(source, 10, 20)
+        for request in server.requests:
+            assert request.headers["range"] == "bytes=10-19"
+            assert request.headers["accept-encoding"] == "identity"
+            assert request.headers["user-agent"].startswith("mountdl/")
+            assert request.headers["host"] == f"127.0.0.1:{server.port}"
+
+
+async def test_credentials_stay_with_their_origin() -> None:
+    """User and password become Basic for its own origin; no redirect takes it elsewhere; no name shows it."""
+    async with serving(GOOD) as elsewhere, running() as transport:
+        plan = {"/away": answer("302 Found", f"Location: {elsewhere.url}/b")}
+        async with serving(computing(lambda r: plan.get(r.path) or partial(r, CONTENT))) as server:
+            base = f"http://user:s%40cret@127.0.0.1:{server.port}"
+            for path in ("/stay", "/away"):
+                source = mirror(transport, base + path)
+                for _ in range(2):
+                    assert await fetched(source, 0, 10) == CONTENT[:10]
+                assert source.name == f"{server.url}{path}"
+            assert {"Basic dXNlcjpzQGNyZXQ="} == {r.headers.get("authorization") for r in server.requests}
+            assert {None} == {r.headers.get("authorization") for r in elsewhere.requests}
+
+
+async def test_query_is_not_shown() -> None:
+    """Tokens in queries are sent but not shown; names still tell two queries apart."""
+    async with serving(GOOD) as server, running() as transport:
+        one, two = (mirror(transport, f"{server.url}/a?token={t}") for t in ("s3cret", "other"))
+        await fetched(one, 0, 10)
+        assert server.requests[0].path == "/a?token=s3cret"
+        assert "s3cret" not in one.name
+        assert one.name != two.name
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://", "http://127.0.0.1:99999/", "http://[::1/", "ftp://127.0.0.1/", "http://a b/", "http://" + "a" * 70_000],
+)
+async def test_unusable_addresses(url: str) -> None:
+    """An address that can't be asked is refused when asked, not before."""
+    async with running() as transport:
+        with pytest.raises(SourceRefused, match="not an http address"):
+            await fetched(mirror(transport, url), 0, 10)
