@@ -50,6 +50,7 @@ async def test_whole_answer_near_the_start() -> None:
         assert await fetched(source, 1000, 2000) == CONTENT[1000:2000]
         assert source.limits.sequential
         assert await fetched(source, 0, SIZE) == CONTENT
+        assert source.limits.sequential
 
 
 async def test_whole_answer_far_in() -> None:

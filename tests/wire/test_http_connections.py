@@ -185,8 +185,12 @@ async def test_others_get_their_turn() -> None:
 
 async def test_server_that_closes_each_time() -> None:
     """With and without saying so, a closing server costs a connection each and nothing else."""
-    for header in ([], ["Connection: close"]):
-        handler = computing(lambda r, header=header: partial(r, CONTENT, *header), close=True)
+    for header in ((), ("Connection: close",)):
+
+        def right(request: Request, header: tuple[str, ...] = header) -> bytes:
+            return partial(request, CONTENT, *header)
+
+        handler = computing(right, close=True)
         async with serving(handler) as server, running() as transport:
             source = mirror(transport, server.url)
             for _ in range(5):

@@ -23,6 +23,7 @@ BODY = "mountdl.body"
 """Key in `httpx.Response.extensions` under which the body's fast way out is found, see `body.Body`."""
 
 _MOST_WARM = 8
+_MOST_INTERIM = 20
 _SWEEP_SECONDS = 5.0
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,255}")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -174,10 +175,11 @@ async def _ask(connection: Connection, reader: Reader, dialogue: Dialogue) -> He
         await connection.send(dialogue.outgoing)
     except OSError as error:
         raise Closed("closed the connection before the request", clean=True) from error
-    head: Head | None = None
-    while head is None:  # bounded: interim heads and the final one share one buffer
+    for _ in range(_MOST_INTERIM):
         head = dialogue.head(await reader.head())
-    return head
+        if head is not None:
+            return head
+    raise BadHead("it sends interim answers without end")
 
 
 class _Stream(httpx.AsyncByteStream):

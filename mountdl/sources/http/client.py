@@ -7,6 +7,7 @@ read. Knows no content and no extent.
 
 import functools
 import logging
+import math
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -34,7 +35,10 @@ _MOST_REDIRECTS = 10
 _MOST_COOKIES = 500
 _MOST_ORIGINS = 4096
 _RECOVERY = 32
-"""Good answers after which a server that was crowded is trusted with one more connection."""
+"""Good answers after which a server that was crowded is trusted with twice the connections again."""
+
+_BURST = 1.0
+"""Seconds within which refusals count once."""
 
 _LASTING = {301, 308}
 
@@ -78,10 +82,11 @@ class Arrival:
 class Facts:
     """What is known of one server, for all contents on it."""
 
-    __slots__ = ("_good", "_halvings", "parked_until")
+    __slots__ = ("_burst_ends", "_good", "_halvings", "parked_until")
 
     def __init__(self) -> None:
-        self.parked_until = 0.0
+        self.parked_until = -math.inf
+        self._burst_ends = -math.inf
         self._halvings = 0
         self._good = 0
 
@@ -89,11 +94,14 @@ class Facts:
         """How many flights it bears, of *most* that are allowed."""
         return max(1, most >> self._halvings)
 
-    def crowded(self, until: float) -> None:
-        """Note that it had too many requests and wants none before *until*."""
-        self.parked_until = max(self.parked_until, until)
-        self._halvings = min(self._halvings + 1, 6)
+    def crowded(self, now: float, wait: float) -> None:
+        """Note that it has too many requests and wants none for *wait* seconds from *now*."""
+        self.parked_until = max(self.parked_until, now + wait)
         self._good = 0
+        # Flights that were refused together are one sign, not many.
+        if now >= self._burst_ends:
+            self._burst_ends = now + max(wait, _BURST)
+            self._halvings = min(self._halvings + 1, 6)
 
     def answered(self) -> None:
         """Note a good answer."""

@@ -125,13 +125,13 @@ class Mirror:
                 verdict = self._judged(answered, extent)
                 if isinstance(verdict, Mismatch) and verdict.again and not last:
                     raise _Again
-                take = self._accepted(verdict, self._client.facts(answered.origin))
+                take = self._accepted(verdict, answered)
                 self._remember(answered)
                 return await self._poured(take, answered.reply, sink)
             finally:
                 await answered.reply.body.aclose()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            self._route = None  # a redirector may know a better place by now
+            self._route = None
             raise source_error(self._name, error) from error
 
     def _judged(self, answered: _Answered, extent: Extent) -> Verdict:
@@ -181,16 +181,20 @@ class Mirror:
         if answered.url not in self._validators and len(self._validators) < _MOST_VALIDATORS:
             self._validators[answered.url] = validator_of(answered.reply.headers)
 
-    def _accepted(self, verdict: Verdict, facts: Facts) -> Take:
+    def _accepted(self, verdict: Verdict, answered: _Answered) -> Take:
         """Return what may be taken; note what the verdict tells of the server, raise for the rest."""
+        facts = self._client.facts(answered.origin)
+        if not isinstance(verdict, Take):
+            self._route = None  # a redirector may know a better place by now
         match verdict:
             case Take():
                 facts.answered()
-                self._sequential = verdict.sequential
+                if answered.reply.status == 206 or verdict.sequential:
+                    self._sequential = verdict.sequential
                 return verdict
             case Wait(reason, retry_after, crowded):
                 if crowded:
-                    facts.crowded(trio.current_time() + (retry_after or 0.0))
+                    facts.crowded(trio.current_time(), retry_after or 0.0)
                 raise SourceUnavailable(self._name, reason, retry_after)
             case SequentialOnly(reason):
                 self._sequential = True
