@@ -109,7 +109,8 @@ def test_flat_headers() -> None:
 @pytest.mark.parametrize(
     ("url", "name"),
     [
-        ("http://u:p@Example.org/a%20b", "http://example.org/a b"),
+        ("http://u:p@Example.org/a%20b", "http://example.org/a%20b"),
+        ("http://example.org/%0a%1b[2J", "http://example.org/%0a%1b[2J"),
         ("https://example.org:444/x#part", "https://example.org:444/x"),
         ("https://[::1]/x", "https://[::1]/x"),
         ("http://exa mple/", "not an http address"),

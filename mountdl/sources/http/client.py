@@ -294,7 +294,8 @@ def flat(headers: Headers) -> dict[str, str]:
 
 
 def source_error(source: str, error: httpx.HTTPError | httpx.InvalidURL) -> SourceError:
-    """Return what *error* means for the engine. Its reason is short and holds no URL."""
-    reason = str(error) or "the connection failed"
+    """Return what *error* means for the engine. Its reason is short, printable and holds no URL."""
+    # Texts of our own transport are that already; httpx's own may quote what a server sent.
+    reason = "".join(c if c.isprintable() else "?" for c in str(error)[:100]) or "the connection failed"
     refused = (Untrusted, httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL, httpx.LocalProtocolError)
     return SourceRefused(source, reason) if isinstance(error, refused) else SourceUnavailable(source, reason)

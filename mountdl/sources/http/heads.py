@@ -48,7 +48,7 @@ class Dialogue:
             self.outgoing = self._machine.send(request) or b""
             self._machine.send(h11.EndOfMessage())
         except h11.LocalProtocolError as error:
-            raise BadHead(f"the request can't be written: {error}") from error
+            raise BadHead("the request can't be written") from error
 
     def head(self, data: bytes) -> Head | None:
         """Take the bytes of one head, blank line included; None when it is an interim one (1xx)."""

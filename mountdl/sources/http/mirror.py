@@ -236,5 +236,7 @@ def shown(url: httpx.URL | None) -> str:
     """Return *url* as it may be shown: no user name or password, and of a query only what tells two apart."""
     if url is None:
         return "not an http address"
-    query = f"?..{hashlib.sha256(url.query).hexdigest()[:8]}" if url.query else ""
-    return f"{url.scheme}://{url.netloc.decode('ascii')}{url.path}{query}"
+    path, _, query = url.raw_path.partition(b"?")
+    mark = f"?..{hashlib.sha256(query).hexdigest()[:8]}" if query else ""
+    # The path stays percent-encoded: decoded, it could hold line breaks and terminal codes.
+    return f"{url.scheme}://{url.netloc.decode('ascii')}{path.decode('ascii')}{mark}"
