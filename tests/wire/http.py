@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 
 from mountdl.content import Content, ContentKey
 from mountdl.descriptors.model import MirrorRef
+from mountdl.errors import StoreFull
 from mountdl.extents import Extent
 from mountdl.integrity import ChunkMap
 from mountdl.priorities import Priority
@@ -16,9 +18,14 @@ from mountdl.settings import HttpSettings
 from mountdl.sources.base import Source
 from mountdl.sources.http import HttpTransport
 from mountdl.sources.http.patience import Patience
+from tests.support import nginx
+from tests.support.httpserver import Handler, computing, partial, serving
 
 CONTENT = bytes((i * 7 + i // 251) % 256 for i in range(50_000))
+CALM = Patience(connect=5, head=5, silence=5)
 SHORT = Patience(connect=0.5, head=0.2, silence=0.2, rate=1000, window=0.3)
+GOOD = computing(lambda request: partial(request, CONTENT))
+needs_nginx = pytest.mark.skipif(not nginx.available(), reason="nginx or openssl is not installed")
 
 
 class Collected:
@@ -63,3 +70,21 @@ async def running(settings: HttpSettings | None = None, patience: Patience = SHO
         await nursery.start(transport.run)
         yield transport
         nursery.cancel_scope.cancel()
+
+
+class Full(Collected):
+    """A sink without room for a second part."""
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        super().write(offset, data)
+        if offset + len(data) > 30_000:
+            raise StoreFull("no room")
+
+
+async def success(handler: Handler, start: int = 1000, stop: int = 2000) -> int:
+    """Fetch twice from *handler*, rightly; return how many connections that took."""
+    async with serving(handler) as server, running() as transport:
+        source = mirror(transport, f"{server.url}/a.iso")
+        assert await fetched(source, start, stop) == CONTENT[start:stop]
+        assert await fetched(source, start, stop) == CONTENT[start:stop]
+        return server.connections

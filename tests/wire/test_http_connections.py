@@ -6,7 +6,6 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import httpx
 import pytest
@@ -15,27 +14,30 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mountdl.descriptors.model import MirrorRef
-from mountdl.errors import SourceError, SourceMismatch, SourceRefused, SourceUnavailable, StoreFull, UsageError
+from mountdl.errors import SourceError, SourceUnavailable, StoreFull
 from mountdl.extents import Extent
 from mountdl.priorities import Priority
 from mountdl.settings import HttpSettings
 from mountdl.sources.http import HttpTransport
 from mountdl.sources.http.bulk import BODY, BulkTransport
 from mountdl.sources.http.connection import Origin
-from mountdl.sources.http.patience import Patience
 from tests.support import nginx
-from tests.support.httpserver import Request, Stream, answer, computing, partial, serving
-from tests.wire.http import CONTENT, SHORT, Collected, fetched, http, mirror, running
+from tests.support.httpserver import Request, Stream, computing, partial, serving
+from tests.wire.http import (
+    CALM,
+    CONTENT,
+    GOOD,
+    SHORT,
+    Collected,
+    Full,
+    fetched,
+    http,
+    mirror,
+    needs_nginx,
+    running,
+)
 
 BIG = bytes((i * 31 + i // 65_521) % 256 for i in range(1 << 20)) * 5
-CALM = Patience(connect=5, head=5, silence=5)
-needs_nginx = pytest.mark.skipif(not nginx.available(), reason="nginx or openssl is not installed")
-GOOD = computing(lambda request: partial(request, CONTENT))
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> nginx.Certificate:
-    return nginx.certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture(scope="module")
@@ -45,21 +47,6 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[nginx.Nginx]:
     (root / "empty.bin").write_bytes(b"")
     with nginx.serving(root, home) as running_nginx:
         yield running_nginx
-
-
-class Full(Collected):
-    """A sink without room for a second part."""
-
-    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        super().write(offset, data)
-        if offset + len(data) > 30_000:
-            raise StoreFull("no room")
-
-
-def server_context(made: nginx.Certificate) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(made.pem, made.key)
-    return context
 
 
 @needs_nginx
@@ -276,66 +263,6 @@ async def test_connection_that_never_opens() -> None:
             filler.close()
 
 
-@needs_nginx
-async def test_tls_that_is_not_trusted(certificate: nginx.Certificate) -> None:
-    """An unknown authority drops the mirror with a clear reason; switched off, it is let in."""
-    async with serving(GOOD, server_context(certificate)) as server:
-        async with running() as transport:
-            with pytest.raises(SourceRefused) as caught:
-                await fetched(mirror(transport, server.url), 0, 10)
-            assert caught.value.reason.startswith("certificate is not trusted: ")
-        async with running(HttpSettings(check_certificate=False)) as transport:
-            assert await fetched(mirror(transport, server.url), 0, 10) == CONTENT[:10]
-
-
-@needs_nginx
-async def test_tls_for_another_name(tmp_path: Path) -> None:
-    """A trusted certificate of another name is not trusted."""
-    made = nginx.certificate(tmp_path, "DNS:other.example")
-    async with serving(GOOD, server_context(made)) as server:
-        async with running(HttpSettings(ca_certificate=made.authority)) as transport:
-            with pytest.raises(SourceRefused, match="certificate is not trusted: .*mismatch"):
-                await fetched(mirror(transport, server.url), 0, 10)
-
-
-async def test_tls_with_something_else() -> None:
-    """A server that speaks plain HTTP, and one that says nothing, where TLS is expected."""
-    async with running() as transport:
-        with socket.create_server(("127.0.0.1", 0)) as mute:
-            with pytest.raises(SourceUnavailable, match=r"no TLS within 0.5 s"):
-                await fetched(mirror(transport, f"https://127.0.0.1:{mute.getsockname()[1]}/"), 0, 10)
-        async with trio.open_nursery() as nursery:
-            listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-
-            async def greet(stream: trio.SocketStream) -> None:
-                await stream.send_all(b"220 welcome to something else\r\n")
-
-            nursery.start_soon(trio.serve_listeners, greet, listeners)
-            with pytest.raises(SourceUnavailable, match="TLS failed: "):
-                await fetched(mirror(transport, f"https://127.0.0.1:{listeners[0].socket.getsockname()[1]}/"), 0, 10)
-            nursery.cancel_scope.cancel()
-
-
-@needs_nginx
-async def test_no_way_from_https_to_http(certificate: nginx.Certificate) -> None:
-    """A redirect that would give up TLS is refused."""
-    async with serving(GOOD) as plain:
-        away = computing(lambda _: answer("302 Found", f"Location: {plain.url}/a"))
-        async with serving(away, server_context(certificate)) as server:
-            async with running(HttpSettings(ca_certificate=certificate.authority)) as transport:
-                with pytest.raises(SourceRefused, match="redirects from https to http"):
-                    await fetched(mirror(transport, server.url), 0, 10)
-        assert plain.requests == []
-
-
-def test_unreadable_authorities(tmp_path: Path) -> None:
-    """A bad file of certificates is the user's to know at once."""
-    (tmp_path / "bad").write_text("nothing")
-    for name in ("bad", "missing"):
-        with pytest.raises(UsageError):
-            http(HttpSettings(ca_certificate=tmp_path / name))
-
-
 async def test_warm_connections() -> None:
     """One is opened ahead, once, and used by the first fetch, also one that comes while it is being opened."""
     async with serving(GOOD) as server, running() as transport:
@@ -388,58 +315,6 @@ async def test_idle_connections_close(clock: trio.testing.MockClock) -> None:
         nursery.cancel_scope.cancel()
     assert theirs.recv(1) == b""
     theirs.close()
-
-
-async def test_digests_in_headers() -> None:
-    """A probe reads Repr-Digest and Digest; a server that refuses HEAD is asked for a byte."""
-    digests = [
-        "Repr-Digest: sha-256=:" + "A" * 43 + "=:, unknown=:AAAAAAAAAAAAAAAAAAAAAA==:",
-        "Digest: SHA=" + "A" * 27 + "=, md5=tooshort",
-    ]
-    expected = {"sha-256": bytes(32), "sha-1": bytes(20)}
-
-    def head_refused(request: Request) -> bytes:
-        return answer("405 No") if request.method == "HEAD" else partial(request, CONTENT, *digests)
-
-    def head_answered(request: Request) -> bytes:
-        return answer("200 OK", "Accept-Ranges: bytes", *digests, length=len(CONTENT))
-
-    def whole(request: Request) -> bytes:
-        raw = answer("200 OK", *digests, body=CONTENT)
-        return raw.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if request.method == "HEAD" else raw
-
-    for react, ranges in ((head_refused, True), (head_answered, True), (whole, False)):
-        async with serving(computing(react)) as server, running() as transport:
-            probe = await transport.probe(MirrorRef(server.url))
-            assert (probe.size, probe.ranges, dict(probe.digests)) == (len(CONTENT), ranges, expected)
-
-
-@pytest.mark.parametrize(("status", "kind"), [(404, SourceRefused), (503, SourceUnavailable), (204, SourceMismatch)])
-async def test_probe_that_fails(status: int, kind: type[SourceError]) -> None:
-    """A probe raises as a fetch would."""
-    async with serving(computing(lambda _: answer(f"{status} No", length=None if status == 204 else 0))) as server:
-        async with running() as transport:
-            with pytest.raises(kind):
-                await transport.probe(MirrorRef(server.url))
-
-
-async def test_proxy_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With http_proxy set, requests go there by httpx's own transport; no_proxy is heeded."""
-    async with serving(GOOD) as proxy, serving(GOOD) as direct:
-        for name in ("http_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("http_proxy", proxy.url)
-        async with running() as transport:
-            source = mirror(transport, "http://nowhere.invalid/a")
-            for _ in range(2):
-                assert await fetched(source, 10, 2000) == CONTENT[10:2000]
-            assert [r.path for r in proxy.requests] == ["http://nowhere.invalid/a"] * 2
-            small = mirror(transport, "http://nowhere.invalid/a", CONTENT)
-            with pytest.raises(StoreFull):
-                await small.fetch(Extent(0, 40_000), Full(), priority=Priority.READ)
-            monkeypatch.setenv("no_proxy", "127.0.0.1")
-            assert await fetched(mirror(transport, direct.url), 0, 10) == CONTENT[:10]
-            assert len(direct.requests) == 1
 
 
 LINES = st.sampled_from(

@@ -1,0 +1,64 @@
+"""Probes, and requests by way of a proxy."""
+
+from __future__ import annotations
+
+import pytest
+
+from mountdl.descriptors.model import MirrorRef
+from mountdl.errors import SourceError, SourceMismatch, SourceRefused, SourceUnavailable, StoreFull
+from mountdl.extents import Extent
+from mountdl.priorities import Priority
+from tests.support.httpserver import Request, answer, computing, partial, serving
+from tests.wire.http import CONTENT, GOOD, Full, fetched, mirror, running
+
+
+async def test_digests_in_headers() -> None:
+    """A probe reads Repr-Digest and Digest; a server that refuses HEAD is asked for a byte."""
+    digests = [
+        "Repr-Digest: sha-256=:" + "A" * 43 + "=:, unknown=:AAAAAAAAAAAAAAAAAAAAAA==:",
+        "Digest: SHA=" + "A" * 27 + "=, md5=tooshort",
+    ]
+    expected = {"sha-256": bytes(32), "sha-1": bytes(20)}
+
+    def head_refused(request: Request) -> bytes:
+        return answer("405 No") if request.method == "HEAD" else partial(request, CONTENT, *digests)
+
+    def head_answered(request: Request) -> bytes:
+        return answer("200 OK", "Accept-Ranges: bytes", *digests, length=len(CONTENT))
+
+    def whole(request: Request) -> bytes:
+        raw = answer("200 OK", *digests, body=CONTENT)
+        return raw.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if request.method == "HEAD" else raw
+
+    for react, ranges in ((head_refused, True), (head_answered, True), (whole, False)):
+        async with serving(computing(react)) as server, running() as transport:
+            probe = await transport.probe(MirrorRef(server.url))
+            assert (probe.size, probe.ranges, dict(probe.digests)) == (len(CONTENT), ranges, expected)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, SourceRefused), (503, SourceUnavailable), (204, SourceMismatch)])
+async def test_probe_that_fails(status: int, kind: type[SourceError]) -> None:
+    """A probe raises as a fetch would."""
+    async with serving(computing(lambda _: answer(f"{status} No", length=None if status == 204 else 0))) as server:
+        async with running() as transport:
+            with pytest.raises(kind):
+                await transport.probe(MirrorRef(server.url))
+
+
+async def test_proxy_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With http_proxy set, requests go there by httpx's own transport; no_proxy is heeded."""
+    async with serving(GOOD) as proxy, serving(GOOD) as direct:
+        for name in ("http_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("http_proxy", proxy.url)
+        async with running() as transport:
+            source = mirror(transport, "http://nowhere.invalid/a")
+            for _ in range(2):
+                assert await fetched(source, 10, 2000) == CONTENT[10:2000]
+            assert [r.path for r in proxy.requests] == ["http://nowhere.invalid/a"] * 2
+            small = mirror(transport, "http://nowhere.invalid/a", CONTENT)
+            with pytest.raises(StoreFull):
+                await small.fetch(Extent(0, 40_000), Full(), priority=Priority.READ)
+            monkeypatch.setenv("no_proxy", "127.0.0.1")
+            assert await fetched(mirror(transport, direct.url), 0, 10) == CONTENT[:10]
+            assert len(direct.requests) == 1
