@@ -8,19 +8,26 @@ meant to be.
 import codecs
 import re
 
-from mountdl.descriptors import document, magnet
+from mountdl.descriptors import document, links, magnet, urilist
 from mountdl.descriptors.model import Descriptor
 from mountdl.descriptors.preferences import prefer
 from mountdl.errors import DescriptorError
 
-__all__ = ["SUFFIXES", "parse", "prefer"]
+__all__ = ["SUFFIXES", "parse", "parse_link", "prefer"]
 
-SUFFIXES = frozenset({".metalink", ".meta4", ".magnet"})
-"""Suffixes of the files that a mounted directory is searched for, in lower case."""
+SUFFIXES = frozenset({".metalink", ".meta4", ".magnet", ".uris", ".url", ".desktop"})
+"""Suffixes of the files that a mounted directory is searched for, in lower case.
 
+Not ".txt": most of those are no lists of addresses. One that is named is read as a list.
+"""
+
+_LISTS = frozenset({".uris", ".txt"})
+_SHORTCUTS = frozenset({".url", ".desktop"})
+_XML = frozenset({".metalink", ".meta4"})
 _GZIP = b"\x1f\x8b"
 _LOOKED_AT = 1 << 16
 _MAGNET_LINE = re.compile(rb"^\s*(?:stream-)?magnet:", re.IGNORECASE | re.MULTILINE)
+_URL_LINE = re.compile(rb"^(?:https?|ftps?|sftp)://", re.IGNORECASE | re.MULTILINE)
 
 
 def parse(name: str, data: bytes, *, base_url: str | None = None) -> Descriptor:
@@ -28,20 +35,33 @@ def parse(name: str, data: bytes, *, base_url: str | None = None) -> Descriptor:
 
     Relative URLs in it are resolved against *base_url*. Raises DescriptorError and nothing else.
     """
+    suffix = name[name.rfind(".") :].lower() if "." in name else ""
+    if _is_xml(data) and not (suffix == ".magnet" and b"metalink" not in data[:_LOOKED_AT]):
+        return document.parse(data, base_url)
     if data.startswith(_GZIP):
         raise DescriptorError("not-metalink", "the file is compressed; only plain descriptors are read")
-    suffix = name[name.rfind(".") :].lower() if "." in name else ""
-    if _is_magnets(suffix, data):
+    return _text(suffix, data, base_url)
+
+
+def parse_link(text: str) -> Descriptor:
+    """Return what an address of the form `URL#!metalink3!URL` says. Raises DescriptorError "bad-link"."""
+    return links.parse(text)
+
+
+def _text(suffix: str, data: bytes, base_url: str | None) -> Descriptor:
+    """Read what is no XML: by its suffix if that says enough, else by what it looks like."""
+    if suffix in _SHORTCUTS or urilist.is_shortcut(data):
+        return urilist.parse_shortcut(data)
+    if suffix in _LISTS:
+        return urilist.parse(data)
+    start = data[:_LOOKED_AT]
+    if suffix == ".magnet" or _MAGNET_LINE.search(start):
         return magnet.parse(data)
+    if suffix not in _XML and _URL_LINE.search(start):
+        return urilist.parse(data)
     return document.parse(data, base_url)
-
-
-def _is_magnets(suffix: str, data: bytes) -> bool:
-    if _is_xml(data):
-        return suffix == ".magnet" and b"metalink" not in data[:_LOOKED_AT]
-    return suffix == ".magnet" or _MAGNET_LINE.search(data[:_LOOKED_AT]) is not None
 
 
 def _is_xml(data: bytes) -> bool:
     start = data[:64].removeprefix(codecs.BOM_UTF8).lstrip()
-    return start.startswith((b"<", b"\xff\xfe<", b"\xfe\xff\0<"))
+    return start.startswith((b"<", b"\0<", b"\xff\xfe<", b"\xfe\xff\0<"))

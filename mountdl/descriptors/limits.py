@@ -65,3 +65,15 @@ MAX_PEERS = 200
 
 MAX_SELECTED = 100_000
 """The highest index that a magnet may select, exclusive; a higher one is passed over."""
+
+MAX_GROUPS_LISTED = 100_000
+"""Files of a list of addresses; the others are left out as "too-many-links"."""
+
+MAX_EXPANDED = 10_000
+"""URLs that the patterns of one line may stand for; a line with more is dropped as "too-many-urls"."""
+
+MAX_OPTIONS = 200
+"""Options of a file in a list; the others are left out without a word."""
+
+MAX_LINES = 300_000
+"""Lines of a list of addresses; the others are left out as "too-many-links"."""

@@ -5,6 +5,7 @@ so that no part of a value can become a separator.
 """
 
 import codecs
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,13 +56,18 @@ def decoded(data: bytes) -> str:
     return text
 
 
+def lines(text: str) -> Iterator[str]:
+    """Yield the lines of *text* one by one, without building them all: millions of short ones take 50 bytes each."""
+    return (line.rstrip("\n") for line in io.StringIO(text, newline=None))
+
+
 def links(text: str) -> Iterator[str]:
     """Yield the magnet links in *text*: several to a line, one over several lines, between comments.
 
     A line that holds nothing but an info-hash in hexadecimal, outside of a link, is one to it.
     """
     open_link: list[str] = []
-    for line in map(str.strip, text.splitlines()):
+    for line in map(str.strip, lines(text)):
         starts = [match.start() for match in _START.finditer(line)] if "agnet:" in line.lower() else []
         if not starts and line.startswith(_COMMENT):
             continue

@@ -73,13 +73,20 @@ class Files:
         if first is not None:
             self._join(name, first, entry)
             return
-        above = [name[:at] for at, char in enumerate(name) if char == "/"]
-        if name in self._directories or any(directory in self._entries for directory in above):
+        if not self.free(name):
             self.cautions.add("name-clash", "one path would be a file and a directory")
             return
-        self._directories.update(above)
+        self._directories.update(_above(name))
         self._entries[name] = entry
         self._count(entry)
+
+    def free(self, name: str) -> bool:
+        """Say whether *name* is no file and no directory, and no file is above it."""
+        return name not in self._entries and name not in self._directories and not self.shadowed(name)
+
+    def shadowed(self, name: str) -> bool:
+        """Say whether a directory that *name* is in would be a file."""
+        return any(directory in self._entries for directory in _above(name))
 
     def _join(self, name: str, first: Entry, second: Entry) -> None:
         if not _same_bytes(first, second):
@@ -101,8 +108,14 @@ class Files:
             raise DescriptorError("limits", f"the document has more than {MAX_URLS_DOCUMENT} URLs")
 
 
+def _above(name: str) -> list[str]:
+    return [name[:at] for at, char in enumerate(name) if char == "/"]
+
+
 def _same_bytes(one: Entry, other: Entry) -> bool:
     shared = one.digests.keys() & other.digests.keys()
+    if one.size is None and not shared:
+        return False
     return one.size == other.size and all(one.digests[name] == other.digests[name] for name in shared)
 
 

@@ -125,11 +125,28 @@ class Magnet:
 
 
 @dataclass(frozen=True, slots=True)
+class UriGroup:
+    """URLs of one file, or a magnet link, as a list names them; *options* are name and value, in order."""
+
+    urls: tuple[str, ...]
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A URL of a file that also says where a metalink for it is."""
+
+    url: str
+    metalink: str
+
+
+@dataclass(frozen=True, slots=True)
 class Descriptor:
     """A descriptor as parsed; dates are Unix time in nanoseconds.
 
-    *kind* is "metalink3", "metalink4" or "magnet". *entries* are the files that can be had from mirrors
-    or by metadata that mirrors have; *magnets* are the links as they stand, also those to swarms alone.
+    *kind* is "metalink3", "metalink4", "magnet", "urilist" or "link". *entries* are the files that can be
+    had from mirrors or by metadata that mirrors have; *magnets* are the links as they stand, also those to
+    swarms alone.
     """
 
     kind: str
@@ -141,3 +158,5 @@ class Descriptor:
     published_ns: int | None = None
     updated_ns: int | None = None
     magnets: tuple[Magnet, ...] = ()
+    groups: tuple[UriGroup, ...] = ()
+    link: Link | None = None

@@ -68,4 +68,15 @@ def component(text: str) -> str | None:
     return None if text in {"", ".", ".."} else text
 
 
+def numbered(name: str, number: int) -> str:
+    """Return the path *name* with *number* before its suffix: "a/b (2).iso"."""
+    directory, slash, last = name.rpartition("/")
+    stem, dot, suffix = last.rpartition(".") if "." in last[1:] else (last, "", "")
+    room = MAX_COMPONENT - len(f" ({number}){dot}{suffix}".encode())
+    if room < 1:
+        stem, dot, suffix, room = last, "", "", MAX_COMPONENT - 24
+    stem = stem.encode()[:room].decode(errors="ignore")
+    return f"{directory}{slash}{stem} ({number}){dot}{suffix}"
+
+
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\]")

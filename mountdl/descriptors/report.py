@@ -6,7 +6,7 @@ The shapes are those that `mountdl inspect --json` promises, without "path", whi
 import hashlib
 from collections.abc import Callable, Iterator
 
-from mountdl.descriptors.model import Caution, Descriptor, Entry, Magnet, PieceDigests, Signature
+from mountdl.descriptors.model import Caution, Descriptor, Entry, Magnet, PieceDigests, Signature, UriGroup
 from mountdl.integrity import digest_length, strongest
 
 Json = dict[str, object]
@@ -34,10 +34,29 @@ def _magnets(descriptor: Descriptor) -> Json:
     return {"entries": [_magnet(magnet) for magnet in descriptor.magnets]}
 
 
+def _groups(descriptor: Descriptor) -> Json:
+    return {"entries": [{"urls": list(group.urls), "options": _options(group)} for group in descriptor.groups]}
+
+
+def _options(group: UriGroup) -> Json:
+    """Return the options by name; one that is given several times has a list of values."""
+    found: dict[str, list[str]] = {}
+    for name, value in group.options:
+        found.setdefault(name, []).append(value)
+    return {name: given if len(given) > 1 else given[0] for name, given in found.items()}
+
+
+def _link(descriptor: Descriptor) -> Json:
+    link = descriptor.link
+    return {} if link is None else {"url": link.url, "metalink": link.metalink}
+
+
 _BODIES: dict[str, Callable[[Descriptor], Json]] = {
     "metalink3": _metalink,
     "metalink4": _metalink,
     "magnet": _magnets,
+    "urilist": _groups,
+    "link": _link,
 }
 
 
