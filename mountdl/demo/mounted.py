@@ -94,8 +94,9 @@ class Mount:
             with (self.mountpoint / name).open("rb", buffering=0) as file:
                 return os.pread(file.fileno(), length, offset)
         except OSError as error:
+            last = self._last_words()
             raise ContentUnavailable(
-                f"{name} can't be read at byte {offset}: {error.strerror}; the mount's last message: {self._last_words()}"
+                f"{name} can't be read at byte {offset}: {error.strerror}; the mount's last message: {last}"
             ) from error
 
     def attribute(self, name: str, attribute: str) -> str:
