@@ -95,9 +95,11 @@ class _Mounted:
         await nursery.start(_on_signals, fuse.terminate)
         fuse.attach(operations, mount.source, mount.mountpoint, allow_other=mount.allow_other)
         nursery.start_soon(self._forget_pages, fuse.forget_pages)
-        ready()
-        log.info("%s is mounted on %s: %d files", mount.source, mount.mountpoint, self._tree.files)
-        await fuse.serve()
+        async with trio.open_nursery() as served:
+            served.start_soon(fuse.serve)
+            await fuse.answers(mount.mountpoint)
+            ready()
+            log.info("%s is mounted on %s: %d files", mount.source, mount.mountpoint, self._tree.files)
         fuse.detach()
 
     def _publish(self, built: Built) -> None:

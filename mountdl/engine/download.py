@@ -202,13 +202,19 @@ class Download:
             for _ in range(VERIFIERS):
                 nursery.start_soon(self._settling.verifier.run)
             task_status.started()
-            while True:
-                self._tick()
-                if self._settling.whole_due:
-                    await self._judge_whole()
-                with trio.move_on_after(self._interval()):
-                    await self._alarm.wait()
-                self._alarm = trio.Event()
+            try:
+                await self._live()
+            finally:
+                self._nursery = None  # flights that land now must not launch others
+
+    async def _live(self) -> None:
+        while True:
+            self._tick()
+            if self._settling.whole_due:
+                await self._judge_whole()
+            with trio.move_on_after(self._interval()):
+                await self._alarm.wait()
+            self._alarm = trio.Event()
 
     def stop(self) -> None:
         """End `run`."""
@@ -235,7 +241,7 @@ class Download:
     def _tick(self) -> None:
         now = trio.current_time()
         for host in {id(state.host): state.host for state in self.roster.states}.values():
-            host.lanes.sample(now, host.delivered, host.active)
+            host.lanes.sample(now, host.delivered, host.busy(now))
         self._readahead.expire(now)
         for gone in self._windows.keys() - {id(cursor) for cursor in self._readahead.cursors}:
             self._demand.remove(self._windows.pop(gone))
@@ -328,7 +334,7 @@ class Download:
         flight = Flight(self._launched, state, assignment.extent, assignment.priority, self._take)
         self._flights[flight.number] = flight
         state.flights += 1
-        state.host.active += 1
+        state.host.flying.add(flight)
         if assignment.hedge:
             self.incidents.add(state.source.name, "was asked for bytes that another source is late with", flight.extent)
         log.debug("%s: %s %s", state.source.name, assignment.priority.name, flight.extent)
@@ -356,7 +362,7 @@ class Download:
         state, host = flight.state, flight.state.host
         del self._flights[flight.number]
         state.flights -= 1
-        host.active -= 1
+        host.flying.discard(flight)
         if flight.first_at is not None:
             host.flown(flight.delivered, flight.last_at - flight.first_at)
         self.idle_since = trio.current_time()
@@ -372,6 +378,8 @@ class Download:
             state, offset, memoryview(data), urgent=bool(self._waiters) and self._awaited(offset, length)
         )
         self._wake()
+        if flight.ends(flight.last_at):
+            self._replan()  # its lane is as good as free
 
     def _source_failed(self, flight: Flight, error: SourceError) -> None:
         name = flight.state.source.name

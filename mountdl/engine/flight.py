@@ -9,14 +9,16 @@ import trio
 
 from mountdl.descriptors.model import MirrorRef
 from mountdl.engine.planner import FlightView
-from mountdl.engine.scoreboard import HostScore, SourceScore
+from mountdl.engine.scoreboard import OVERLAP, HostScore, SourceScore
 from mountdl.extents import Extent, ExtentSet
 from mountdl.priorities import Priority
 from mountdl.sources.base import Source
 
-SILENCE = 0.25
-"""Seconds without a byte that are still no sign of trouble."""
-CONFIDENCE = 0.1
+SILENCE = 0.3
+"""Seconds without a byte in the middle of an answer that are still no sign of trouble."""
+PAUSE = 0.05
+"""Seconds without a byte that do not count against a flight's rate."""
+CONFIDENCE = 0.05
 """Seconds of receiving for which a flight's own rate counts as much as what its host did before."""
 
 
@@ -44,6 +46,7 @@ class Flight:
         self._take = take
         self.scope = trio.CancelScope()
         self.position = extent.start
+        self._ended = False
         self.delivered = 0
         self.started_at = trio.current_time()
         self.first_at: float | None = None
@@ -54,7 +57,7 @@ class Flight:
         now = trio.current_time()
         if self.first_at is None:
             self.first_at = now
-            self.state.host.latency.add(now - self.started_at)
+            self.state.host.began(now - self.started_at)
         self.last_at = now
         self.delivered += len(data)
         self.position = max(self.position, min(offset + len(data), self.extent.stop))
@@ -69,18 +72,18 @@ class Flight:
         """What it has still to deliver."""
         return Extent(self.position, self.extent.stop)
 
-    def remaining(self, now: float) -> float:
-        """Return the seconds that the rest is expected to take, by its own past and its host's."""
-        host = self.state.host
+    def ending(self, now: float) -> bool:
+        """Say whether it delivers and the rest will be here sooner than another flight's first byte."""
         if self.first_at is None:
-            waited = now - self.started_at
-            body = self.rest.length / host.rate.mean
-            # Late beyond what this host usually takes: expect as long again as it was waited for.
-            return max(host.latency.mean - waited, 0.0) + body if waited <= host.latency.bound else waited + body
-        received = max(self.last_at - self.first_at, 0.0)
-        rate = (self.delivered + host.rate.mean * CONFIDENCE) / (received + CONFIDENCE)
-        silence = now - self.last_at
-        return self.rest.length / rate + (2 * silence if silence > SILENCE else 0.0)
+            return False
+        return self.rest.length <= self._rate(now) * self.state.host.round_trip * OVERLAP
+
+    def ends(self, now: float) -> bool:
+        """Say, once, that it is ending."""
+        if self._ended or not self.ending(now):
+            return False
+        self._ended = True
+        return True
 
     def view(self, now: float, held: ExtentSet, index: int) -> FlightView:
         """Return this flight as the planner sees it."""
@@ -90,6 +93,26 @@ class Flight:
             source=index,
             extent=rest,
             priority=self.priority,
-            remaining=self.remaining(now),
+            wait=self._wait(now),
+            rate=self._rate(now),
+            stalled=self._stalled(now),
             filled=bool(rest) and held.covers(rest),
         )
+
+    def _stalled(self, now: float) -> bool:
+        bound = self.state.host.latency.bound
+        return now - self.last_at > (bound if self.first_at is None else max(SILENCE, bound))
+
+    def _wait(self, now: float) -> float:
+        """Return the seconds until the next byte is expected."""
+        silence = now - self.last_at
+        if self._stalled(now):
+            return 2 * silence  # late beyond what this host usually takes: expect as long again, and more
+        return max(self.state.host.latency.mean - silence, 0.0) if self.first_at is None else 0.0
+
+    def _rate(self, now: float) -> float:
+        usual = self.state.host.rate
+        if self.first_at is None:
+            return usual
+        received = max(self.last_at, now - PAUSE) - self.first_at
+        return (self.delivered + usual * CONFIDENCE) / (received + CONFIDENCE)

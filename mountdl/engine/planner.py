@@ -17,8 +17,8 @@ from mountdl.integrity import ChunkMap
 from mountdl.priorities import Priority
 
 MIB = 1 << 20
-LONGEST_FLIGHT = 8 * MIB
-"""Bytes. Long enough that a request's own cost (0.3 ms, measured) vanishes; short enough to re-decide."""
+LONGEST_FLIGHT = 16 * MIB
+"""Bytes. Long enough that a request's own cost (0.3 ms, measured) and a gap between two vanish."""
 SHORTEST_URGENT = 128 << 10
 """Bytes. An urgent extent is not cut finer than a kernel read request."""
 
@@ -28,7 +28,8 @@ class SourceView:
     """A source as the planner sees it. *latency* in seconds, *rate* in bytes a second of one flight.
 
     *free* lanes for any flight, *urgent* lanes for a reader's; *rank*: lower is preferred where
-    nothing else decides; *sequential*: it delivers from offset 0 only; *bad*: extents never to ask of it.
+    nothing else decides; *longest*: bytes that a flight of its should carry at most; *sequential*: it
+    delivers from offset 0 only; *bad*: extents never to ask of it.
     """
 
     source: int
@@ -37,6 +38,7 @@ class SourceView:
     latency: float
     rate: float
     rank: int = 0
+    longest: int = LONGEST_FLIGHT
     sequential: bool = False
     bad: tuple[Extent, ...] = ()
 
@@ -53,14 +55,24 @@ class SourceView:
 
 @dataclass(frozen=True, slots=True)
 class FlightView:
-    """A flight as the planner sees it: the bytes it has still to deliver and the seconds that may take."""
+    """A flight as the planner sees it: *extent* is what it has still to deliver, in order.
+
+    *wait*: seconds until its next byte is expected; *rate* in bytes a second from then on. *stalled*: it
+    is silent for longer than its host ever is; *filled*: what it has still to deliver is held already.
+    """
 
     flight: int
     source: int
     extent: Extent
     priority: Priority
-    remaining: float
+    wait: float
+    rate: float
+    stalled: bool = False
     filled: bool = False
+
+    def due(self, stop: int) -> float:
+        """Return the seconds until it is expected to have delivered the bytes up to *stop*."""
+        return self.wait + max(0, min(stop, self.extent.stop) - self.extent.start) / self.rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +150,7 @@ class _Table:
         self.free = {view.source: view.free for view in sources}
         self.urgent = {view.source: view.urgent for view in sources}
         self.lanes = lanes - len(flights)
-        self.total_rate = sum(view.rate for view in sources)
+        self.total_rate = sum(view.rate * max(1, view.free) for view in sources)
         self.assignments: list[Assignment] = []
         self.starved = False
 
@@ -237,24 +249,29 @@ class _Table:
         """Cut *gap* to what one flight should carry: about half a second, all lanes having a share."""
         chunk = self.chunk_map.length
         share = want.extent.length // max(1, sum(max(0, n) for n in self.free.values()))
-        length = min(int(view.rate / 2), LONGEST_FLIGHT, max(share, MIB))
+        length = min(int(view.rate / 2), view.longest, max(share, MIB))
         stop = (gap.start + max(length, MIB)) // chunk * chunk
         if stop <= gap.start:  # a chunk longer than a flight
-            stop = gap.start + max(min(length, LONGEST_FLIGHT), MIB)
+            stop = gap.start + max(length, MIB)
         return Extent(gap.start, min(gap.stop, stop))
 
     # -- what flies is late -------------------------------------------------------------------------------
 
     def hedge(self, want: Want) -> None:
-        """Ask a second source for what a late flight owes to *want*."""
+        """Ask a second source for what a late flight owes to *want*.
+
+        The same source is asked again only when the flight is silent: one that delivers is not made
+        faster by a second connection that shares its way.
+        """
         factor, extra = _PATIENCE[want.priority]
         for flight in self.flights:
             part = flight.extent.intersection(want.extent)
             if not part or self.asked_twice(flight, part) or self.held.covers(part):
                 continue
-            view = self.quickest(part, without=flight.source) or self.quickest(part)
-            patience = factor if view is not None and view.source != flight.source else factor * 2
-            if view is not None and view.eta(part.length) * patience + extra < flight.remaining:
+            view = self.quickest(part, without=flight.source)
+            if view is None and flight.stalled:
+                view = self.quickest(part)
+            if view is not None and view.eta(part.length) * factor + extra < flight.due(part.stop):
                 self.assign(view, part, want.priority, hedge=True)
 
     def asked_twice(self, flight: FlightView, part: Extent) -> bool:
@@ -267,5 +284,5 @@ class _Table:
         crowded = self.starved and any(want.priority is Priority.READ for want in wants)
         for flight in self.flights:
             unwanted = not any(want.extent.overlaps(flight.extent) for want in wants)
-            if flight.filled or (crowded and unwanted and flight.remaining > 0.25):
+            if flight.filled or (crowded and unwanted and flight.due(flight.extent.stop) > 0.25):
                 yield flight.flight

@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mountdl.engine.flight import SourceState
-from mountdl.engine.planner import SourceView
+from mountdl.engine.planner import LONGEST_FLIGHT, SourceView
 from mountdl.errors import ContentChanged, ContentUnavailable, MountdlError, SourceError, SourceMismatch
 from mountdl.extents import Extent
 
 OFFLINE_PATIENCE = 5.0
 """Seconds that a reader waits for sources that all fail before it is told so."""
+TRIAL_FLIGHT = 2 << 20
+"""Bytes of a flight while more lanes are on trial: where they only compete, little is in their way."""
 SPARE = 2
 """Lanes to a host beyond those that pay, for readers only: a seek need not wait for a long flight."""
 
@@ -45,7 +47,7 @@ class Roster:
     @property
     def rate(self) -> float:
         """What all usable sources are expected to bring together, in bytes a second."""
-        return sum(s.host.rate.mean * s.host.lanes.allowed for s in self.states if not s.score.dropped)
+        return sum(s.host.rate * s.host.lanes.allowed for s in self.states if not s.score.dropped)
 
     def views(self, now: float) -> list[SourceView]:
         """Return the sources that may be asked now, as the planner sees them."""
@@ -60,14 +62,16 @@ class Roster:
         own = limits.parallel - state.flights
         # A source that failed last gets one flight to show that it is back.
         lanes = host.lanes.allowed if score.strikes == 0 else 1
-        free = min(own, lanes - host.active) if score.ready(now) else 0
+        busy = host.busy(now)
+        free = min(own, lanes - busy) if score.ready(now) else 0
         return SourceView(
             source=index,
             free=max(0, free),
-            urgent=max(0, min(own, lanes + SPARE - host.active, host.lanes.limit + SPARE - host.active)),
+            urgent=max(0, min(own, lanes + SPARE - busy, host.lanes.limit + SPARE - len(host.flying))),
             latency=host.latency.mean,
-            rate=max(host.rate.mean, 1.0),
+            rate=max(host.rate, 1.0),
             rank=state.rank,
+            longest=TRIAL_FLIGHT if host.lanes.trying else LONGEST_FLIGHT,
             sequential=limits.sequential,
             bad=(*score.bad, *self._avoid.get(state, ())),
         )
@@ -148,7 +152,7 @@ class Roster:
                 name=state.source.name,
                 state=self._state(state, now),
                 flights=state.flights,
-                rate=state.host.rate.mean if state.host.rate.samples else 0.0,
+                rate=state.host.rate if state.host.flights else 0.0,
                 delivered=state.score.delivered,
                 failures=state.score.failures,
                 bad_chunks=state.score.bad_chunks,

@@ -3,20 +3,31 @@
 Pure: `now` is an argument, in seconds of whatever clock the caller uses.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from mountdl.errors import SourceError, SourceMismatch, SourceRefused, SourceUnavailable
 from mountdl.extents import Extent, ExtentSet
 
 LATENCY_PRIOR = 0.1
 """Seconds until the first byte, of a host nothing is known of."""
-RATE_PRIOR = 8e6
+RATE_PRIOR = 20e6
 """Bytes a second of one connection, of a host nothing is known of: optimistic, so that it is tried."""
 LONGEST_BACKOFF = 60.0
 SECOND_CHANCE = 600.0
 """Seconds after which a dropped source is tried again."""
 BAD_CHUNKS_TO_BAN = 2
+PRIOR_WEIGHT = 0.02
+"""Seconds of receiving that the prior of a rate counts as."""
+OVERLAP = 0.9
+"""The part of a round trip before a flight's end at which the next request is sent."""
+ROUND_TRIPS = 8
+"""Flights over which the shortest time to a first byte is taken as the round trip."""
+FADE = 0.8
+SHORTEST_TIME = 0.02
+"""Seconds: below that the buffers along the way are measured, not the way."""
 
 
 @dataclass(slots=True)
@@ -45,28 +56,37 @@ class Estimate:
 class Lanes:
     """How many connections to a host pay: doubled while that adds throughput, else taken back."""
 
-    EPOCH = 0.4
-    """Seconds of full use before a verdict."""
+    EPOCH = 0.3
+    """Seconds of full use before a verdict; for what delivers more than `FAST` bytes a second, longer."""
+    FAST = 5e6
+    LONGEST_EPOCH = 3.0
     GAIN = 1.15
     HOLD = 20.0
     """Seconds before more lanes are tried again after they did not pay."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.allowed = min(2, limit)
+        self.allowed = 1
         self._before: tuple[int, float] | None = None
         self._epoch: tuple[float, int] | None = None
         self._hold_until = 0.0
 
-    def sample(self, now: float, delivered: int, active: int) -> None:
-        """Take in that *delivered* bytes came from the host in all and *active* flights use it now."""
-        if active < self.allowed:
+    def sample(self, now: float, delivered: int, busy: int) -> None:
+        """Take in that *delivered* bytes came from the host in all and *busy* lanes are in use now."""
+        if busy < self.allowed:
             self._epoch = None
         elif self._epoch is None:
             self._epoch = (now, delivered)
         elif now - self._epoch[0] >= self.EPOCH:
-            self._judge(now, (delivered - self._epoch[1]) / (now - self._epoch[0]))
-            self._epoch = (now, delivered)
+            rate = (delivered - self._epoch[1]) / (now - self._epoch[0])
+            if self.trying or now - self._epoch[0] >= min(self.EPOCH * rate / self.FAST, self.LONGEST_EPOCH):
+                self._judge(now, rate)
+                self._epoch = (now, delivered)
+
+    @property
+    def trying(self) -> bool:
+        """Whether more lanes than before are on trial."""
+        return self._before is not None
 
     def _judge(self, now: float, rate: float) -> None:
         if self._before is not None and rate < self._before[1] * self.GAIN:
@@ -77,20 +97,58 @@ class Lanes:
             self.allowed = min(self.limit, self.allowed * 2)
 
 
+class Flying(Protocol):
+    """A flight, as far as its host is concerned."""
+
+    def ending(self, now: float) -> bool:
+        """Say whether it delivers, and will have ended before another flight's first byte could arrive."""
+
+
 class HostScore:
     """One host, over all contents: how long until its first byte, how fast, how many lanes."""
 
     def __init__(self, limit: int) -> None:
         self.latency = Estimate(LATENCY_PRIOR, LATENCY_PRIOR)
-        self.rate = Estimate(RATE_PRIOR, 0.0)
         self.lanes = Lanes(limit)
-        self.active = 0
+        self.flying: set[Flying] = set()
         self.delivered = 0
+        self.flights = 0
+        self._first_bytes: deque[float] = deque(maxlen=ROUND_TRIPS)
+        self._seconds = PRIOR_WEIGHT
+        self._bytes = RATE_PRIOR * PRIOR_WEIGHT
+
+    def began(self, seconds: float) -> None:
+        """Take in that a flight's first byte came *seconds* after it was asked for."""
+        self.latency.add(seconds)
+        self._first_bytes.append(seconds)
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds from a request to its first byte where a connection was open already."""
+        return min(self._first_bytes, default=LATENCY_PRIOR)
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second of one connection, from the first byte on, over its latest flights."""
+        return self._bytes / self._seconds
+
+    def busy(self, now: float) -> int:
+        """Return how many lanes are taken.
+
+        A flight about to end takes none: so the next request is on its way before the last one ends,
+        and connections don't compete for one link.
+        """
+        return sum(1 for flight in self.flying if not flight.ending(now))
 
     def flown(self, length: int, seconds: float) -> None:
-        """Take in a flight that brought *length* bytes in *seconds* after its first byte."""
-        if length >= 64 << 10:
-            self.rate.add(length / max(seconds, 1e-4))
+        """Take in a flight that brought *length* bytes in *seconds* after its first byte.
+
+        Times are summed, not rates: what comes in one burst out of a buffer would count as a gigabyte
+        a second. Each flight lets the earlier ones count a fifth less.
+        """
+        self.flights += 1
+        self._seconds = self._seconds * FADE + max(seconds, SHORTEST_TIME)
+        self._bytes = self._bytes * FADE + length
 
 
 @dataclass(slots=True)

@@ -35,7 +35,14 @@ def attach(operations: Operations, source: str, mountpoint: Path, *, allow_other
             f"can't mount on {mountpoint}: {error}; is /dev/fuse there, fuse3 installed, and the place free?",
             ExitStatus.UNKNOWN,
         ) from error
-    _tune(mountpoint)
+
+
+async def answers(mountpoint: Path) -> None:
+    """Return once the mount answers; raise what the kernel lets us raise of its limits."""
+    # In threads, as the answers come from this loop. The limits can't be raised before the kernel and we
+    # have agreed on a protocol, which the first answer shows: until then that agreement lowers them again.
+    await trio.to_thread.run_sync(os.stat, mountpoint)
+    await trio.to_thread.run_sync(_tune, mountpoint)
 
 
 async def serve(*, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
