@@ -77,3 +77,6 @@ MAX_OPTIONS = 200
 
 MAX_LINES = 300_000
 """Lines of a list of addresses; the others are left out as "too-many-links"."""
+
+MAX_HEAD = 1 << 20
+"""Bytes of the head of an answer; more is refused as "too-large"."""

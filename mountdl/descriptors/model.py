@@ -141,12 +141,43 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A mirror that a server names in a Link field (RFC 6249 section 3).
+
+    *preferred* mirrors share the server's entity tags; *depth* is how many path segments are mirrored.
+    """
+
+    url: str
+    priority: int = LOWEST_PRIORITY
+    location: str | None = None
+    preferred: bool = False
+    depth: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A document about the file that a server names in a Link field: a metalink, torrent or signature."""
+
+    url: str
+    mediatype: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderFindings:
+    """What the fields of one answer say of the file: raw *digests*, *duplicates* best first."""
+
+    digests: Mapping[str, bytes] = field(default_factory=dict)
+    duplicates: tuple[Duplicate, ...] = ()
+    described_by: tuple[Described, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Descriptor:
     """A descriptor as parsed; dates are Unix time in nanoseconds.
 
-    *kind* is "metalink3", "metalink4", "magnet", "urilist" or "link". *entries* are the files that can be
-    had from mirrors or by metadata that mirrors have; *magnets* are the links as they stand, also those to
-    swarms alone.
+    *kind* is "metalink3", "metalink4", "magnet", "urilist", "link" or "headers". *entries* are the files that
+    can be had from mirrors or by metadata that mirrors have; *magnets* are the links as they stand, also those
+    to swarms alone.
     """
 
     kind: str
@@ -160,3 +191,4 @@ class Descriptor:
     magnets: tuple[Magnet, ...] = ()
     groups: tuple[UriGroup, ...] = ()
     link: Link | None = None
+    headers: HeaderFindings | None = None

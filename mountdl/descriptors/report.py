@@ -6,7 +6,16 @@ The shapes are those that `mountdl inspect --json` promises, without "path", whi
 import hashlib
 from collections.abc import Callable, Iterator
 
-from mountdl.descriptors.model import Caution, Descriptor, Entry, Magnet, PieceDigests, Signature, UriGroup
+from mountdl.descriptors.model import (
+    Caution,
+    Descriptor,
+    Entry,
+    HeaderFindings,
+    Magnet,
+    PieceDigests,
+    Signature,
+    UriGroup,
+)
 from mountdl.integrity import digest_length, strongest
 
 Json = dict[str, object]
@@ -51,12 +60,31 @@ def _link(descriptor: Descriptor) -> Json:
     return {} if link is None else {"url": link.url, "metalink": link.metalink}
 
 
+def _headers(descriptor: Descriptor) -> Json:
+    found = descriptor.headers or HeaderFindings()
+    return {
+        "digests": {name: value.hex() for name, value in found.digests.items()},
+        "duplicates": [
+            {
+                "url": each.url,
+                "priority": each.priority,
+                "location": each.location,
+                "pref": each.preferred,
+                "depth": each.depth,
+            }
+            for each in found.duplicates
+        ],
+        "describedby": [{"url": each.url, "type": each.mediatype} for each in found.described_by],
+    }
+
+
 _BODIES: dict[str, Callable[[Descriptor], Json]] = {
     "metalink3": _metalink,
     "metalink4": _metalink,
     "magnet": _magnets,
     "urilist": _groups,
     "link": _link,
+    "headers": _headers,
 }
 
 
