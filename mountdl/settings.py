@@ -64,7 +64,10 @@ class PreferenceSettings:
 
 @dataclass(frozen=True, slots=True)
 class MountSettings:
-    """A mount: *source* as the user gave it, *mountpoint* absolute."""
+    """A mount: *source* is an absolute path or a URL, *mountpoint* absolute.
+
+    *control_socket* is where the control server of this mount listens; None: it has none.
+    """
 
     source: str
     mountpoint: Path
@@ -72,6 +75,7 @@ class MountSettings:
     allow_other: bool = False
     log: Path | None = None
     log_level: str = "notice"
+    control_socket: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

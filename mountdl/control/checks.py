@@ -1,0 +1,126 @@
+"""What must be true before a mount is tried, so that a refusal is one sentence about its cause."""
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from mountdl.control import mounttable
+from mountdl.control.registry import Registry
+from mountdl.control.text import shown
+from mountdl.descriptors import SUFFIXES
+from mountdl.errors import ExitStatus, UsageError
+from mountdl.settings import Settings
+
+_DEVICE = Path("/dev/fuse")
+_FUSE_CONF = Path("/etc/fuse.conf")
+_LOOKED_AT = 20_000
+"""Names below a source that are looked at for the hint that it holds no descriptor."""
+
+
+def check(settings: Settings, registry: Registry) -> list[str]:
+    """Return hints for the user. Raises UsageError for the first thing that makes a mount impossible."""
+    mount = settings.mount
+    check_fuse()
+    check_mountpoint(mount.mountpoint, registry)
+    if mount.allow_other:
+        check_allow_other()
+    return [] if "://" in mount.source or mount.source.startswith("magnet:") else check_source(Path(mount.source))
+
+
+def check_fuse(device: Path = _DEVICE) -> None:
+    """Raise UsageError unless this process can mount FUSE file systems."""
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"there is no {device}: install FUSE (apt install fuse3) and load it (modprobe fuse); in a container,"
+            " start it with --device /dev/fuse --cap-add SYS_ADMIN",
+            ExitStatus.UNKNOWN,
+        ) from error
+    except OSError as error:
+        raise UsageError(
+            f"{device} can't be opened: {error.strerror}; load the module (modprobe fuse), or in a container start it"
+            " with --device /dev/fuse --cap-add SYS_ADMIN",
+            ExitStatus.UNKNOWN,
+        ) from error
+    if os.geteuid() != 0 and shutil.which("fusermount3") is None:
+        raise UsageError("fusermount3 is missing: apt install fuse3", ExitStatus.UNKNOWN)
+
+
+def check_mountpoint(mountpoint: Path, registry: Registry) -> None:
+    """Raise UsageError unless *mountpoint* is an empty directory; a dead mount of ours is cleared away first."""
+    _check_free(mountpoint, registry)
+    try:
+        names = os.listdir(mountpoint)  # noqa: PTH208  # scandir's errors are the same, names suffice
+    except FileNotFoundError as error:
+        raise UsageError(f"{shown(mountpoint)} does not exist: mkdir it first", ExitStatus.NOT_FOUND) from error
+    except NotADirectoryError as error:
+        raise UsageError(f"{shown(mountpoint)} is not a directory") from error
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:
+            raise UsageError(
+                f"{shown(mountpoint)} is a mount whose daemon is dead: mountdl unmount {shown(mountpoint)}",
+                ExitStatus.UNKNOWN,
+            ) from error
+        raise UsageError(f"{shown(mountpoint)} can't be read: {error.strerror}", ExitStatus.IO) from error
+    if names:
+        raise UsageError(f"{shown(mountpoint)} is not empty ({shown(min(names))} is in it): choose another directory")
+
+
+def _check_free(mountpoint: Path, registry: Registry) -> None:
+    mounted = mounttable.on(mountpoint)
+    if mounted is None:
+        return
+    serving = registry.serving(mountpoint)
+    if serving is None and mounted.ours and _dead(mountpoint) and mounttable.unmount(mountpoint, lazy=True) is None:
+        return
+    by = "mountdl unmount it first" if mounted.ours else f"{shown(mounted.filesystem)}; unmount it first"
+    raise UsageError(f"{shown(mountpoint)} is busy: something is mounted there: {by}", ExitStatus.UNKNOWN)
+
+
+def _dead(mountpoint: Path) -> bool:
+    try:
+        mountpoint.stat()
+    except OSError as error:
+        return error.errno == errno.ENOTCONN
+    return False
+
+
+def check_allow_other(conf: Path = _FUSE_CONF) -> None:
+    """Raise UsageError unless fusermount3 lets this user open the mount to others."""
+    if os.geteuid() == 0:
+        return
+    try:
+        allowed = re.search(r"^\s*user_allow_other\s*$", conf.read_text(errors="replace"), re.MULTILINE) is not None
+    except OSError:
+        allowed = False
+    if not allowed:
+        raise UsageError(
+            f"--allow-other: root must first put the line user_allow_other into {conf}", ExitStatus.UNKNOWN
+        )
+
+
+def check_source(source: Path) -> list[str]:
+    """Return hints about a source that is a path. Raises UsageError when it is missing or unreadable."""
+    try:
+        if source.is_dir():
+            os.scandir(source).close()
+        else:
+            with source.open("rb"):
+                return []
+    except FileNotFoundError as error:
+        raise UsageError(f"{shown(source)} does not exist", ExitStatus.NOT_FOUND) from error
+    except OSError as error:
+        raise UsageError(f"{shown(source)} can't be read: {error.strerror}", ExitStatus.IO) from error
+    for count, name in enumerate(_names(source)):
+        if count >= _LOOKED_AT or Path(name).suffix.lower() in SUFFIXES:
+            return []
+    return [f"{shown(source)} holds no descriptor ({', '.join(sorted(SUFFIXES))}) yet; those put there will appear"]
+
+
+def _names(source: Path) -> Iterator[str]:
+    for _, _, files in os.walk(source):
+        yield from files

@@ -1,0 +1,141 @@
+"""The commands: from arguments to an exit status, with a sentence on standard error when it is not 0."""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mountdl.control import checks, configuration, mounting, mounttable, options, parser, values
+from mountdl.control.configuration import Given
+from mountdl.control.mounting import Serve
+from mountdl.control.options import BY_NAME
+from mountdl.control.registry import Registry
+from mountdl.control.text import shown
+from mountdl.errors import ExitStatus, MountdlError, UsageError
+from mountdl.settings import PreferenceSettings
+
+Demo = Callable[[Path | None], int]
+
+INTERRUPTED = 130
+"""What a shell expects of a command that Ctrl-C ended."""
+
+
+def main(arguments: Sequence[str], serve: Serve, demo: Demo) -> int:
+    """Run the command that *arguments* name; return its exit status."""
+    return _guarded("mountdl", lambda: _run(arguments, serve, demo))
+
+
+def mount_helper(arguments: Sequence[str], serve: Serve) -> int:
+    """Run `mount.mountdl SOURCE MOUNTPOINT [-sfnvrw] [-N NS] [-t TYPE] [-o ...]`, as mount(8) calls it."""
+    return _guarded("mount.mountdl", lambda: _helped(arguments, serve))
+
+
+def _guarded(name: str, run: Callable[[], int]) -> int:
+    try:
+        status = run()
+        sys.stdout.flush()
+    except MountdlError as error:
+        print(f"{name}: {shown(error)}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (head, less) has enough. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return status
+
+
+def _run(arguments: Sequence[str], serve: Serve, demo: Demo) -> int:
+    top, commands = parser.build()
+    if not arguments:
+        top.print_help()
+        return ExitStatus.OK
+    chosen = commands.get(arguments[0])
+    if chosen is None and not arguments[0].startswith("-"):
+        raise UsageError(f"there is no command {arguments[0]!r}{_near(arguments[0], commands)}; see mountdl --help")
+    given = [arguments[0], *parser.prepared(arguments[1:], chosen)] if chosen else parser.prepared(arguments, top)
+    return _dispatch(top.parse_args(given), serve, demo)
+
+
+def _near(word: str, commands: dict[str, parser.Parser]) -> str:
+    near = {"umount": "unmount", **{name: name for name in commands}}
+    found = next((near[name] for name in near if name.startswith(word) or word.startswith(name)), None)
+    return f"; did you mean {found}?" if found else ""
+
+
+def _dispatch(arguments: argparse.Namespace, serve: Serve, demo: Demo) -> int:
+    command = arguments.command
+    if command == "mount":
+        _mount(arguments.source, arguments.mountpoint, arguments.given, serve)
+    elif command == "unmount":
+        from mountdl.control import unmounting
+
+        unmounting.run(Path(arguments.mountpoint), Registry.of_user())
+    elif command == "inspect":
+        return _inspect(arguments)
+    elif command == "demo":
+        checks.check_fuse()
+        return demo(None if arguments.mountpoint is None else Path(arguments.mountpoint).absolute())
+    else:
+        _ask(command, arguments)
+    return ExitStatus.OK
+
+
+def _mount(source: str, mountpoint: str, given: Sequence[Given], serve: Serve) -> None:
+    for name in configuration.unknown_variables(os.environ):
+        print(f"mountdl: warning: {shown(name)} sets nothing: there is no such option", file=sys.stderr)
+    place = mounttable.resolved(values.path(mountpoint))
+    settings = configuration.settings(configuration.located(source), place, given)
+    mounting.run(settings, serve, Registry.of_user())
+
+
+def _ask(command: str, arguments: argparse.Namespace) -> None:
+    from mountdl.control import status
+
+    registry = Registry.of_user()
+    if command == "status":
+        path = None if arguments.path is None else Path(arguments.path)
+        with contextlib.suppress(KeyboardInterrupt) if arguments.watch else contextlib.nullcontext():
+            status.run(path, registry, as_json=arguments.json, watch=arguments.watch)
+    elif command == "why":
+        status.why(Path(arguments.file), registry, as_json=arguments.json)
+    else:
+        status.wait(Path(arguments.file), registry, what=arguments.what, timeout=arguments.timeout)
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from mountdl.control import inspect
+
+    def value(name: str, text: str | None, shown_as: str) -> object:
+        return None if text is None else options.read(BY_NAME[name], text, shown_as)
+
+    locations = value("metalink-location", arguments.location, "--location")
+    languages = value("metalink-language", arguments.language, "--language")
+    base = value("metalink-base-uri", arguments.base_url, "--base-url")
+    preferences = PreferenceSettings(
+        locations=locations if isinstance(locations, tuple) else (),
+        languages=languages if isinstance(languages, tuple) else (),
+        base_uri=None if base is None else str(base),
+    )
+    return inspect.run(arguments.files, preferences, as_json=arguments.json)
+
+
+def _helped(arguments: Sequence[str], serve: Serve) -> int:
+    made = parser.Parser(prog="mount.mountdl", description="Mount for mount(8) and fstab(5); see mountdl(1).")
+    made.add_argument("source", metavar="SOURCE")
+    made.add_argument("mountpoint", metavar="MOUNTPOINT")
+    made.add_argument("-o", action="append", default=[], dest="words", metavar="OPTION[=VALUE],...")
+    made.add_argument("-f", action="store_true", dest="fake", help="check all, mount nothing")
+    made.add_argument("-s", "-n", "-v", "-r", "-w", action="store_true", dest="ignored", help="accepted and ignored")
+    made.add_argument("-N", "-t", dest="ignored", help=argparse.SUPPRESS)
+    found = made.parse_args(arguments)
+    given = [each for text in found.words for each in configuration.words(text)]
+    if found.fake:
+        configuration.settings(configuration.located(found.source), Path(found.mountpoint).absolute(), given)
+        return ExitStatus.OK
+    _mount(found.source, found.mountpoint, given, serve)
+    return ExitStatus.OK

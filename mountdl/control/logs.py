@@ -1,0 +1,66 @@
+"""Where messages of a mount go: a file, the system's log, or standard error."""
+
+import logging
+import logging.handlers
+from pathlib import Path
+
+from mountdl.errors import ExitStatus, UsageError
+
+NOTICE = 25
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "notice": NOTICE,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+}
+_SYSTEM = Path("/dev/log")
+
+
+def set_up(file: Path | None, level: str, *, foreground: bool) -> None:
+    """Send messages from *level* ("debug" to "error") on to where they belong.
+
+    Raises UsageError when *file* can't be written.
+    """
+    logging.addLevelName(NOTICE, "NOTICE")
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(_handler(file, foreground=foreground))
+    root.setLevel(logging.WARNING)
+    logging.getLogger("mountdl").setLevel(_LEVELS[level])
+    # A log that can't be written (a full disk) must not end up as tracebacks on standard error.
+    logging.raiseExceptions = False
+
+
+def _handler(file: Path | None, *, foreground: bool) -> logging.Handler:
+    handler: logging.Handler
+    layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    if file is not None:
+        try:
+            handler = logging.FileHandler(file)
+        except OSError as error:
+            raise UsageError(f"--log: {file} can't be written: {error.strerror}", ExitStatus.IO) from error
+    elif foreground:
+        handler = logging.StreamHandler()
+    elif _SYSTEM.exists():
+        handler, layout = _system(), "mountdl[%(process)d]: %(levelname)s %(name)s: %(message)s"
+    else:
+        handler = logging.NullHandler()
+    handler.setFormatter(_Formatter(layout))
+    return handler
+
+
+def _system() -> logging.Handler:
+    try:
+        return logging.handlers.SysLogHandler(str(_SYSTEM), logging.handlers.SysLogHandler.LOG_DAEMON)
+    except OSError:
+        return logging.NullHandler()
+
+
+class _Formatter(logging.Formatter):
+    """Escapes what could command a terminal or forge a line: names come from strangers."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        text = super().formatMessage(record)
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

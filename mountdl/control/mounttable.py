@@ -1,0 +1,86 @@
+"""What the kernel says is mounted, and unmounting by its tools.
+
+Law: no mount is asked anything, so that a dead one can't block us.
+"""
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+FILESYSTEM = "fuse.mountdl"
+"""The type that our mounts have in the kernel's table."""
+_TABLE = Path("/proc/self/mountinfo")
+_PATIENCE = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A line of the table: what is mounted on *mountpoint*, of which type and called what."""
+
+    mountpoint: Path
+    filesystem: str
+    source: str
+
+    @property
+    def ours(self) -> bool:
+        """Say whether it is a mount of mountdl."""
+        return self.filesystem == FILESYSTEM
+
+
+def read(table: Path = _TABLE) -> list[Mounted]:
+    """Return all mounts, the later over the earlier."""
+    return [found for line in table.read_bytes().splitlines() if (found := _parsed(line)) is not None]
+
+
+def _parsed(line: bytes) -> Mounted | None:
+    # proc_pid_mountinfo(5): ... (5) mount point ... (7) optional fields, ended by " - ", type, source, options.
+    head, dash, tail = line.partition(b" - ")
+    before, after = head.split(b" "), tail.split(b" ")
+    if not dash or len(before) < 6 or len(after) < 2:
+        return None
+    return Mounted(Path(_plain(before[4])), os.fsdecode(after[0]), _plain(after[1]))
+
+
+def _plain(field: bytes) -> str:
+    return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8) & 255]), field))
+
+
+def on(mountpoint: Path) -> Mounted | None:
+    """Return what is mounted on exactly *mountpoint*, the topmost if several are."""
+    return next((each for each in reversed(read()) if each.mountpoint == mountpoint), None)
+
+
+def resolved(path: Path) -> Path:
+    """Return *path* without symbolic links, its last part not touched: it may be a mount that is dead."""
+    path = path.absolute()
+    if path == path.parent:
+        return path
+    parent = path.parent.resolve()
+    if path.name == "..":
+        return parent.parent
+    plain = parent / path.name
+    return plain if on(plain) is not None or not plain.is_symlink() else plain.resolve()
+
+
+def unmount(mountpoint: Path, *, lazy: bool = False) -> str | None:
+    """Unmount; return None, or what the tool said when it could not."""
+    options = ["-z"] if lazy else []
+    tried = [["fusermount3", "-u", *options, "--", str(mountpoint)]]
+    if os.geteuid() == 0:
+        tried.insert(0, ["umount", *(["-l"] if lazy else []), "--", str(mountpoint)])
+    said = "there is no tool for it"
+    for command in tried:
+        try:
+            done = subprocess.run(
+                command, capture_output=True, timeout=_PATIENCE, stdin=subprocess.DEVNULL, check=False
+            )
+        except FileNotFoundError:
+            continue
+        except subprocess.TimeoutExpired:
+            return f"{command[0]} did not return within {_PATIENCE:g} s"
+        if done.returncode == 0:
+            return None
+        return done.stderr.decode(errors="replace").strip() or f"{command[0]} failed with status {done.returncode}"
+    return said

@@ -1,0 +1,120 @@
+"""The options: one table, from which command line, `-o`, environment, file and manual are read and checked.
+
+Law: an option stands here only if it does something. Its default is that of the settings field it sets.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from mountdl.control import values
+from mountdl.errors import UsageError
+
+GROUPS = {
+    "mount": "the mount",
+    "store": "the store and what is fetched",
+    "patience": "connections and patience with a mirror",
+    "metalink": "choices among what a metalink offers",
+    "http": "HTTP and TLS",
+    "log": "messages",
+}
+"""Groups in the order in which help and manual show them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A long option. *read* makes its value, which goes to every field named by *fields* ("section.field").
+
+    *default* is what help and manual show. A *flag* may stand without a value and then is true; the values of
+    a *repeated* one add up; *short* is its one-letter form.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    read: Callable[[str], object]
+    metavar: str
+    default: str
+    help: str
+    group: str
+    flag: bool = False
+    repeated: bool = False
+    short: str | None = None
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return f"MOUNTDL_{self.name.replace('-', '_').upper()}"
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("foreground", ("mount.foreground",), values.truth, "true|false", "false",
+           "stay in the foreground and write messages to standard error", "mount", flag=True, short="f"),
+    Option("allow-other", ("mount.allow_other",), values.truth, "true|false", "false",
+           "let other users read the mount", "mount", flag=True),
+    Option("cache-dir", ("store.directory",), values.path, "DIR", "$XDG_CACHE_HOME/mountdl",
+           "where fetched bytes are kept", "store"),
+    Option("background", ("engine.background",), values.one_of("all", "touched", "off"), "WHICH", "touched",
+           "complete in idle bandwidth: all files, those that a reader really uses (touched), or none (off)", "store"),
+    Option("require-verified", ("engine.require_verified",), values.truth, "true|false", "false",
+           "refuse files that no digest can ever verify", "store", flag=True),
+    Option("read-timeout", ("engine.read_timeout",), values.seconds(1), "SECONDS", "60",
+           "longest time that one read may wait before it fails", "patience"),
+    Option("split", ("engine.split",), values.whole(1, 64), "N", "16",
+           "connections for one file", "patience"),
+    Option("max-connection-per-server", ("engine.max_connection_per_server", "http.max_connection_per_server"),
+           values.whole(1, 64), "N", "8", "connections to one server", "patience"),
+    Option("connect-timeout", ("http.connect_timeout",), values.seconds(0.1, 600), "SECONDS", "15",
+           "longest time for a connection to come up", "patience"),
+    Option("timeout", ("http.stall_timeout",), values.seconds(0.1, 600), "SECONDS", "10",
+           "longest silence of a mirror inside an answer", "patience"),
+    Option("max-tries", ("engine.max_tries",), values.whole(1, 1000), "N", "5",
+           "failures in a row after which a mirror is left alone", "patience"),
+    Option("retry-wait", ("engine.retry_wait",), values.seconds(0.1, 600), "SECONDS", "1",
+           "wait before a mirror that failed is asked again; it doubles with each failure", "patience"),
+    Option("lowest-speed-limit", ("http.lowest_rate",), values.rate, "RATE", "100",
+           "bytes a second below which a mirror counts as stalled; 0 for none", "patience"),
+    Option("metalink-location", ("preferences.locations",), values.words, "CC[,CC]", "",
+           "countries whose mirrors are preferred, as two letters", "metalink"),
+    Option("metalink-language", ("preferences.languages",), values.words, "LANGUAGE[,LANGUAGE]", "",
+           "show files in these languages", "metalink"),
+    Option("metalink-os", ("preferences.os",), values.words, "OS[,OS]", "",
+           "show files for these operating systems", "metalink"),
+    Option("metalink-version", ("preferences.version",), values.line, "VERSION", "",
+           "show files of this version", "metalink"),
+    Option("metalink-preferred-protocol", ("preferences.protocol",), values.one_of("http", "https"), "PROTOCOL", "",
+           "prefer mirrors that speak http or https", "metalink"),
+    Option("metalink-base-uri", ("preferences.base_uri",), values.url, "URL", "",
+           "resolve relative URLs of metalinks against this one", "metalink"),
+    Option("header", ("http.headers",), values.header, "HEADER", "",
+           'a header to send with each request, like "Name: value"; may be given several times', "http", repeated=True),
+    Option("user-agent", ("http.user_agent",), values.line, "NAME", "mountdl/0.1.0",
+           "how to introduce ourselves to a mirror", "http"),
+    Option("check-certificate", ("http.check_certificate",), values.truth, "true|false", "true",
+           "verify the certificates of mirrors", "http", flag=True),
+    Option("ca-certificate", ("http.ca_certificate",), values.path, "FILE", "",
+           "trust the authorities in this PEM file", "http"),
+    Option("log", ("mount.log",), values.path, "FILE", "",
+           "append messages to this file; without it they go to the system's log, in the foreground to standard error",
+           "log"),
+    Option("log-level", ("mount.log_level",), values.one_of("debug", "info", "notice", "warn", "error"), "LEVEL",
+           "notice", "least important messages to log: debug, info, notice, warn or error", "log"),
+)  # fmt: skip
+BY_NAME = {option.name: option for option in OPTIONS}
+
+
+def find(name: str, shown: str, known: Iterable[str] = BY_NAME) -> str:
+    """Return the option that *name* means, "_" as good as "-". UsageError, naming it as *shown*, if there is none."""
+    plain = name.replace("_", "-")
+    if plain in known:
+        return plain
+    near = difflib.get_close_matches(plain.lower(), list(known), n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise UsageError(f"{shown}: there is no such option{hint}")
+
+
+def read(option: Option, text: str, shown: str) -> object:
+    """Return the value of *text* for *option*. UsageError, naming it as *shown*, when it is not allowed."""
+    try:
+        return option.read(text)
+    except ValueError as error:
+        raise UsageError(f"{shown}: {text!r} is not allowed; allowed is {error}") from error

@@ -1,0 +1,195 @@
+"""The command line as argparse sees it, built from the table of options. Reads nothing but its arguments."""
+
+import argparse
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+from mountdl import __version__
+from mountdl.control import configuration, options, values
+from mountdl.control.configuration import Given
+from mountdl.control.options import BY_NAME, GROUPS, OPTIONS, Option
+from mountdl.errors import UsageError
+
+_TOP = """\
+Mount a folder of metalinks and read every file they describe before it is here.
+
+examples:
+  mountdl demo                          see it work, without the internet
+  mountdl mount ~/metalinks ~/mnt       mount a folder; its files can be read at once
+  mountdl status ~/mnt                  what is here, what arrives, how fast
+  mountdl unmount ~/mnt
+  mountdl inspect film.meta4            what a metalink says
+
+`mountdl COMMAND --help` tells more; the manual is mountdl(1).
+"""
+_MOUNT = """\
+SOURCE is a folder, searched in all its subfolders for .metalink and .meta4 files, or one such file.
+The command returns once files can be read, and says why when they can't be.
+
+examples:
+  mountdl mount ~/metalinks ~/mnt
+  mountdl mount --background all --split 32 ~/metalinks ~/mnt
+  mountdl mount -f --log-level debug disc.meta4 ~/mnt
+  mountdl mount -o allow_other,cache-dir=/var/cache/mountdl /srv/metalinks /mnt
+
+Options may also stand in the environment (MOUNTDL_SPLIT=32) and in $XDG_CONFIG_HOME/mountdl/config.toml
+(split = 32); the command line goes before the environment, the environment before the file.
+Sizes and rates take K, M, G and T: 16K is 16384.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser that raises UsageError, and suggests what was meant."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(formatter_class=_Formatter, allow_abbrev=False, **settings)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError with *message*."""
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=100)
+
+
+class _Give(argparse.Action):
+    """Collects options in the order in which they came, so that a later one beats an earlier `-o`."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, found: object, shown: str | None = None
+    ) -> None:
+        del parser
+        given: list[Given] = namespace.given
+        if self.const is None:
+            given.extend(configuration.words(str(found)))
+        else:
+            given.append(Given(str(self.const), "true" if found == [] else str(found), shown or ""))
+
+
+def build() -> tuple[Parser, dict[str, Parser]]:
+    """Return the parser of `mountdl` and those of its commands."""
+    top = Parser(prog="mountdl", description=textwrap.dedent(_TOP))
+    top.add_argument("--version", action="version", version=f"mountdl {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=Parser)
+
+    def command(name: str, summary: str, epilog: str = "") -> Parser:
+        made = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", epilog=epilog)
+        made.set_defaults(command=name)
+        assert isinstance(made, Parser)  # noqa: S101  # parser_class says so
+        return made
+
+    made = {
+        "mount": command("mount", "mount what descriptors describe", _MOUNT),
+        "unmount": command("unmount", "unmount, and wait until the store is flushed"),
+        "status": command("status", "show what is mounted, what is here and what arrives"),
+        "inspect": command("inspect", "show what descriptors say, without touching the network"),
+        "why": command("why", "show why a read failed, or who sent which bytes"),
+        "wait": command("wait", "return when a file is complete or can be played"),
+        "demo": command("demo", "show it all on this machine, without the internet"),
+    }
+    _fill_mount(made["mount"])
+    _fill_rest(made)
+    return top, made
+
+
+def _fill_mount(parser: Parser) -> None:
+    parser.set_defaults(given=[])
+    parser.add_argument("source", metavar="SOURCE", help="a folder of descriptors, or one descriptor")
+    parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an empty directory")
+    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
+    for option in OPTIONS:
+        add_option(groups[option.group], option)
+    groups["mount"].add_argument(
+        "-o",
+        action=_Give,
+        dest="given",
+        metavar="OPTION[=VALUE],...",
+        help="the same options without dashes, for mount(8) and fstab(5), whose own words are ignored",
+    )
+
+
+def add_option(group: "argparse._ArgumentGroup", option: Option) -> None:
+    """Add *option* to *group*."""
+    default = f" ({option.default})" if option.default else ""
+    names = [f"-{option.short}"] if option.short else []
+    group.add_argument(
+        *names,
+        f"--{option.name}",
+        action=_Give,
+        dest="given",
+        const=option.name,
+        nargs=0 if option.flag else None,
+        metavar=option.metavar if not option.flag else None,
+        help=f"{option.help}{default}".replace("%", "%%"),
+    )
+
+
+def _fill_rest(made: dict[str, Parser]) -> None:
+    made["unmount"].add_argument("mountpoint", metavar="MOUNTPOINT")
+    status = made["status"]
+    status.add_argument("path", metavar="PATH", nargs="?", help="a mount, or a file in one; all mounts without it")
+    status.add_argument("--json", action="store_true", help="as a JSON document")
+    status.add_argument("--watch", action="store_true", help="again each second, until Ctrl-C")
+    inspect = made["inspect"]
+    inspect.add_argument("files", metavar="FILE", nargs="+", help="a descriptor")
+    inspect.add_argument("--json", action="store_true", help="as a JSON document")
+    inspect.add_argument("--base-url", metavar="URL", help="resolve relative URLs against this one")
+    inspect.add_argument("--location", metavar="CC[,CC]", help="countries whose mirrors come first")
+    inspect.add_argument("--language", metavar="L[,L]", help="show only files in these languages")
+    why = made["why"]
+    why.add_argument("file", metavar="FILE", help="a file in a mount")
+    why.add_argument("--json", action="store_true", help="as a JSON document")
+    wait = made["wait"]
+    wait.add_argument("file", metavar="FILE", help="a file in a mount")
+    what = wait.add_mutually_exclusive_group()
+    what.add_argument("--complete", action="store_const", dest="what", const="all", help="until it is whole (default)")
+    what.add_argument(
+        "--playable",
+        action="store_const",
+        dest="what",
+        const="playable",
+        help="until its first 4 MiB and last 1 MiB are here and the rest arrives at 1 MiB/s or more",
+    )
+    wait.set_defaults(what="all")
+    wait.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="the longest time to wait")
+    made["demo"].add_argument("mountpoint", metavar="MOUNTPOINT", nargs="?", help="where; a temporary one without it")
+
+
+def _seconds(text: str) -> float:
+    try:
+        return values.seconds(0, 7 * 86400)(text)
+    except ValueError as error:
+        raise UsageError(f"--timeout: {text!r} is not allowed; allowed is {error}") from error
+
+
+def prepared(arguments: Sequence[str], parser: Parser) -> list[str]:
+    """Return *arguments* such that argparse understands them. UsageError for an option that *parser* has not.
+
+    A flag may carry a value ("--check-certificate=false", as aria2 has it), which argparse can't say.
+    """
+    known = sorted(word[2:] for word in parser._option_string_actions if word.startswith("--"))  # noqa: SLF001
+    made: list[str] = []
+    rest = iter(arguments)
+    for word in rest:
+        if word == "--":
+            return [*made, word, *rest]
+        name, equals, value = word.partition("=")
+        if word.startswith("--"):
+            plain = options.find(name[2:], name, known)
+            option = BY_NAME.get(plain)
+            takes_none = option is not None and option.flag and parser.prog.endswith(" mount")
+            made.append(f"-o{plain}={value}" if equals and takes_none else f"--{plain}{equals}{value}")
+        else:
+            made.append(word)
+    return made
+
+
+def documented() -> Iterable[tuple[str, str]]:
+    """Yield each command with each long option it takes, for the test that compares the manual."""
+    for name, parser in build()[1].items():
+        for word in parser._option_string_actions:  # noqa: SLF001  # argparse offers no other way
+            if word.startswith("--") and word != "--help":
+                yield name, word[2:]

@@ -1,0 +1,262 @@
+"""`mountdl status`, `why` and `wait`: how the answers of a daemon look to programs and to people.
+
+The values are those that `Control` gives. What is shown to people leaves out files that nothing happens to;
+`--json` leaves out nothing.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mountdl.control import client, text
+from mountdl.control.messages import Json
+from mountdl.control.registry import Entry, Registry
+from mountdl.control.text import shown
+from mountdl.errors import ExitStatus, UsageError
+
+MOST_ROWS = 20
+"""Files of a mount that are shown to people at most."""
+_CLEAR = "\x1b[H\x1b[J"
+_PERIOD = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """A source of a file, as its daemon told; *rate* in bytes a second."""
+
+    name: str
+    state: str
+    rate: float
+    bytes: int
+    failures: int
+    reason: str | None
+
+    @classmethod
+    def of(cls, told: Json) -> "SourceLine":
+        """Return what *told* says; what is missing or odd counts as nothing."""
+        return cls(
+            str(told.get("name", "?")),
+            str(told.get("state", "?")),
+            _number(told, "rate"),
+            int(_number(told, "bytes")),
+            int(_number(told, "failures")),
+            _optional(told, "reason"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FileLine:
+    """A file of a mount, as its daemon told."""
+
+    path: str
+    size: int | None
+    verified: int
+    written: int
+    state: str
+    level: str
+    rate: float
+    readers: int
+    error: str | None
+    sources: tuple[SourceLine, ...] = field(default=())
+
+    @classmethod
+    def of(cls, told: Json) -> "FileLine":
+        """Return what *told* says; what is missing or odd counts as nothing."""
+        return cls(
+            str(told.get("path", "?")),
+            None if told.get("size") is None else int(_number(told, "size")),
+            int(_number(told, "verified")),
+            int(_number(told, "written")),
+            str(told.get("state", "?")),
+            str(told.get("level", "?")),
+            _number(told, "rate"),
+            int(_number(told, "readers")),
+            _optional(told, "error"),
+            tuple(SourceLine.of(each) for each in _list(told, "sources")),
+        )
+
+    @property
+    def here(self) -> int:
+        """Bytes that need no network any more: verified ones where a chunk digest judges, else written ones."""
+        return self.verified if self.level == "chunk" else self.written
+
+    @property
+    def notable(self) -> bool:
+        """Say whether something happens to it, or happened and is not over."""
+        return bool(
+            self.readers or self.rate >= 1 or self.error or self.state in {"active", "resolving", "error"}
+        ) or 0 < self.written < (self.size or 0)
+
+
+def _number(told: Json, name: str) -> float:
+    value = told.get(name)
+    return value if isinstance(value, int | float) else 0
+
+
+def _optional(told: Json, name: str) -> str | None:
+    value = told.get(name)
+    return None if value is None else str(value)
+
+
+def _list(told: Json, name: str) -> list[Json]:
+    value = told.get(name)
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+# -- for people ---------------------------------------------------------------------------------------------------
+
+
+def mount_lines(document: Json) -> list[str]:
+    """Return a mount as lines: totals, what is doubtful, and the files that something happens to."""
+    files = [FileLine.of(each) for each in _list(document, "files")]
+    total, here = sum(file.size or 0 for file in files), sum(file.here for file in files)
+    lines = [
+        f"{shown(document.get('mountpoint'))}: {shown(document.get('source'))} (process {document.get('pid')})",
+        f"  {text.counted(len(files), 'file')}, {text.size(total)}, {text.size(here)} here ({text.percent(here, total)})"
+        + _comma(text.rate(sum(file.rate for file in files))),
+    ]
+    lines += [f"  warning: {_caution(each)}" for each in _cautions(document)]
+    notable = sorted((file for file in files if file.notable), key=lambda file: (-file.readers, -file.rate, file.path))
+    rows = [_row(file) for file in notable[:MOST_ROWS]]
+    lines += ["  " + line for line in text.table(rows, frozenset({0, 1, 2, 3}))]
+    for file in notable[:MOST_ROWS]:
+        lines += [f"  {shown(file.path)}: {shown(file.error)}"] if file.error else []
+    if len(notable) > MOST_ROWS:
+        lines.append(f"  and {text.counted(len(notable) - MOST_ROWS, 'file')} more; --json shows all")
+    return lines
+
+
+def _row(file: FileLine) -> list[str]:
+    readers = text.counted(file.readers, "reader") if file.readers else ""
+    whole = "?" if file.size is None else text.size(file.size)
+    return [text.percent(file.here, file.size), whole, text.rate(file.rate), readers, file.state, shown(file.path)]
+
+
+def file_lines(document: Json) -> list[str]:
+    """Return the one file of *document* as lines, with its sources."""
+    lines: list[str] = []
+    for told in _list(document, "files"):
+        file = FileLine.of(told)
+        lines += [
+            shown(file.path),
+            f"  state: {file.state}{_readers(file)}{_comma(text.rate(file.rate))}",
+            f"  size: {'unknown' if file.size is None else f'{file.size} bytes ({text.size(file.size)})'}",
+            f"  verified: {text.size(file.verified)} ({text.percent(file.verified, file.size)})",
+            f"  written: {text.size(file.written)} ({text.percent(file.written, file.size)})",
+            f"  digests: {_LEVELS.get(file.level, file.level)}",
+        ]
+        if file.error:
+            lines.append(f"  error: {shown(file.error)}")
+        rows = [_source_row(source) for source in file.sources]
+        lines += ["  sources:" if rows else "  sources: none", *("    " + line for line in text.table(rows))]
+    return lines
+
+
+def _readers(file: FileLine) -> str:
+    return _comma(text.counted(file.readers, "reader") if file.readers else "")
+
+
+_LEVELS = {
+    "chunk": "of every chunk: no byte is read before it is verified",
+    "whole": "of the whole file only: verified when complete",
+    "none": "none: nothing can verify this file",
+}
+
+
+def _source_row(source: SourceLine) -> list[str]:
+    failures = text.counted(source.failures, "failure") if source.failures else ""
+    got = text.size(source.bytes) if source.bytes else ""
+    return [shown(source.name), source.state, got, text.rate(source.rate), failures, shown(source.reason or "")]
+
+
+def why_lines(told: Json) -> list[str]:
+    """Return what became of a file as lines: its error, its sources, and incidents, oldest first."""
+    file = FileLine.of(told)
+    lines = [f"{shown(file.path)}: {file.state}"]
+    lines += [f"  error: {shown(file.error)}"] if file.error else []
+    rows = [_source_row(source) for source in file.sources]
+    lines += ["  sources:" if rows else "  sources: none", *("    " + line for line in text.table(rows))]
+    incidents = _list(told, "incidents")
+    return [*lines, "  incidents:" if incidents else "  incidents: none", *(_incident(each) for each in incidents)]
+
+
+def _incident(told: Json) -> str:
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(_number(told, "at")))
+    source, extent, times = _optional(told, "source"), told.get("extent"), int(_number(told, "times"))
+    where = f" (bytes {extent[0]}-{extent[1]})" if isinstance(extent, list) and len(extent) == 2 else ""
+    who = f"{shown(source)}: " if source else ""
+    return f"    {at} {who}{shown(told.get('what'))}{where}{f', {times} times' if times > 1 else ''}"
+
+
+def _cautions(document: Json) -> list[object]:
+    value = document.get("cautions")
+    return value if isinstance(value, list) else []
+
+
+def _caution(told: object) -> str:
+    if isinstance(told, dict):
+        where = told.get("path") or told.get("file")
+        return f"{shown(where)}: {shown(told.get('message'))}" if where else shown(told.get("message"))
+    return shown(told)
+
+
+def _comma(words: str) -> str:
+    return f", {words}" if words else ""
+
+
+# -- the commands -------------------------------------------------------------------------------------------------
+
+
+def run(path: Path | None, registry: Registry, *, as_json: bool, watch: bool) -> None:
+    """Print the status of all mounts, or of the mount or file *path*; with *watch* each second until interrupted."""
+    _watched(lambda: _status(path, registry, as_json=as_json), watch=watch)
+
+
+def _watched(once: Callable[[], Sequence[str]], *, watch: bool) -> None:
+    redraw = watch and sys.stdout.isatty()
+    while True:
+        lines = once()
+        print((_CLEAR if redraw else "") + "\n".join(lines), flush=True)
+        if not watch:
+            return
+        time.sleep(_PERIOD)
+
+
+def _status(path: Path | None, registry: Registry, *, as_json: bool) -> Sequence[str]:
+    asked: list[tuple[Entry, str | None]]
+    if path is None:
+        asked = [(entry, None) for entry in registry.alive()]
+    else:
+        entry, inside = client.locate(path, registry)
+        asked = [(entry, inside or None)]
+    documents = [client.ask(entry, {"verb": "status", "path": inside}) for entry, inside in asked]
+    if as_json:
+        return [json.dumps({"mounts": documents}, indent=2)]
+    if not documents:
+        return ["nothing is mounted"]
+    of_file = asked[0][1] is not None
+    return [line for document in documents for line in (file_lines if of_file else mount_lines)(document)]
+
+
+def why(path: Path, registry: Registry, *, as_json: bool) -> None:
+    """Print what became of the file *path*."""
+    entry, inside = client.locate_file(path, registry)
+    told = client.ask(entry, {"verb": "why", "path": inside})
+    print(json.dumps(told, indent=2) if as_json else "\n".join(why_lines(told)))
+
+
+def wait(path: Path, registry: Registry, *, what: str, timeout: float | None) -> None:
+    """Return once the file *path* is whole or playable. UsageError, status TIMEOUT, after *timeout* seconds."""
+    entry, inside = client.locate_file(path, registry)
+    # The daemon keeps the time; the margin is for its answer.
+    patience = None if timeout is None else timeout + 10
+    try:
+        client.ask(entry, {"verb": "want", "path": inside, "what": what, "timeout": timeout}, timeout=patience)
+    except UsageError as error:
+        if error.exit_status is ExitStatus.TIMEOUT and timeout is not None:
+            wanted = "complete" if what == "all" else "playable"
+            raise UsageError(f"{shown(path)} is not {wanted} after {timeout:g} s", ExitStatus.TIMEOUT) from error
+        raise

@@ -1,0 +1,86 @@
+"""`mountdl unmount`: take a mount out of the tree and wait until its daemon has put everything away."""
+
+import os
+from pathlib import Path
+
+from mountdl.control import mounttable
+from mountdl.control.registry import Registry
+from mountdl.control.text import shown
+from mountdl.errors import ExitStatus, UsageError
+
+PATIENCE = 60.0
+"""Seconds that a daemon gets to flush its store."""
+_NAMED = 5
+
+
+def run(path: Path, registry: Registry, patience: float = PATIENCE) -> None:
+    """Unmount what mountdl has on *path*. Raises UsageError when it has nothing there, or when it is in use."""
+    mountpoint = mounttable.resolved(path)
+    mounted = mounttable.on(mountpoint)
+    entry = next((each for each in registry.alive() if each.mountpoint == str(mountpoint)), None)
+    if mounted is None and entry is None:
+        raise UsageError(f"{shown(mountpoint)} is not a mount", ExitStatus.NOT_FOUND)
+    if mounted is not None and not mounted.ours:
+        raise UsageError(f"{shown(mountpoint)} is not a mount of mountdl but of {shown(mounted.filesystem)}")
+    if mounted is not None:
+        # A mount whose daemon is dead has readers that only wait for its end.
+        refused = mounttable.unmount(mountpoint, lazy=entry is None and _dead(mountpoint))
+        if refused is not None:
+            raise UsageError(_explained(mountpoint, refused), ExitStatus.UNKNOWN)
+    if entry is not None and not registry.gone(entry, patience):
+        raise UsageError(
+            f"{shown(mountpoint)} is unmounted, but its daemon (process {entry.pid}) has not ended within"
+            f" {patience:g} s; it may still be writing to the store",
+            ExitStatus.TIMEOUT,
+        )
+
+
+def _dead(mountpoint: Path) -> bool:
+    try:
+        mountpoint.stat()
+    except OSError:
+        return True
+    return False
+
+
+def _explained(mountpoint: Path, refused: str) -> str:
+    if "busy" not in refused.lower():
+        return f"{shown(mountpoint)} can't be unmounted: {shown(refused)}"
+    who = users(mountpoint)
+    if not who:
+        return f"{shown(mountpoint)} is busy: a process that can't be seen from here uses it; end it and try again"
+    more = f" and {len(who) - _NAMED} more" if len(who) > _NAMED else ""
+    return f"{shown(mountpoint)} is busy: used by {', '.join(who[:_NAMED])}{more}; end or leave that and try again"
+
+
+def users(mountpoint: Path, processes: Path = Path("/proc")) -> list[str]:
+    """Return who has something in *mountpoint* open or stands in it, as "name (process 123, file)"."""
+    found = []
+    for process in sorted(processes.glob("[0-9]*"), key=lambda each: int(each.name)):
+        used = _used(process, mountpoint)
+        if used is not None:
+            found.append(f"{_name(process)} (process {process.name}, {shown(used)})")
+    return found
+
+
+def _used(process: Path, mountpoint: Path) -> str | None:
+    """Return a path inside *mountpoint* that *process* uses. Reads links only, so that no mount is asked."""
+    try:
+        links = [process / "cwd", process / "root", process / "exe", *(process / "fd").iterdir()]
+    except OSError:
+        return None
+    for link in links:
+        try:
+            target = Path(os.readlink(link))  # noqa: PTH115  # as text; a target may be "pipe:[1]"
+        except OSError:
+            continue
+        if target.is_relative_to(mountpoint):
+            return "its working directory" if link.name == "cwd" else str(target.relative_to(mountpoint))
+    return None
+
+
+def _name(process: Path) -> str:
+    try:
+        return shown((process / "comm").read_text(errors="replace").strip())
+    except OSError:
+        return "?"
