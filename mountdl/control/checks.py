@@ -75,18 +75,15 @@ def _check_free(mountpoint: Path, registry: Registry) -> None:
     if mounted is None:
         return
     serving = registry.serving(mountpoint)
-    if serving is None and mounted.ours and _dead(mountpoint) and mounttable.unmount(mountpoint, lazy=True) is None:
+    if (
+        serving is None
+        and mounted.ours
+        and mounttable.dead(mountpoint)
+        and mounttable.unmount(mountpoint, lazy=True) is None
+    ):
         return
-    by = "mountdl unmount it first" if mounted.ours else f"{shown(mounted.filesystem)}; unmount it first"
-    raise UsageError(f"{shown(mountpoint)} is busy: something is mounted there: {by}", ExitStatus.UNKNOWN)
-
-
-def _dead(mountpoint: Path) -> bool:
-    try:
-        mountpoint.stat()
-    except OSError as error:
-        return error.errno == errno.ENOTCONN
-    return False
+    by = "mountdl unmount it first" if mounted.ours else f"of type {shown(mounted.filesystem)}; unmount it first"
+    raise UsageError(f"{shown(mountpoint)} is busy: something is mounted there ({by})", ExitStatus.UNKNOWN)
 
 
 def check_allow_other(conf: Path = _FUSE_CONF) -> None:

@@ -3,6 +3,7 @@
 Law: no mount is asked anything, so that a dead one can't block us.
 """
 
+import errno
 import os
 import re
 import subprocess
@@ -62,6 +63,16 @@ def resolved(path: Path) -> Path:
         return parent.parent
     plain = parent / path.name
     return plain if on(plain) is not None or not plain.is_symlink() else plain.resolve()
+
+
+def dead(mountpoint: Path) -> bool:
+    """Say whether the daemon of the mount on *mountpoint* is gone."""
+    try:
+        # Not stat: its answer may come from the kernel's cache.
+        os.statvfs(mountpoint)
+    except OSError as error:
+        return error.errno == errno.ENOTCONN
+    return False
 
 
 def unmount(mountpoint: Path, *, lazy: bool = False) -> str | None:

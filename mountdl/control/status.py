@@ -113,9 +113,10 @@ def mount_lines(document: Json) -> list[str]:
     """Return a mount as lines: totals, what is doubtful, and the files that something happens to."""
     files = [FileLine.of(each) for each in _list(document, "files")]
     total, here = sum(file.size or 0 for file in files), sum(file.here for file in files)
+    part = text.percent(here, total)
     lines = [
         f"{shown(document.get('mountpoint'))}: {shown(document.get('source'))} (process {document.get('pid')})",
-        f"  {text.counted(len(files), 'file')}, {text.size(total)}, {text.size(here)} here ({text.percent(here, total)})"
+        f"  {text.counted(len(files), 'file')}, {text.size(total)}, {text.size(here)} here ({part})"
         + _comma(text.rate(sum(file.rate for file in files))),
     ]
     lines += [f"  warning: {_caution(each)}" for each in _cautions(document)]

@@ -24,7 +24,7 @@ def run(path: Path, registry: Registry, patience: float = PATIENCE) -> None:
         raise UsageError(f"{shown(mountpoint)} is not a mount of mountdl but of {shown(mounted.filesystem)}")
     if mounted is not None:
         # A mount whose daemon is dead has readers that only wait for its end.
-        refused = mounttable.unmount(mountpoint, lazy=entry is None and _dead(mountpoint))
+        refused = mounttable.unmount(mountpoint, lazy=entry is None and mounttable.dead(mountpoint))
         if refused is not None:
             raise UsageError(_explained(mountpoint, refused), ExitStatus.UNKNOWN)
     if entry is not None and not registry.gone(entry, patience):
@@ -33,14 +33,6 @@ def run(path: Path, registry: Registry, patience: float = PATIENCE) -> None:
             f" {patience:g} s; it may still be writing to the store",
             ExitStatus.TIMEOUT,
         )
-
-
-def _dead(mountpoint: Path) -> bool:
-    try:
-        mountpoint.stat()
-    except OSError:
-        return True
-    return False
 
 
 def _explained(mountpoint: Path, refused: str) -> str:
@@ -58,7 +50,7 @@ def users(mountpoint: Path, processes: Path = Path("/proc")) -> list[str]:
     found = []
     for process in sorted(processes.glob("[0-9]*"), key=lambda each: int(each.name)):
         used = _used(process, mountpoint)
-        if used is not None:
+        if used is not None and process.name != str(os.getpid()):
             found.append(f"{_name(process)} (process {process.name}, {shown(used)})")
     return found
 
