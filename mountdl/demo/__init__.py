@@ -19,7 +19,7 @@ from mountdl.demo.interrupts import Interrupts
 from mountdl.demo.mirrors import Mirrors
 from mountdl.demo.mounted import Mount
 from mountdl.demo.narrator import Narrator
-from mountdl.demo.samples import PIECE_LENGTH, samples
+from mountdl.demo.samples import PIECE_LENGTH, make_samples
 from mountdl.demo.story import Story
 from mountdl.errors import ExitStatus, StoreError, StoreFull
 
@@ -81,7 +81,7 @@ def _prepared(
     scratch: Path, mountpoint: Path | None, narrator: Narrator, interrupts: Interrupts, stack: contextlib.ExitStack
 ) -> Story:
     narrator.say("mountdl demo: read files before they are here. This takes some seconds.")
-    film, disc = samples()
+    film, disc = make_samples()
     files = {sample.name: sample.data for sample in (film, disc)}
     with interrupts.held():
         mirrors = stack.enter_context(Mirrors(files, PIECE_LENGTH))

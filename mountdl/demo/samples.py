@@ -28,7 +28,7 @@ class Sample:
     data: bytes
 
 
-def samples() -> tuple[Sample, Sample]:
+def make_samples() -> tuple[Sample, Sample]:
     """Return the film and the disc, about 30 MB each."""
     return Sample(FILM, film()), Sample(DISC, disc.image(disc_files(), "MOUNTDL_DEMO"))
 

@@ -224,7 +224,7 @@ def keep(story: Story) -> None:
     narrator, place = story.narrator, story.mount.mountpoint
     narrator.act("Yours to try")
     narrator.say(f"The mirrors are on again and {place} stays mounted. In another terminal, try:")
-    for command in (f"ls -ls {place}", f"mpv {place / story.film.name}", f"mountdl why {place / story.film.name}"):
+    for command in (f"ls -ls {place}", f"mpv {place / story.film.name}", f"mountdl status {place}"):
         narrator.say(f"  {command}")
     narrator.say("Press Enter to end.")
     sys.stdin.readline()

@@ -15,7 +15,8 @@ _PATIENCE = 30.0
 # How to list a disc, and what a line of each listing looks like that stands for a file.
 _LISTERS = (
     (["isoinfo", "-l", "-i"], re.compile(r"^-.*;1\s*$", re.MULTILINE)),
-    (["bsdtar", "-tf"], re.compile(r"[^/]$", re.MULTILINE)),
+    # It shows directories like files; those of the sample disc have no suffix.
+    (["bsdtar", "-tf"], re.compile(r"\w\.\w+$", re.MULTILINE)),
     (["7z", "l", "-ba"], re.compile(r"^\S+ \S+ \.", re.MULTILINE)),
 )
 

@@ -1,0 +1,203 @@
+"""`mountdl demo` as a user runs it: its claims hold, and however it ends it leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from mountdl.errors import ExitStatus
+
+pytestmark = [
+    pytest.mark.fuse,
+    pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="there is no /dev/fuse to use"),
+]
+
+LONGEST = 60.0
+"""Seconds. It takes 3 on two idle cores."""
+
+
+@dataclass
+class Place:
+    """Where a demo may leave traces: *scratch* is its temporary directory."""
+
+    scratch: Path
+    mountpoint: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def start(self, *arguments: object, **options: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "mountdl", "demo", *map(str, arguments)]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, env=self.environment, text=True, **{**pipes, **options})  # type: ignore[call-overload,no-any-return]
+
+    def run(self, *arguments: object) -> tuple[int, str, str]:
+        with self.start(*arguments) as demo:
+            said, complained = demo.communicate(timeout=LONGEST)
+        return demo.returncode, said, complained
+
+    def traces(self) -> list[str]:
+        """Return what is still there: mounts, processes and files of this place's demos."""
+        mark = str(self.scratch).encode()
+        mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(self.scratch.parent) in line]
+        processes = [str(p) for p in Path("/proc").glob("[0-9]*") if mark in command_line(p)]
+        files = [*map(str, self.scratch.iterdir()), *map(str, self.mountpoint.iterdir())]
+        return mounts + processes + files
+
+
+def command_line(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    scratch, mountpoint = tmp_path / "scratch", tmp_path / "mnt"
+    scratch.mkdir()
+    mountpoint.mkdir()
+    return Place(scratch, mountpoint, {**os.environ, "TMPDIR": str(scratch)})
+
+
+def test_the_demo_shows_the_main_job(place: Place) -> None:
+    """All bytes are equal to the original's, twice, the liar is named, the dying one died, nothing is left."""
+    start = time.monotonic()
+    status, said, complained = place.run()
+
+    assert (status, complained) == (ExitStatus.OK, ""), said
+    assert time.monotonic() - start < 15
+    assert "not a byte was fetched yet" in said
+    assert re.search(r"The first 64.0 KiB: right, after \d+ ms", said)
+    assert re.search(r"The last 64.0 KiB: right, after \d+ ms", said)
+    assert re.search(r"53 files", said)
+    assert len(re.findall(r"all 34565032 bytes are equal", said)) == 2
+    assert re.search(r"^   lying .*sent wrong bytes for chunk \d*7$", said, re.MULTILINE)
+    assert "The lying mirror was caught" in said
+    assert "The dying mirror broke off" in said
+    assert "nothing from mirrors: what is stored needs no mirror" in said
+    assert "All held" in said
+    assert "\x1b" not in said
+    assert "\r" not in said
+    assert place.traces() == []
+
+
+def test_little_is_fetched_before_the_whole_is_read(place: Place) -> None:
+    """Both ends of the film cost less than a twentieth of it, says the mount."""
+    _, said, _ = place.run(place.mountpoint)
+
+    found = re.search(r"That took .* On disk are (\d+(?:\.\d+)?) (KiB|MiB) of 33.0 MiB", said)
+    assert found is not None
+    assert float(found[1]) * (1 if found[2] == "KiB" else 1024) < 33 * 1024 / 20
+    assert str(place.mountpoint) in said
+    assert place.traces() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", ["1. Files", "2. Mount", "4. Look", "5. Read", "7. Mount"])
+def test_ended_by_a_signal_it_cleans_up(place: Place, number: signal.Signals, moment: str) -> None:
+    """At any moment, and with the exit status that a shell expects."""
+    demo = place.start(place.mountpoint)
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if line.startswith(moment):
+            break
+    demo.send_signal(number)
+    _, complained = demo.communicate(timeout=LONGEST)
+
+    assert (demo.returncode, complained) == (128 + number, "")
+    assert place.traces() == []
+
+
+def test_when_its_output_is_cut_off_it_cleans_up(place: Place) -> None:
+    """As by head(1): no traceback."""
+    demo = place.start()
+    assert demo.stdout is not None
+    assert demo.stderr is not None
+    demo.stdout.readline()
+    demo.stdout.close()
+    complained = demo.stderr.read()
+    demo.stderr.close()
+
+    assert demo.wait(LONGEST) == 128 + signal.SIGPIPE
+    assert complained == ""
+    assert place.traces() == []
+
+
+def test_when_its_mount_dies_it_says_so_and_cleans_up(place: Place) -> None:
+    """A killed daemon leaves a dead mount, which the demo takes away."""
+    demo = place.start(place.mountpoint)
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if line.startswith("5. Read"):
+            break
+    [child] = [
+        p
+        for p in Path("/proc").glob("[0-9]*")
+        if b"--foreground" in (line := command_line(p)) and str(place.mountpoint).encode() in line
+    ]
+    os.kill(int(child.name), signal.SIGKILL)
+    _, complained = demo.communicate(timeout=LONGEST)
+
+    assert demo.returncode == ExitStatus.IO
+    assert re.fullmatch(r"mountdl: [^\n]+\n", complained)
+    assert place.traces() == []
+
+
+def test_a_mountpoint_that_will_not_do_is_refused(place: Place) -> None:
+    """One that is missing, not a directory, or not empty: a sentence, and nothing was begun."""
+    busy = place.mountpoint.parent / "busy"
+    busy.mkdir()
+    file = busy / "file"
+    file.touch()
+
+    for path, status, words in (
+        (place.mountpoint / "missing", ExitStatus.NOT_FOUND, "does not exist"),
+        (file, ExitStatus.BAD_OPTION, "not a directory"),
+        (busy, ExitStatus.BAD_OPTION, "not empty"),
+    ):
+        got, said, complained = place.run(path)
+        assert (got, said) == (status, "")
+        assert words in complained
+    assert place.traces() == []
+
+
+def test_on_a_terminal_the_mount_stays_until_enter(place: Place) -> None:
+    """With a mountpoint given, the user may look around, with the mirrors on again."""
+    master, terminal = pty.openpty()
+    demo = place.start(place.mountpoint, stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    said = heard(master, lambda text: "Press Enter" in text)
+
+    disc = (place.mountpoint / "sample-disc.iso").read_bytes()
+    os.write(master, b"\n")
+    said += heard(master, lambda text: False)
+
+    assert len(disc) == 29763584
+    assert demo.wait(LONGEST) == ExitStatus.OK, said
+    assert "Cleaned up" in said
+    assert "\x1b[1m" in said
+    os.close(master)
+    assert place.traces() == []
+
+
+def heard(terminal: int, enough: Callable[[str], bool]) -> str:
+    """Read until *enough* of it came or nobody speaks any more."""
+    text = ""
+    while not enough(text):
+        try:
+            more = os.read(terminal, 65536)
+        except OSError:  # EIO: the other end is closed
+            more = b""
+        if not more:
+            break
+        text += more.decode()
+    return text
