@@ -94,9 +94,8 @@ class Mount:
             with (self.mountpoint / name).open("rb", buffering=0) as file:
                 return os.pread(file.fileno(), length, offset)
         except OSError as error:
-            last = self._last_words()
             raise ContentUnavailable(
-                f"{name} can't be read at byte {offset}: {error.strerror}; the mount's last message: {last}"
+                f"{name} can't be read at byte {offset}: {error.strerror}; {self._reasons(name)}"
             ) from error
 
     def attribute(self, name: str, attribute: str) -> str:
@@ -106,6 +105,14 @@ class Mount:
     def on_disk(self, name: str) -> int:
         """Return the bytes of the file *name* that are on disk, as du(1) counts them."""
         return (self.mountpoint / name).stat().st_blocks * 512
+
+    def _reasons(self, name: str) -> str:
+        """Return what the mount has to say of a read of *name* that failed."""
+        try:
+            told = self.attribute(name, "sources")
+        except OSError:
+            return f"the mount is dead: {self._last_words()}"
+        return "its mirrors: " + ", ".join(" ".join(line.split("\t")) for line in told.splitlines())
 
     def _last_words(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()

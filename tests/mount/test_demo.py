@@ -148,7 +148,7 @@ def test_when_its_mount_dies_it_says_so_and_cleans_up(place: Place) -> None:
     _, complained = demo.communicate(timeout=LONGEST)
 
     assert demo.returncode == ExitStatus.IO
-    assert re.fullmatch(r"mountdl: [^\n]+\n", complained)
+    assert re.fullmatch(r"mountdl: [^\n]+ the mount is dead[^\n]*\n", complained)
     assert place.traces() == []
 
 
