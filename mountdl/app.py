@@ -6,6 +6,7 @@ nothing that mirrors it takes its emptiness for the truth.
 """
 
 import logging
+import os
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,9 +16,11 @@ from pathlib import Path
 import trio
 
 from mountdl.catalog.build import Built
-from mountdl.catalog.tree import File, Tree, empty
+from mountdl.catalog.tree import File, Tree
 from mountdl.catalog.watch import Watch, WatchSettings
 from mountdl.content import Content, ContentKey
+from mountdl.control import server
+from mountdl.control.desk import Desk
 from mountdl.descriptors import SUFFIXES, parse, prefer
 from mountdl.descriptors.model import Descriptor
 from mountdl.engine.download import DownloadStatus
@@ -54,7 +57,7 @@ class _Mounted:
         self._store = Store(settings.store.directory)
         self._transports = [HttpTransport(settings.http)]
         self._engine = Engine(self._store, self._transports, settings.engine, self._discarded)
-        self._tree: Tree = empty()
+        self._watch = self._new_watch()
         self._shown: Callable[[Tree], None] = _ignore
         self._bad: set[ContentKey] = set()
         self._forget = trio.Event()
@@ -69,12 +72,12 @@ class _Mounted:
                 await lower.start(self._store.run)
                 async with trio.open_nursery() as upper:
                     await upper.start(self._engine.run)
-                    await upper.start(self._watch().run)
+                    await upper.start(self._watch.run)
                     await self._serve(upper, ready)
                     upper.cancel_scope.cancel()
                 lower.cancel_scope.cancel()
 
-    def _watch(self) -> Watch:
+    def _new_watch(self) -> Watch:
         mount = self.settings.mount
         return Watch(
             Path(mount.source),
@@ -90,20 +93,22 @@ class _Mounted:
         from mountdl.filesystem.operations import Operations
 
         mount = self.settings.mount
-        operations = Operations(self._tree, self, str(mount.mountpoint))
+        operations = Operations(self._watch.built.tree, self, str(mount.mountpoint))
         self._shown = operations.publish
         await nursery.start(_on_signals, fuse.terminate)
         fuse.attach(operations, mount.source, mount.mountpoint, allow_other=mount.allow_other)
         nursery.start_soon(self._forget_pages, fuse.forget_pages)
+        if mount.control_socket is not None:
+            desk = Desk(mount, os.getpid(), self._watch, self._engine, fuse.terminate)
+            await nursery.start(server.serve, desk, mount.control_socket)
         async with trio.open_nursery() as served:
             served.start_soon(fuse.serve)
             await fuse.answers(mount.mountpoint)
             ready()
-            log.info("%s is mounted on %s: %d files", mount.source, mount.mountpoint, self._tree.files)
+            log.info("%s is mounted on %s: %d files", mount.source, mount.mountpoint, self._watch.built.tree.files)
         fuse.detach()
 
     def _publish(self, built: Built) -> None:
-        self._tree = built.tree
         self._engine.update(built.contents)
         self._shown(built.tree)
         if len(built.contents) <= WARMED:
@@ -119,7 +124,7 @@ class _Mounted:
             await self._forget.wait()
             self._forget = trio.Event()
             bad, self._bad = self._bad, set()
-            for node in self._tree.nodes():
+            for node in self._watch.built.tree.nodes():
                 if isinstance(node, File) and node.content.key in bad:
                     await forget(node.inode)  # type: ignore[misc]
 
@@ -135,7 +140,7 @@ class _Mounted:
 
     def blocks(self, content: Content) -> int:
         """See `Files`."""
-        return self._store.glance(content.key, content.size).blocks
+        return -(-self._store.glance(content.key, content.size).written // 512)
 
     def stored(self, tree: Tree) -> int:
         """See `Files`."""

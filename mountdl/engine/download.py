@@ -93,6 +93,7 @@ class Download:
         self._windows: dict[int, Want] = {}
         self._background: list[Want] = []
         self._read_total = 0
+        self._is_used = False
         self._no_background_until = 0.0
         self._alarm = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -134,17 +135,25 @@ class Download:
         """Take in that a reader reads *extent*: fetch ahead of it, and the rest once it is really used."""
         cursor = self._readahead.advance(extent, trio.current_time(), self.roster.rate)
         self._read_total += extent.length
-        if self._settings.background != "off" and self._read_total >= min(USED, self.content.size):
-            self.want(Extent(0, self.content.size))
+        if not self._is_used and self._read_total >= min(USED, self.content.size):
+            self._is_used = True
+            if self._settings.background != "off":
+                self.want(Extent(0, self.content.size))
         if self._want_window(cursor):
             self._replan()
 
-    def want(self, extent: Extent) -> None:
-        """Fetch *extent* in idle bandwidth."""
-        cover = self.content.chunk_map.cover(extent)
-        if not any(want.extent.covers(cover) for want in self._background) and not self.complete:
-            self._background.append(self._demand.add(cover, Priority.BACKGROUND))
-            self._alarm.set()
+    def want(self, extent: Extent) -> Want:
+        """Fetch *extent* in idle bandwidth until all of it is readable or `unwant` is called with the result."""
+        want = self._demand.add(self.content.chunk_map.cover(extent), Priority.BACKGROUND)
+        self._background.append(want)
+        self._alarm.set()
+        return want
+
+    def unwant(self, want: Want) -> None:
+        """Withdraw *want*; one that is fulfilled already is no error."""
+        self._demand.remove(want)
+        if want in self._background:
+            self._background.remove(want)
 
     def damaged(self, extent: Extent) -> None:
         """Take in that the store could not give *extent* back: fetch it again."""
@@ -246,8 +255,7 @@ class Download:
         for gone in self._windows.keys() - {id(cursor) for cursor in self._readahead.cursors}:
             self._demand.remove(self._windows.pop(gone))
         for want in [want for want in self._background if self.readable(want.extent)]:
-            self._background.remove(want)
-            self._demand.remove(want)
+            self.unwant(want)
         if self._may_work(now) and not self._settling.verifier.pending:
             for want in self._background:
                 self._settling.examine(want.extent, urgent=False, most=8)

@@ -101,6 +101,10 @@ class Engine:
             if transport is not None:
                 transport.warm(content.mirrors[0])
 
+    def source_names(self, content: Content) -> list[str]:
+        """Return how the sources of *content* are called, without asking any of them."""
+        return [state.source.name for state in self._states(content, [])]
+
     # -- sources --------------------------------------------------------------------------------------------
 
     def _states(self, content: Content, old: Sequence[SourceState]) -> list[SourceState]:

@@ -1,0 +1,163 @@
+"""What a mount answers to the commands: `Control` over the tree that is shown and the engine behind it.
+
+Reads what the layers tell of themselves and calls their public verbs; reaches into no state of theirs.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import PurePosixPath
+
+import trio
+
+from mountdl import __version__
+from mountdl.catalog.tree import Directory, File, Node, Note, Tree
+from mountdl.catalog.watch import Watch
+from mountdl.control.messages import PLAYABLE_HEAD, PLAYABLE_RATE, PLAYABLE_TAIL, Json
+from mountdl.engine.download import Download, DownloadStatus
+from mountdl.engine.engine import Engine
+from mountdl.engine.incidents import Incident
+from mountdl.engine.roster import SourceStatus
+from mountdl.errors import ExitStatus, UsageError
+from mountdl.extents import Extent
+from mountdl.settings import MountSettings
+
+_LOOK = 0.1
+"""Seconds between two looks at what is waited for."""
+
+
+class Desk:
+    """Implements `Control` for one mount. *end* begins to end it."""
+
+    def __init__(self, mount: MountSettings, pid: int, watch: Watch, engine: Engine, end: Callable[[], None]) -> None:
+        self._mount, self._pid, self._watch, self._engine, self._end = mount, pid, watch, engine, end
+
+    @property
+    def _tree(self) -> Tree:
+        return self._watch.built.tree
+
+    def status(self, path: str | None) -> Json:
+        """See `Control`."""
+        nodes = self._shown() if path is None else [self._found(path)]
+        watch = self._watch.statistics()
+        cautions = [*self._watch.built.cautions, *watch.cautions]
+        return {
+            "mountpoint": str(self._mount.mountpoint),
+            "source": self._mount.source,
+            "pid": self._pid,
+            "version": __version__,
+            "reachable": watch.reachable,
+            "files": [self._file(node, brief=path is None) for node in nodes],
+            "cautions": [asdict(caution) for caution in cautions] + _unreachable(watch.error),
+        }
+
+    def why(self, path: str) -> Json:
+        """See `Control`."""
+        node = self._found(path)
+        incidents = self._engine.incidents(node.content) if isinstance(node, File) else ()
+        return {**self._file(node, brief=False), "incidents": [_incident(each) for each in incidents]}
+
+    async def want(self, path: str, what: str, timeout: float) -> None:  # noqa: ASYNC109  # see Control
+        """See `Control`."""
+        node = self._found(path)
+        if not isinstance(node, File):
+            return
+        download = self._engine.download(node.content)
+        everything = Extent(0, node.size)
+        extents = [everything]
+        if what == "playable":
+            tail = Extent(max(0, node.size - PLAYABLE_TAIL), node.size)
+            extents = [Extent(0, PLAYABLE_HEAD).clip(node.size), tail, everything]
+        wants = [download.want(extent) for extent in extents]
+        try:
+            with trio.move_on_after(timeout):
+                while not _fulfilled(download, what, extents):  # noqa: ASYNC110  # three sets decide, not one event
+                    await trio.sleep(_LOOK)
+                return
+        finally:
+            for want in wants:
+                download.unwant(want)
+        raise UsageError(f"{path} was not there in time", ExitStatus.TIMEOUT)
+
+    def shutdown(self) -> None:
+        """See `Control`."""
+        self._end()
+
+    # -- from values of the layers to documents ---------------------------------------------------------------
+
+    def _shown(self) -> list[File | Note]:
+        return [node for node in self._tree.nodes() if not isinstance(node, Directory)]
+
+    def _found(self, path: str) -> File | Note:
+        node = self._tree.find(PurePosixPath(path))
+        if node is None:
+            raise UsageError(f"{path} is not in the mount", ExitStatus.NOT_FOUND)
+        if isinstance(node, Directory):
+            raise UsageError(f"{path} is a directory; name a file in it")
+        return node
+
+    def _file(self, node: File | Note, *, brief: bool) -> Json:
+        if isinstance(node, Note):
+            return {**_NOTHING, "path": self._path(node), "state": node.state, "error": node.reason or None}
+        status = self._engine.status(node.content)
+        told = _file(status)
+        told.update(path=str(node.path), level=node.content.level.value)
+        if not brief and not status.sources:
+            told["sources"] = [{"name": name, "state": "idle"} for name in self._engine.source_names(node.content)]
+        return told
+
+    def _path(self, node: Node) -> str:
+        names = [node.name]
+        while (parent := self._tree.node(node.parent)) is not None and parent.inode != node.inode:
+            names.append(parent.name)
+            node = parent
+        return "/".join(name for name in reversed(names) if name)
+
+
+_NOTHING: Json = {
+    "size": None, "verified": 0, "written": 0, "level": "none", "rate": 0.0, "readers": 0, "sources": []
+}  # fmt: skip
+
+
+def _fulfilled(download: Download, what: str, extents: list[Extent]) -> bool:
+    if download.complete:
+        return True
+    if what == "all" or not all(download.readable(extent) for extent in extents[:2]):
+        return False
+    return download.statistics().rate >= PLAYABLE_RATE
+
+
+def _file(status: DownloadStatus) -> Json:
+    return {
+        "size": status.size,
+        "verified": status.verified,
+        "written": status.written,
+        "state": status.state,
+        "rate": status.rate,
+        "readers": status.readers,
+        "sources": [_source(source) for source in status.sources],
+        "error": status.error,
+    }
+
+
+def _source(source: SourceStatus) -> Json:
+    return {
+        "name": source.name,
+        "state": source.state,
+        "flights": source.flights,
+        "rate": source.rate,
+        "bytes": source.delivered,
+        "failures": source.failures,
+        "bad_chunks": source.bad_chunks,
+        "reason": source.reason,
+    }
+
+
+def _incident(incident: Incident) -> Json:
+    extent = None if incident.extent is None else [incident.extent.start, incident.extent.stop]
+    return {
+        "at": incident.at, "source": incident.source, "what": incident.what, "extent": extent, "times": incident.times
+    }  # fmt: skip
+
+
+def _unreachable(error: str | None) -> list[Json]:
+    return [] if error is None else [{"code": "source-unreachable", "message": error, "file": None}]
