@@ -1,0 +1,141 @@
+"""How the answers of a daemon look."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mountdl.control import client, messages, status, text
+from mountdl.control.messages import Json
+from mountdl.control.registry import Entry, Registry
+from mountdl.errors import ExitStatus, UsageError
+
+MIB = 1 << 20
+SOURCE: Json = {"name": "https://a/x", "state": "active", "rate": MIB, "bytes": MIB, "failures": 2, "reason": "timeout"}
+
+
+def file(path: str, **changes: object) -> Json:
+    made: Json = {"path": path, "size": 4 * MIB, "verified": 0, "written": 0, "state": "idle", "level": "chunk"}
+    return made | {"rate": 0.0, "readers": 0, "sources": [SOURCE], "error": None} | changes
+
+
+def mount(*files: Json, cautions: tuple[object, ...] = ()) -> Json:
+    return {"mountpoint": "/m", "source": "/s", "pid": 7, "version": "0", "files": list(files), "cautions": [*cautions]}
+
+
+def test_a_mount_shows_totals_and_the_files_that_something_happens_to() -> None:
+    """Ten thousand idle files are two lines; what moves, failed or is half here comes first read first shown."""
+    idle = [file(f"idle{number}") for number in range(9996)]
+    busy = [
+        file("half", verified=MIB, written=2 * MIB),
+        file("read", readers=2, state="active", rate=MIB),
+        file("bad", state="error", error="no source is left"),
+        file("whole", verified=4 * MIB, written=4 * MIB, state="complete"),
+    ]
+
+    assert status.mount_lines(mount(*idle, *busy)) == [
+        "/m: /s (process 7)",
+        "  10000 files, 39.1 GiB, 5.0 MiB here (0%), 1.0 MiB/s",
+        "   0%  4.0 MiB  1.0 MiB/s  2 readers  active  read",
+        "   0%  4.0 MiB                        error   bad",
+        "  25%  4.0 MiB                        idle    half",
+        "  bad: no source is left",
+    ]
+
+
+def test_a_long_list_is_cut_and_says_so() -> None:
+    """People can't read more than a screen; programs ask for --json."""
+    lines = status.mount_lines(mount(*(file(f"f{number}", readers=1) for number in range(50))))
+
+    assert len(lines) == 2 + status.MOST_ROWS + 1
+    assert lines[-1] == "  and 30 files more; --json shows all"
+
+
+def test_a_file_shows_its_sources() -> None:
+    """Each with its state, what it brought, and why it failed."""
+    lines = status.file_lines(mount(file("a/b", verified=MIB, written=MIB, state="active")))
+
+    assert lines == [
+        "a/b",
+        "  state: active",
+        "  size: 4194304 bytes (4.0 MiB)",
+        "  verified: 1.0 MiB (25%)",
+        "  written: 1.0 MiB (25%)",
+        "  digests: of every chunk: no byte is read before it is verified",
+        "  sources:",
+        "    https://a/x  active  1.0 MiB  1.0 MiB/s  2 failures  timeout",
+    ]
+
+
+def test_names_can_not_command_a_terminal() -> None:
+    """Paths, reasons and warnings come from strangers."""
+    evil = "\x1b[2Jx\ny"
+    shown = status.mount_lines(
+        mount(file(evil, readers=1, error=evil), cautions=(evil, {"path": evil, "message": evil}))
+    )
+    shown += status.file_lines(mount(file(evil, sources=[SOURCE | {"name": evil, "reason": evil, "state": "x"}])))
+    shown += status.why_lines(file(evil) | {"incidents": [{"at": 0, "what": evil, "source": evil, "times": 1}]})
+
+    assert not [line for line in shown if not line.isprintable()]
+
+
+def test_why_tells_incidents_in_order() -> None:
+    """With the source to blame, the bytes concerned and how often."""
+    told = file("a") | {
+        "incidents": [{"at": 0, "source": "m", "what": "sent wrong bytes", "extent": [0, 9], "times": 3}]
+    }
+
+    assert status.why_lines(told)[-1].endswith(" m: sent wrong bytes (bytes 0-9), 3 times")
+
+
+def test_an_odd_answer_is_shown_as_far_as_it_goes() -> None:
+    """A daemon of another version may say less, or other things."""
+    odd: Json = {"files": [{}, 3, {"size": "x", "sources": 5}], "cautions": None}
+
+    assert status.mount_lines(odd)
+    assert status.file_lines(odd)
+    assert status.why_lines({})
+
+
+@pytest.mark.parametrize(
+    ("part", "total", "shown"), [(0, 0, "100%"), (0, 9, "0%"), (999, 1000, "99%"), (9, 9, "100%"), (1, None, "?")]
+)
+def test_only_what_is_whole_is_100_percent(part: int, total: int | None, shown: str) -> None:
+    """Rounding up would call a file complete that is not."""
+    assert shown == text.percent(part, total)
+
+
+def test_errors_travel_with_their_exit_status() -> None:
+    """A command ends with the status that the daemon's error has."""
+    answer = messages.decoded(messages.encoded(messages.failure(UsageError("too late", ExitStatus.TIMEOUT))))
+    with pytest.raises(UsageError, match="too late") as caught:
+        messages.result(answer)
+    assert ExitStatus.TIMEOUT is caught.value.exit_status
+
+    with pytest.raises(UsageError) as caught:
+        messages.result({"error": "x", "exit_status": 77})
+    assert ExitStatus.UNKNOWN is caught.value.exit_status
+
+
+def test_json_has_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """--json leaves out nothing."""
+    document = mount(file("a"), file("b"))
+    monkeypatch.setattr(client, "ask", lambda *_: document)
+    with Registry(tmp_path).entered(Path("/m"), "/s"):
+        status.run(None, Registry(tmp_path), as_json=True, watch=False)
+
+    assert {"mounts": [document]} == json.loads(capsys.readouterr().out)
+
+
+def test_a_daemon_that_does_not_listen_is_named(tmp_path: Path) -> None:
+    """It may just be starting or ending."""
+    entry = Entry("/m", "/s", 7, str(tmp_path / "nothing.sock"), 0.0)
+    with pytest.raises(UsageError, match=r"the daemon of /m \(process 7\) is not reached: No such file"):
+        client.ask(entry, {"verb": "status"})
+
+
+def test_a_path_outside_any_mount_is_refused(tmp_path: Path) -> None:
+    """With a sentence that names it."""
+    with pytest.raises(UsageError, match="is not in a mount") as caught:
+        client.locate(tmp_path, Registry(tmp_path))
+    assert ExitStatus.NOT_FOUND is caught.value.exit_status
