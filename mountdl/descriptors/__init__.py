@@ -8,14 +8,14 @@ meant to be.
 import codecs
 import re
 
-from mountdl.descriptors import document, links, magnet, urilist
+from mountdl.descriptors import document, linkheader, links, magnet, torrent, urilist
 from mountdl.descriptors.model import Descriptor
 from mountdl.descriptors.preferences import prefer
 from mountdl.errors import DescriptorError
 
-__all__ = ["SUFFIXES", "parse", "parse_link", "prefer"]
+__all__ = ["SUFFIXES", "parse", "parse_headers", "parse_link", "prefer"]
 
-SUFFIXES = frozenset({".metalink", ".meta4", ".magnet", ".uris", ".url", ".desktop"})
+SUFFIXES = frozenset({".metalink", ".meta4", ".magnet", ".uris", ".url", ".desktop", ".torrent"})
 """Suffixes of the files that a mounted directory is searched for, in lower case.
 
 Not ".txt": most of those are no lists of addresses. One that is named is read as a list.
@@ -27,6 +27,7 @@ _XML = frozenset({".metalink", ".meta4"})
 _GZIP = b"\x1f\x8b"
 _LOOKED_AT = 1 << 16
 _MAGNET_LINE = re.compile(rb"^\s*(?:stream-)?magnet:", re.IGNORECASE | re.MULTILINE)
+_BENCODED = re.compile(rb"d(?:\d{1,3}:|e)")
 _URL_LINE = re.compile(rb"^(?:https?|ftps?|sftp)://", re.IGNORECASE | re.MULTILINE)
 
 
@@ -40,7 +41,14 @@ def parse(name: str, data: bytes, *, base_url: str | None = None) -> Descriptor:
         return document.parse(data, base_url)
     if data.startswith(_GZIP):
         raise DescriptorError("not-metalink", "the file is compressed; only plain descriptors are read")
+    if suffix == ".torrent" or _BENCODED.match(data):
+        return torrent.parse(data)
     return _text(suffix, data, base_url)
+
+
+def parse_headers(data: bytes, url: str) -> Descriptor:
+    """Return what the head of an answer to a request for *url* says (RFC 6249). Raises DescriptorError."""
+    return linkheader.parse(data, url)
 
 
 def parse_link(text: str) -> Descriptor:

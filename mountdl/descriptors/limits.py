@@ -19,7 +19,7 @@ MAX_URLS_READ = 200_000
 """URLs of a file that are looked at at all, so that memory stays bounded; the others are only counted."""
 
 MAX_URLS_DOCUMENT = 500_000
-"""URLs kept of a document; more is refused as "limits"."""
+"""URLs kept of a document; a metalink with more is refused as "limits"."""
 
 MAX_REPEATS = 1000
 """Elements of one other name in a parent; the others are dropped as "too-many-elements"."""
@@ -80,3 +80,12 @@ MAX_LINES = 300_000
 
 MAX_HEAD = 1 << 20
 """Bytes of the head of an answer; more is refused as "too-large"."""
+
+MAX_TORRENT = 64 << 20
+"""Bytes of a torrent; more is refused as "too-large"."""
+
+MAX_BENCODE_DEPTH = 100
+"""Open lists and dictionaries of a torrent; more is refused as "too-deep"."""
+
+MAX_BENCODE_VALUES = 2_000_000
+"""Values of a torrent; more is refused as "limits"."""

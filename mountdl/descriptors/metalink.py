@@ -76,7 +76,7 @@ class Files:
         if not self.free(name):
             self.cautions.add("name-clash", "one path would be a file and a directory")
             return
-        self._directories.update(_above(name))
+        self._directories.update(names.directories(name))
         self._entries[name] = entry
         self._count(entry)
 
@@ -86,7 +86,7 @@ class Files:
 
     def shadowed(self, name: str) -> bool:
         """Say whether a directory that *name* is in would be a file."""
-        return any(directory in self._entries for directory in _above(name))
+        return any(directory in self._entries for directory in names.directories(name))
 
     def _join(self, name: str, first: Entry, second: Entry) -> None:
         if not _same_bytes(first, second):
@@ -106,10 +106,6 @@ class Files:
         self._urls += len(entry.mirrors) + len(entry.swarms)
         if self._urls > MAX_URLS_DOCUMENT:
             raise DescriptorError("limits", f"the document has more than {MAX_URLS_DOCUMENT} URLs")
-
-
-def _above(name: str) -> list[str]:
-    return [name[:at] for at, char in enumerate(name) if char == "/"]
 
 
 def _same_bytes(one: Entry, other: Entry) -> bool:

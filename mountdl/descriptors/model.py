@@ -172,12 +172,47 @@ class HeaderFindings:
 
 
 @dataclass(frozen=True, slots=True)
+class TorrentFile:
+    """One file of a torrent. *index* counts all of its files, padding too; *offset* is where its bytes begin.
+
+    *root* is the Merkle root of its 16 KiB blocks and *layer* the packed roots of its pieces (version 2;
+    without *layer* it has one piece). *urls* are its web seeds.
+    """
+
+    path: PurePosixPath
+    size: int
+    offset: int
+    index: int
+    root: bytes | None = None
+    layer: bytes = b""
+    urls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Torrent:
+    """A torrent without its padding. *info* is the info dictionary as found, which the info-hashes are of.
+
+    *info_hash_v1* and *info_hash_v2* are raw; at least one is there. *trackers* are tiers.
+    """
+
+    info: bytes
+    info_hash_v1: bytes | None
+    info_hash_v2: bytes | None
+    piece_length: int
+    piece_count: int
+    files: tuple[TorrentFile, ...]
+    trackers: tuple[tuple[str, ...], ...] = ()
+    private: bool = False
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Descriptor:
     """A descriptor as parsed; dates are Unix time in nanoseconds.
 
-    *kind* is "metalink3", "metalink4", "magnet", "urilist", "link" or "headers". *entries* are the files that
-    can be had from mirrors or by metadata that mirrors have; *magnets* are the links as they stand, also those
-    to swarms alone.
+    *kind* is "metalink3", "metalink4", "magnet", "torrent", "urilist", "link" or "headers". *entries* are the
+    files whose names are known, with mirrors, swarms or both; *magnets* are the links as they stand, also
+    those to swarms alone.
     """
 
     kind: str
@@ -192,3 +227,4 @@ class Descriptor:
     groups: tuple[UriGroup, ...] = ()
     link: Link | None = None
     headers: HeaderFindings | None = None
+    torrent: Torrent | None = None

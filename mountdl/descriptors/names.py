@@ -49,6 +49,14 @@ def _length_fault(name: str, parts: list[str]) -> str | None:
     return None
 
 
+def directories(path: str) -> list[str]:
+    """Return the directories that *path* is in, the outermost first."""
+    return [path[: match.start()] for match in _SLASH.finditer(path)]
+
+
+_SLASH = re.compile("/")
+
+
 def safe_component(name: str) -> bool:
     """Say whether *name* is safe as the name of one file in its directory."""
     return "/" not in name and fault(name) is None

@@ -78,6 +78,21 @@ def _headers(descriptor: Descriptor) -> Json:
     }
 
 
+def _torrent(descriptor: Descriptor) -> Json:
+    found = descriptor.torrent
+    if found is None:
+        return {}
+    return {
+        "info_hash": {"v1": _hex(found.info_hash_v1), "v2": _hex(found.info_hash_v2)},
+        "files": [{"path": str(file.path), "size": file.size, "offset": file.offset} for file in found.files],
+        "piece_length": found.piece_length,
+        "piece_count": found.piece_count,
+        "trackers": [list(tier) for tier in found.trackers],
+        "private": found.private,
+        "webseed_urls": {str(file.path): list(file.urls) for file in found.files if file.urls},
+    }
+
+
 _BODIES: dict[str, Callable[[Descriptor], Json]] = {
     "metalink3": _metalink,
     "metalink4": _metalink,
@@ -85,6 +100,7 @@ _BODIES: dict[str, Callable[[Descriptor], Json]] = {
     "urilist": _groups,
     "link": _link,
     "headers": _headers,
+    "torrent": _torrent,
 }
 
 
