@@ -40,6 +40,12 @@ def check_fuse(device: Path = _DEVICE) -> None:
             " start it with --device /dev/fuse --cap-add SYS_ADMIN",
             ExitStatus.UNKNOWN,
         ) from error
+    except PermissionError as error:
+        raise UsageError(
+            f"{device} can't be opened: {error.strerror}; as root, let everybody use it (chmod 0666 {device}); in a"
+            " container, start it with --device /dev/fuse --cap-add SYS_ADMIN",
+            ExitStatus.UNKNOWN,
+        ) from error
     except OSError as error:
         raise UsageError(
             f"{device} can't be opened: {error.strerror}; load the module (modprobe fuse), or in a container start it"
