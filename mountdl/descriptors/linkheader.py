@@ -150,7 +150,7 @@ class _Reader:
         if url is None:
             return
         if "describedby" in relations:
-            kind = link.parameters.get("type", "").partition(";")[0].strip().lower()
+            kind = values.mediatype(link.parameters.get("type")) or ""
             self.described_by.append(Described(url, kind))
         if "duplicate" in relations and url != self.url:
             self.duplicates.append(

@@ -206,10 +206,14 @@ def followed(node: Node, base: str | None, cautions: Cautions) -> str | None:
 def magnet(link: str, cautions: Cautions) -> str | None:
     """Return *link* if it is a magnet that leads to a torrent, or None with a caution."""
     topics = unquote(link.partition("?")[2]).lower()
-    if "urn:btih:" in topics or "urn:btmh:" in topics:
-        return link
-    cautions.add("magnet-without-topic", "a magnet link names no torrent")
-    return None
+    if "urn:btih:" not in topics and "urn:btmh:" not in topics:
+        cautions.add("magnet-without-topic", "a magnet link names no torrent")
+        return None
+    try:
+        return urls.printable(link)
+    except urls.UrlRefused as refusal:
+        cautions.add(refusal.code, str(refusal))
+        return None
 
 
 def safe_inside(name: str, cautions: Cautions) -> bool:

@@ -127,8 +127,8 @@ def _swarms(node: Node, base: str | None, cautions: Cautions) -> tuple[SwarmRef,
 
 
 def _swarm(node: Node, base: str | None, cautions: Cautions) -> SwarmRef | None:
-    mediatype = values.stripped(node.attributes.get("mediatype")).partition(";")[0].strip().lower()
-    if not mediatype:
+    mediatype = values.mediatype(node.attributes.get("mediatype"))
+    if mediatype is None:
         cautions.add("bad-mediatype", "a metaurl does not say its media type")
         return None
     if mediatype == _BITTORRENT:
@@ -144,7 +144,7 @@ def _swarm(node: Node, base: str | None, cautions: Cautions) -> SwarmRef | None:
 
 def _signature(node: Node, name: str, cautions: Cautions) -> Signature | None:
     for each in node.all("signature"):
-        mediatype = values.stripped(each.attributes.get("mediatype")).lower()
+        mediatype = values.mediatype(each.attributes.get("mediatype"))
         found = signatures.signature(mediatype, each.text, name) if mediatype else None
         if found is not None:
             return found

@@ -167,9 +167,13 @@ class _Reader:
 
     def _take_magnet(self, link: str, line: _Line) -> None:
         try:
-            said = magnet.parse(link.encode(errors="replace"))
+            link = urls.printable(link)
+            said = magnet.parse(link.encode())
         except magnet.MagnetError as problem:
             self.cautions.add(problem.kind, str(problem))
+            return
+        except urls.UrlRefused as refusal:
+            self.cautions.add(refusal.code, str(refusal))
             return
         for caution in said.cautions:
             self.cautions.add(caution.code, caution.message)

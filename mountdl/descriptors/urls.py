@@ -48,19 +48,34 @@ def absolute(text: str | None, base: str | None = None, schemes: frozenset[str] 
     A relative one is resolved against *base* (RFC 3986 section 5). None stands for a text over the limit.
     Raises UrlRefused.
     """
-    if text is None or len(text) > MAX_URL:
-        raise UrlRefused("too-long", f"a URL has more than {MAX_URL} characters")
-    text = text.strip(XML_SPACE)
+    text = _bounded(text)
     if schemes is SCHEMES and _ORDINARY.fullmatch(text):
         return text
     if not text:
         raise UrlRefused("bad-url", "a URL is empty")
-    if _CONTROL.search(text):
-        raise UrlRefused("bad-url", "a URL has a control character")
+    _refuse_controls(text)
     try:
         return _checked(_resolved(text, base), schemes)
     except (ValueError, UnicodeError) as problem:
         raise UrlRefused("bad-url", "a URL is malformed") from problem
+
+
+def printable(text: str) -> str:
+    """Return *text*, a URI of any scheme, with what is not printable in ASCII escaped. Raises UrlRefused."""
+    text = _bounded(text)
+    _refuse_controls(text)
+    return quote(text, safe=_KEEP, errors="replace")
+
+
+def _bounded(text: str | None) -> str:
+    if text is None or len(text) > MAX_URL:
+        raise UrlRefused("too-long", f"a URL has more than {MAX_URL} characters")
+    return text.strip(XML_SPACE)
+
+
+def _refuse_controls(text: str) -> None:
+    if _CONTROL.search(text):
+        raise UrlRefused("bad-url", "a URL has a control character")
 
 
 def _resolved(text: str, base: str | None) -> str:

@@ -120,6 +120,15 @@ def hexadecimal(text: str, length: int) -> bytes | None:
 _HEX = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
 
 
+_MEDIATYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}(?:/[A-Za-z0-9!#$&^_.+-]{1,127})?", re.ASCII)
+
+
+def mediatype(text: str | None) -> str | None:
+    """Return a media type (RFC 6838 section 4.2), or a single word in its place, lower case and without parameters."""
+    found = stripped(text).partition(";")[0].strip(XML_SPACE)
+    return found.lower() if _MEDIATYPE.fullmatch(found) else None
+
+
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 

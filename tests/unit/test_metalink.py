@@ -206,6 +206,20 @@ def test_metaurls():
     assert codes(found) == ["bad-mediatype", "unsafe-name", "bad-url"]
 
 
+@pytest.mark.parametrize("mediatype", ["a&#10;b", "a b", "/", "a/b/c", "é"])
+def test_media_types_that_are_none(mediatype):
+    found = v4(
+        f"{URL}<metaurl mediatype='{mediatype}'>http://h.example/1</metaurl><signature mediatype='{mediatype}'>x</signature>"
+    )
+    assert codes(found) == ["bad-mediatype", "bad-signature"]
+
+
+def test_magnets_come_out_printable():
+    link = f"magnet:?xt=urn:btih:{'ab' * 20}&amp;dn=é b"
+    assert only(v4(f"<metaurl mediatype='torrent'>{link}</metaurl>")).swarms[0].url.endswith("&dn=%C3%A9%20b")
+    assert codes(v4(f"{URL}<metaurl mediatype='torrent'>{link}&#10;x</metaurl>")) == ["bad-url"]
+
+
 def test_a_file_without_any_source_is_left_out():
     found = v4_files(("a", "<size>1</size>"), ("b", URL), ("c", "<url>rsync://h/x</url>"))
     assert [str(entry.path) for entry in found.entries] == ["b"]
