@@ -121,7 +121,14 @@ def _inspect(arguments: argparse.Namespace) -> int:
         languages=languages if isinstance(languages, tuple) else (),
         base_uri=None if base is None else str(base),
     )
-    return inspect.run(arguments.files, preferences, as_json=arguments.json)
+    named: list[str | inspect.Head] = list(arguments.files)
+    if (arguments.headers is None) != (arguments.url is None):
+        raise UsageError("--headers and --url go together")
+    if arguments.headers is not None:
+        named.append(inspect.Head(arguments.headers, str(value("metalink-base-uri", arguments.url, "--url"))))
+    if not named:
+        raise UsageError("nothing to inspect; see mountdl inspect --help")
+    return inspect.run(named, preferences, as_json=arguments.json)
 
 
 def _helped(arguments: Sequence[str], serve: Serve) -> int:

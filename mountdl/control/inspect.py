@@ -6,10 +6,11 @@ Law: any file and any bytes end in a document or in an error with a kind, never 
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mountdl.control.text import shown
-from mountdl.descriptors import parse, prefer
+from mountdl.descriptors import parse, parse_headers, parse_link, prefer
 from mountdl.descriptors.limits import MAX_DOCUMENT
 from mountdl.descriptors.model import Descriptor
 from mountdl.descriptors.report import describe, describe_text
@@ -18,30 +19,28 @@ from mountdl.settings import PreferenceSettings
 
 Json = dict[str, object]
 
-_MAGNET_KINDS = frozenset({"not-a-magnet", "no-usable-topic", "bad-urn", "no-sources"})
-_TORRENT_KINDS = frozenset(
-    {
-        "bad-torrent",
-        "bad-bencode",
-        "missing-info",
-        "missing-name",
-        "missing-pieces",
-        "pieces-mismatch",
-        "bad-piece-length",
-        "bad-piece-layers",
-    }
-)
+LINK = "#!metalink3!"
+"""What marks an argument that is no file but a link: URL#!metalink3!URL."""
 
 
-def run(paths: Sequence[str], preferences: PreferenceSettings, *, as_json: bool) -> ExitStatus:
-    """Print what the descriptors at *paths* say; return the status of the first that can't be used."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The file *path* holds the raw head of an HTTP answer to a request for *url*."""
+
+    path: str
+    url: str
+
+
+def run(named: Sequence[str | Head], preferences: PreferenceSettings, *, as_json: bool) -> ExitStatus:
+    """Print what the descriptors in *named* say; return the status of the first that can't be used."""
     status = ExitStatus.OK
     documents: list[Json] = []
-    for number, path in enumerate(paths):
+    for number, each in enumerate(named):
+        path = each.path if isinstance(each, Head) else each
         try:
-            descriptor = load(path, preferences)
+            descriptor = load(each, preferences)
         except MountdlError as error:
-            status = status or exit_status(error)
+            status = status or error.exit_status
             documents.append({"path": path, "error": {"kind": _kind(error), "message": str(error)}})
             if not as_json:
                 sys.stdout.flush()
@@ -55,27 +54,24 @@ def run(paths: Sequence[str], preferences: PreferenceSettings, *, as_json: bool)
     return status
 
 
-def load(path: str, preferences: PreferenceSettings) -> Descriptor:
-    """Return the descriptor in the file *path*. Raises DescriptorError, or UsageError when it can't be read."""
+def load(named: str | Head, preferences: PreferenceSettings) -> Descriptor:
+    """Return the descriptor that *named* is. Raises DescriptorError, or UsageError when it can't be read."""
+    if isinstance(named, Head):
+        return parse_headers(_read(named.path), named.url)
+    if LINK in named:
+        return parse_link(named)
+    return prefer(parse(Path(named).name, _read(named), base_url=preferences.base_uri), preferences)
+
+
+def _read(path: str) -> bytes:
     try:
         with Path(path).open("rb") as file:
-            data = file.read(MAX_DOCUMENT + 1)
+            return file.read(MAX_DOCUMENT + 1)
     except FileNotFoundError as error:
         raise UsageError("there is no such file", ExitStatus.NOT_FOUND) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"it can't be read: {reason}", ExitStatus.IO) from error
-    return prefer(parse(Path(path).name, data, base_url=preferences.base_uri), preferences)
-
-
-def exit_status(error: MountdlError) -> ExitStatus:
-    """Return the exit status for *error*: that of the form whose kind of error it is."""
-    if isinstance(error, DescriptorError):
-        if error.kind in _MAGNET_KINDS:
-            return ExitStatus.BAD_MAGNET
-        if error.kind in _TORRENT_KINDS:
-            return ExitStatus.BAD_TORRENT
-    return error.exit_status
 
 
 def _kind(error: MountdlError) -> str:

@@ -134,7 +134,9 @@ def _fill_rest(made: dict[str, Parser]) -> None:
     status.add_argument("--json", action="store_true", help="as a JSON document")
     status.add_argument("--watch", action="store_true", help="again each second, until Ctrl-C")
     inspect = made["inspect"]
-    inspect.add_argument("files", metavar="FILE", nargs="+", help="a descriptor")
+    inspect.add_argument("files", metavar="FILE", nargs="*", help="a descriptor, or a link URL#!metalink3!URL")
+    inspect.add_argument("--headers", metavar="FILE", help="the raw head of an HTTP answer, to read as Metalink/HTTP")
+    inspect.add_argument("--url", metavar="URL", help="what --headers answers to")
     inspect.add_argument("--json", action="store_true", help="as a JSON document")
     inspect.add_argument("--base-url", metavar="URL", help="resolve relative URLs against this one")
     inspect.add_argument("--location", metavar="CC[,CC]", help="countries whose mirrors come first")
