@@ -14,6 +14,7 @@ from mountdl.priorities import Priority
 from tests.support.fakes import FakeSource
 
 NOTHING = ExtentSet()
+WHOLE = Extent(100, 200)
 
 
 def on_clock(function: Callable[[MockClock], None]) -> Callable[[], None]:
@@ -31,7 +32,7 @@ def on_clock(function: Callable[[MockClock], None]) -> Callable[[], None]:
     return test
 
 
-def flight(extent: Extent = Extent(100, 200), taken: list[tuple[int, bytes]] | None = None) -> Flight:
+def flight(extent: Extent = WHOLE, taken: list[tuple[int, bytes]] | None = None) -> Flight:
     state = SourceState(MirrorRef("fake://a"), FakeSource(b""), HostScore(8), 0)
     kept: list[tuple[int, bytes]] = [] if taken is None else taken
     return Flight(1, state, extent, Priority.READ, lambda _, offset, data: kept.append((offset, bytes(data))))

@@ -1,0 +1,314 @@
+"""Who may be asked, whom to blame, and when there is no hope."""
+
+import pytest
+
+from mountdl.descriptors.model import MirrorRef
+from mountdl.engine.flight import SourceState
+from mountdl.engine.planner import LONGEST_FLIGHT, SourceView
+from mountdl.engine.roster import OFFLINE_PATIENCE, SPARE, TRIAL_FLIGHT, Roster
+from mountdl.engine.scoreboard import SECOND_CHANCE, HostScore
+from mountdl.errors import (
+    ContentChanged,
+    ContentUnavailable,
+    SourceError,
+    SourceMismatch,
+    SourceRefused,
+    SourceUnavailable,
+)
+from mountdl.extents import Extent
+from tests.support.fakes import FakeSource
+
+CHUNK, OTHER = Extent(0, 16), Extent(16, 32)
+WAIT = 1.0
+
+
+class Ahead:
+    """A flight that has long to go."""
+
+    def ending(self, now: float) -> bool:
+        return False
+
+
+def state(name: str, rank: int = 0, *, parallel: int = 8, sequential: bool = False, lanes: int = 8) -> SourceState:
+    source = FakeSource(b"", name=name, parallel=parallel, sequential=sequential)
+    return SourceState(MirrorRef(f"fake://{name}"), source, HostScore(lanes), rank)
+
+
+def roster(*states: SourceState) -> Roster:
+    made = Roster(WAIT)
+    made.states = list(states)
+    return made
+
+
+def three() -> tuple[Roster, SourceState, SourceState, SourceState]:
+    a, b, c = state("a", 0), state("b", 1), state("c", 2)
+    return roster(a, b, c), a, b, c
+
+
+def may(made: Roster, extent: Extent, now: float = 0.0) -> list[int]:
+    return [view.source for view in made.views(now) if view.may(extent)]
+
+
+def unavailable(reason: str = "reset", retry_after: float | None = None) -> SourceError:
+    return SourceUnavailable("x", reason, retry_after)
+
+
+# -- views ------------------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_source_has_one_lane_and_spares_for_readers() -> None:
+    """Nothing being known, one flight at a time, with room for a reader's seek."""
+    a = state("a", rank=3)
+    view = roster(a).views(0.0)[0]
+
+    assert (0, 1, 1 + SPARE, 3) == (view.source, view.free, view.urgent, view.rank)
+    assert (LONGEST_FLIGHT, False, ()) == (view.longest, view.sequential, view.bad)
+
+
+def test_flights_take_lanes() -> None:
+    """What flies to a host counts, whichever content it is for."""
+    a = state("a")
+    a.host.flying |= {Ahead(), Ahead()}
+    view = roster(a).views(0.0)[0]
+
+    assert (0, SPARE - 1) == (view.free, view.urgent)
+
+
+def test_lanes_are_never_negative() -> None:
+    """More flights than lanes, as after lanes were taken back, is no debt."""
+    a = state("a")
+    a.host.flying |= {Ahead() for _ in range(9)}
+    view = roster(a).views(0.0)[0]
+
+    assert (0, 0) == (view.free, view.urgent)
+
+
+def test_a_source_that_takes_one_flight_gets_one() -> None:
+    """The source's own limit binds readers too."""
+    a = state("a", parallel=1)
+    assert 1 == roster(a).views(0.0)[0].urgent
+    a.flights = 1
+    assert 0 == roster(a).views(0.0)[0].urgent
+
+
+def test_flights_are_short_while_lanes_are_on_trial() -> None:
+    """What only competes for one link is over soon."""
+    a = state("a")
+    for now, delivered in ((0.0, 0), (1.0, 1000)):
+        a.host.lanes.sample(now, delivered, 1)
+
+    assert a.host.lanes.trying
+    assert TRIAL_FLIGHT == roster(a).views(1.0)[0].longest
+
+
+def test_a_failing_source_gets_one_flight_of_a_reader() -> None:
+    """During back-off it is not asked; after a second a reader may try it, nobody else."""
+    a = state("a")
+    made = roster(a)
+    for _ in range(5):
+        made.failed(a, unavailable(), 0.0)
+
+    assert [] == made.views(0.5)
+    view = made.views(1.5)[0]
+    assert (0, 1 + SPARE) == (view.free, view.urgent)
+    assert 1 == made.views(60.0)[0].free
+
+
+def test_a_dropped_source_returns_after_its_time() -> None:
+    """Ten minutes later it gets a second chance; what it was blamed for is forgiven but for one more slip."""
+    a = state("a")
+    made = roster(a)
+    for extent in (CHUNK, OTHER):
+        a.score.blamed(extent, 0.0, "lied")
+
+    assert [] == made.views(SECOND_CHANCE - 1)
+    assert [()] == [view.bad for view in made.views(SECOND_CHANCE)]
+    a.score.blamed(CHUNK, SECOND_CHANCE, "lied")
+    assert a.score.dropped
+
+
+def test_rate_is_that_of_all_usable_sources() -> None:
+    """A dropped source adds nothing."""
+    made, a, b, c = three()
+    everything = made.rate
+    a.score.drop(0.0)
+
+    assert made.rate == b.host.rate + c.host.rate
+    assert everything > made.rate
+
+
+def test_sequential_sources_are_told_apart() -> None:
+    """The planner learns which can only start at the beginning."""
+    view = roster(state("a", sequential=True)).views(0.0)[0]
+
+    assert view.may(Extent(0, 5))
+    assert not view.may(Extent(1, 5))
+
+
+# -- hope -------------------------------------------------------------------------------------------------------
+
+
+def test_no_source_is_hopeless_at_once() -> None:
+    """A file that no transport can serve fails at once."""
+    assert isinstance(roster().hopeless(CHUNK, 0.0, 0.0), ContentUnavailable)
+
+
+def test_there_is_hope_while_one_source_was_not_tried() -> None:
+    """One that has not failed may deliver."""
+    made, a, b, _ = three()
+    made.failed(a, unavailable(), 0.0)
+    made.failed(b, unavailable(), 0.0)
+
+    assert made.hopeless(CHUNK, 0.0, 100.0) is None
+
+
+def test_all_dropped_is_hopeless_at_once() -> None:
+    """Refused everywhere: the reader is told what each answered."""
+    made, a, b, c = three()
+    for each in (a, b, c):
+        made.failed(each, SourceRefused("x", f"404 of {each.source.name}"), 0.0)
+    error = made.hopeless(CHUNK, 0.0, 0.0)
+
+    assert isinstance(error, ContentUnavailable)
+    assert "no source is left: a: 404 of a; b: 404 of b; c: 404 of c" == str(error)
+
+
+def test_all_failing_is_hopeless_after_some_patience() -> None:
+    """Every source fails: a reader waits some seconds for a hiccup to pass, no longer."""
+    made, *states = three()
+    for each in states:
+        made.failed(each, unavailable("no route"), 0.0)
+
+    assert made.hopeless(CHUNK, 0.0, OFFLINE_PATIENCE - 0.1) is None
+    error = made.hopeless(CHUNK, 0.0, OFFLINE_PATIENCE)
+    assert isinstance(error, ContentUnavailable)
+    assert "no route" in str(error)
+
+
+def test_failures_of_long_ago_do_not_count() -> None:
+    """A reader who comes later has the sources tried again first."""
+    a = state("a")
+    made = roster(a)
+    made.failed(a, unavailable(), 0.0)
+
+    assert made.hopeless(CHUNK, 100.0, 100.0 + OFFLINE_PATIENCE) is None
+
+
+def test_changed_everywhere_is_another_error() -> None:
+    """Only when every source has another file is it stale; one that merely refuses makes it unavailable."""
+    made, a, b, c = three()
+    for each in (a, b):
+        made.failed(each, SourceMismatch("x", "7 bytes"), 0.0)
+    made.failed(c, SourceRefused("x", "404"), 0.0)
+    assert isinstance(made.hopeless(CHUNK, 0.0, 0.0), ContentUnavailable)
+    made.failed(c, SourceMismatch("x", "7 bytes"), 0.0)
+
+    assert isinstance(made.hopeless(CHUNK, 0.0, 0.0), ContentChanged)
+
+
+def test_a_source_blamed_for_a_chunk_is_no_hope_for_it() -> None:
+    """It stays one for every other chunk."""
+    a = state("a")
+    made = roster(a)
+    a.score.blamed(CHUNK, 0.0, "lied")
+
+    assert isinstance(made.hopeless(Extent(3, 5), 0.0, 0.0), ContentUnavailable)
+    assert made.hopeless(OTHER, 0.0, 0.0) is None
+
+
+def test_reasons_are_bounded() -> None:
+    """A hundred mirrors don't make an error of a hundred lines."""
+    states = [state(f"m{i}") for i in range(100)]
+    made = roster(*states)
+    for each in states:
+        made.failed(each, unavailable(), 0.0)
+
+    assert made.reasons().endswith("; and 92 more")
+    assert "none has answered yet" == roster(state("a")).reasons()
+
+
+# -- blame ------------------------------------------------------------------------------------------------------
+
+
+def test_contributors_are_those_who_brought_it() -> None:
+    """Each with its parts, until it is judged."""
+    made, a, b, _ = three()
+    a.score.brought.add(Extent(0, 10))
+    b.score.brought.add(Extent(10, 40))
+
+    assert [(a, Extent(0, 10)), (b, Extent(10, 16))] == made.contributors(CHUNK)
+    made.settle(CHUNK)
+    assert [] == made.contributors(CHUNK)
+    assert [(b, Extent(16, 32))] == made.contributors(OTHER)
+
+
+def test_an_accused_chunk_is_asked_of_somebody_else() -> None:
+    """Where two brought a wrong chunk, a third brings it alone; other chunks are open to all."""
+    made, a, b, _ = three()
+    made.accuse(0, [(a, Extent(0, 8), b"1"), (b, Extent(8, 16), b"2")], CHUNK)
+
+    assert [2] == may(made, CHUNK)
+    assert [0, 1, 2] == may(made, OTHER)
+
+
+def test_an_accused_chunk_without_others_is_asked_of_one_alone() -> None:
+    """Where all sources took part, the preferred one brings it alone, so that the next verdict is clear."""
+    made, a, b, c = three()
+    made.accuse(0, [(each, CHUNK, b"1") for each in (c, b, a)], CHUNK)
+
+    assert [0] == may(made, CHUNK)
+
+
+def test_suspicions_end_with_the_verdict() -> None:
+    """Once the right bytes are here everybody may be asked again, and what was kept is given out once."""
+    made, a, b, _ = three()
+    kept = [(a, Extent(0, 8), b"1"), (b, Extent(8, 16), b"2")]
+    made.accuse(0, kept, CHUNK)
+
+    assert kept == made.suspicions(0, CHUNK)
+    assert [] == made.suspicions(0, CHUNK)
+    assert [0, 1, 2] == may(made, CHUNK)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="those who avoid an accused chunk avoid it for ever when the one chosen can't bring it"
+)
+def test_an_accused_chunk_stays_available_when_the_chosen_source_goes() -> None:
+    """Whatever happens to the one that was chosen to bring the chunk alone, somebody may still be asked."""
+    made, a, b, _ = three()
+    made.states = [a, b]
+    made.accuse(0, [(a, Extent(0, 8), b"1"), (b, Extent(8, 16), b"2")], CHUNK)
+    a.score.blamed(CHUNK, 0.0, "sent wrong bytes")
+
+    assert [1] == may(made, CHUNK)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="those who avoid an accused chunk avoid it for ever when the one chosen can't bring it"
+)
+def test_an_accused_chunk_stays_available_when_the_third_source_refuses() -> None:
+    """A mirror without the file can't bring the chunk alone; one of the accused has to."""
+    made, a, b, c = three()
+    made.accuse(0, [(a, Extent(0, 8), b"1"), (b, Extent(8, 16), b"2")], CHUNK)
+    made.failed(c, SourceRefused("c", "404"), 0.0)
+
+    assert may(made, CHUNK)
+
+
+# -- status -----------------------------------------------------------------------------------------------------
+
+
+def test_status_tells_the_state_of_each() -> None:
+    """In the descriptor's order, with a word for what each does and why."""
+    a, b, c, d, e = (state(name) for name in "abcde")
+    made = roster(a, b, c, d, e)
+    made.failed(a, SourceRefused("a", "404"), 0.0)
+    made.failed(b, unavailable("busy", 50.0), 0.0)
+    c.flights = 1
+    made.failed(d, unavailable(), 0.0)
+    told = made.statistics(10.0)
+
+    assert ["dropped", "waiting", "active", "failing", "idle"] == [status.state for status in told]
+    assert ["404", "busy", None, "reset", None] == [status.reason for status in told]
+    assert [1, 1, 0, 1, 0] == [status.failures for status in told]
+    assert {0.0} == {status.rate for status in told}
