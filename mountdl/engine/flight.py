@@ -80,10 +80,10 @@ class Flight:
 
     def ends(self, now: float) -> bool:
         """Say, once, that it is ending."""
-        if self._ended or not self.ending(now):
-            return False
-        self._ended = True
-        return True
+        if not self._ended:
+            self._ended = self.ending(now)
+            return self._ended
+        return False
 
     def view(self, now: float, held: ExtentSet, index: int) -> FlightView:
         """Return this flight as the planner sees it."""

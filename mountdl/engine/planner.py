@@ -19,6 +19,8 @@ from mountdl.priorities import Priority
 MIB = 1 << 20
 LONGEST_FLIGHT = 16 * MIB
 """Bytes. Long enough that a request's own cost (0.3 ms, measured) and a gap between two vanish."""
+TOP_UP = 4 * MIB
+"""Bytes by which a window that is more than half full is topped up at least."""
 SHORTEST_URGENT = 128 << 10
 """Bytes. An urgent extent is not cut finer than a kernel read request."""
 
@@ -236,14 +238,24 @@ class _Table:
             lead = 0
             if want.priority is Priority.READAHEAD:
                 lead = int((view.eta(MIB) - best) * self.total_rate)
-            start = max(gap.start, min(want.extent.start + lead, want.extent.stop))
-            later = self.first_gap(
-                Extent(self.chunk_map.cover(Extent(start, want.extent.stop)).start, want.extent.stop)
-            )
+            later = self.first_gap(self.from_chunk(max(gap.start, want.extent.start + lead), want))
             if later is not None and view.may(later):
-                self.assign(view, self.flight_part(view, later, want), want.priority)
-                return True
+                part = self.flight_part(view, later, want)
+                if self.worthwhile(part, want):
+                    self.assign(view, part, want.priority)
+                    return True
         return False
+
+    def from_chunk(self, start: int, want: Want) -> Extent:
+        """Return the part of *want* from the chunk that holds *start* on."""
+        start = min(start, want.extent.stop)
+        return Extent(start // self.chunk_map.length * self.chunk_map.length, want.extent.stop)
+
+    def worthwhile(self, part: Extent, want: Want) -> bool:
+        """Say whether to fly *part* now: a short one at the far end of a window waits until it has grown."""
+        if want.priority is not Priority.READAHEAD or part.stop < want.extent.stop or part.stop == self.chunk_map.size:
+            return True
+        return part.length >= TOP_UP or part.start - want.extent.start < want.extent.length // 2
 
     def flight_part(self, view: SourceView, gap: Extent, want: Want) -> Extent:
         """Cut *gap* to what one flight should carry: about half a second, all lanes having a share."""

@@ -13,9 +13,9 @@ TOLERANCE = 512 << 10
 """Bytes before or after a cursor's position that still count as going on."""
 EVIDENCE = 192 << 10
 """Bytes read in sequence before anything is fetched ahead: more than one kernel request."""
-GROWTH = 2
+GROWTH = 1.5
 """The window is this many times what was read in sequence."""
-SMALLEST_WINDOW = 2 << 20
+SMALLEST_WINDOW = 3 << 20
 """Bytes: less would not outlast the round trip that it costs."""
 LARGEST_WINDOW = 64 << 20
 SMALLEST_CAP = 16 << 20
@@ -83,4 +83,4 @@ class Readahead:
         if cursor.run < EVIDENCE:
             return Extent(start, start)
         cap = min(max(SMALLEST_CAP, int(rate * 2)), LARGEST_WINDOW)
-        return Extent(start, start + min(max(cursor.run * GROWTH, SMALLEST_WINDOW), cap)).clip(self._size)
+        return Extent(start, start + min(max(int(cursor.run * GROWTH), SMALLEST_WINDOW), cap)).clip(self._size)

@@ -113,6 +113,8 @@ class HostScore:
         self.flying: set[Flying] = set()
         self.delivered = 0
         self.flights = 0
+        self.round_trip = LATENCY_PRIOR
+        """Seconds from a request to its first byte where a connection is open already."""
         self._first_bytes: deque[float] = deque(maxlen=ROUND_TRIPS)
         self._seconds = PRIOR_WEIGHT
         self._bytes = RATE_PRIOR * PRIOR_WEIGHT
@@ -121,11 +123,7 @@ class HostScore:
         """Take in that a flight's first byte came *seconds* after it was asked for."""
         self.latency.add(seconds)
         self._first_bytes.append(seconds)
-
-    @property
-    def round_trip(self) -> float:
-        """Seconds from a request to its first byte where a connection was open already."""
-        return min(self._first_bytes, default=LATENCY_PRIOR)
+        self.round_trip = min(self._first_bytes)
 
     @property
     def rate(self) -> float:

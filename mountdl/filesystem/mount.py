@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 MOST_REQUESTS = 1000
 """Requests served at once: each waiting read takes one, and an interrupt never reaches a handler."""
-READ_AHEAD_KB = 1024
+READ_AHEAD_KB = 256
 """The kernel's readahead and so the longest request: one MiB halves the cost of a byte against 128 KiB."""
 MOST_BACKGROUND = 512
 """Readahead requests that the kernel keeps outstanding; its default of 12 lets a few stalled reads stop all."""

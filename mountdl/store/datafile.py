@@ -47,7 +47,18 @@ _fallocate = _find_fallocate()
 class DataFile:
     """An open data file of *size* bytes."""
 
-    __slots__ = ("_closed", "_fd", "_guard", "_place", "_reserved", "_users", "created", "found_size", "size")
+    __slots__ = (
+        "_cant_write",
+        "_closed",
+        "_fd",
+        "_guard",
+        "_place",
+        "_reserved",
+        "_users",
+        "created",
+        "found_size",
+        "size",
+    )
 
     def __init__(self, place: Place, size: int) -> None:
         """Open or create the file and lock it. Its length is put right by `resize`, after a look at it.
@@ -59,6 +70,7 @@ class DataFile:
         self.size = size
         self._place = place
         self._guard = threading.Lock()
+        self._cant_write = f"can't write {place.path(DATA)}"
         self._users = 0
         self._reserved = ExtentSet()
         self._closed: bool = False
@@ -112,7 +124,7 @@ class DataFile:
         """Put *data* at *offset*. StoreFull when there is no room, StoreError when the disk fails."""
         if len(data) >= _BULK:
             self._reserve(offset, offset + len(data))
-        with store_errors(f"can't write {self._place.path(DATA)}"):
+        with store_errors(self._cant_write):
             write_all(self._fd, data, offset)
 
     def _reserve(self, start: int, stop: int) -> None:
