@@ -14,6 +14,7 @@ from mountdl.descriptors.model import (
     Magnet,
     PieceDigests,
     Signature,
+    Torrent,
     UriGroup,
 )
 from mountdl.integrity import digest_length, strongest
@@ -177,14 +178,29 @@ def describe_text(descriptor: Descriptor) -> list[str]:
     lines = [f"kind: {descriptor.kind}"]
     if descriptor.origin:
         lines.append(f"origin: {descriptor.origin}{' (dynamic)' if descriptor.dynamic else ''}")
+    if descriptor.torrent is not None:
+        lines += _torrent_lines(descriptor.torrent)
+    if descriptor.headers is not None:
+        lines += (f"duplicate: {each.url} (priority {each.priority})" for each in descriptor.headers.duplicates)
     for magnet in descriptor.magnets:
         lines += ["", *_lines(_magnet(magnet))]
-    if not descriptor.magnets:
+    if descriptor.kind != "magnet":
         for entry in descriptor.entries:
             lines += ["", *_entry_lines(entry)]
     if descriptor.cautions:
         lines += ["", *(_warning_line(caution) for caution in descriptor.cautions)]
     return lines
+
+
+def _torrent_lines(torrent: Torrent) -> Iterator[str]:
+    for version, value in (("v1", torrent.info_hash_v1), ("v2", torrent.info_hash_v2)):
+        if value is not None:
+            yield f"info-hash {version}: {value.hex()}"
+    yield f"pieces: {torrent.piece_count} of {torrent.piece_length} bytes"
+    for tier, trackers in enumerate(torrent.trackers):
+        yield from (f"tracker: {tracker} (tier {tier})" for tracker in trackers)
+    if torrent.private:
+        yield "private: only its trackers may know who shares it"
 
 
 def _entry_lines(entry: Entry) -> Iterator[str]:

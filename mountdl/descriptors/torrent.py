@@ -30,6 +30,7 @@ _LONGEST_PIECE = 512 << 20
 _TRACKERS = frozenset({"http", "https", "udp", "ws", "wss"})
 _SEEDS = frozenset({"http", "https", "ftp"})
 _SWARM_PRIORITY = 2
+_YEAR_10000 = 253402300800
 
 
 def parse(data: bytes) -> Descriptor:
@@ -43,6 +44,10 @@ def parse(data: bytes) -> Descriptor:
     if not isinstance(root, dict):
         raise TorrentError("bad-torrent", "the torrent is no dictionary")
     info = root.get(b"info")
+    link = root.get(b"magnet-uri")
+    if info is None and isinstance(link, bytes):
+        # libtorrent's resume files and some indexers: a torrent whose metadata is still to be had.
+        return magnet.parse(link)
     if not isinstance(info, dict):
         raise TorrentError("missing-info", "the torrent has no info dictionary")
     cautions = Cautions()
@@ -51,7 +56,20 @@ def parse(data: bytes) -> Descriptor:
     start, stop = decoded.spans[b"info"]
     reader = _Reader(root, info, data[start:stop], cautions)
     found = reader.read()
-    return Descriptor("torrent", _entries(found, reader), cautions.kept(), torrent=found)
+    return Descriptor(
+        "torrent",
+        _entries(found, reader),
+        cautions.kept(),
+        published_ns=_created(root.get(b"creation date")),
+        torrent=found,
+    )
+
+
+def _created(seconds: Value | None) -> int | None:
+    """Return the Unix time in nanoseconds of a creation date; None where it is none before the year 10000."""
+    if not isinstance(seconds, int) or not 0 < seconds < _YEAR_10000:
+        return None
+    return seconds * 10**9
 
 
 class _Reader:

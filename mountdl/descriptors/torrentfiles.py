@@ -177,6 +177,8 @@ class Paths:
             wanted = f"{self.top}/{safe[-1]}"
         if tuple(safe) != parts:
             self.cautions.add("unsafe-name", f"the name {quoted('/'.join(parts))} is shown as {quoted(wanted)}")
+        if names.invisible(wanted):
+            self.cautions.add("invisible-characters", f"the name {quoted(wanted)} has characters that nobody sees")
         path = self._free(wanted)
         if path != wanted:
             self.cautions.add("duplicate-path", f"{quoted(wanted)} is there already, so another is {quoted(path)}")

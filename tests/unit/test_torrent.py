@@ -474,6 +474,28 @@ def test_roots_of_layers(count, blocks):
     assert merkle.root_of_layer(layer, blocks * BLOCK) == tree_root(leaves, whole)
 
 
+def test_a_magnet_in_place_of_the_info_dictionary():
+    found = read(encode({"magnet-uri": f"magnet:?xt=urn:btih:{'ab' * 20}"}))
+    assert (found.kind, found.magnets[0].btih.hex()) == ("magnet", "ab" * 20)
+
+
+def test_the_date_of_creation():
+    assert read(made(single(DATA), **{"creation date": 5})).published_ns == 5 * 10**9
+    for date in (-1, 0, 1 << 62, "x"):
+        assert read(made(single(DATA), **{"creation date": date})).published_ns is None
+
+
+def test_characters_that_nobody_sees():
+    assert codes(made(single(DATA, name="a\u202egpj.exe"))) == ["invisible-characters"]
+
+
+def test_lines_for_people():
+    lines = describe_text(read(made(single(DATA), announce="http://t.example/", url_list="http://w.example/")))
+    assert "pieces: 3 of 4 bytes" in lines
+    assert "tracker: http://t.example/ (tier 0)" in lines
+    assert "  url: http://w.example/a.bin (priority 1)" in lines
+
+
 # The quirks, by the number in their list
 
 
