@@ -9,6 +9,9 @@ MAX_DOCUMENT = 128 << 20
 MAX_DEPTH = 200
 """Open elements; more is refused as "too-deep". Real documents have 6."""
 
+MAX_ELEMENTS = 8_000_000
+"""Elements of a metalink; more is refused as "limits". Each takes about a microsecond."""
+
 MAX_FILES = 100_000
 """Files of a document; more is refused as "limits"."""
 

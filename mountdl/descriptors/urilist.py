@@ -118,7 +118,10 @@ class _Reader:
         """Take the file or files of *line*, unless there are too many already."""
         for text in line.bad:
             self.cautions.add("bad-option", f"{quoted(text.partition('=')[0])} is no option")
-        for addresses in self._files(line):
+        files = self._files(line)
+        if len(files) > 1 and line.options.pop("checksum", []):
+            self.cautions.add("bad-hash", "one checksum can't be that of several files")
+        for addresses in files:
             if len(self.groups) < MAX_GROUPS_LISTED:
                 self._take_file(addresses, line)
             elif not self._full:

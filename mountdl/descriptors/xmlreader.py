@@ -17,7 +17,7 @@ from typing import cast
 
 from lxml import etree
 
-from mountdl.descriptors.limits import MAX_DEPTH, MAX_DOCUMENT, MAX_REPEATS, MAX_TEXT
+from mountdl.descriptors.limits import MAX_DEPTH, MAX_DOCUMENT, MAX_ELEMENTS, MAX_REPEATS, MAX_TEXT
 from mountdl.descriptors.pieces import PieceCollector
 from mountdl.errors import DescriptorError
 
@@ -71,7 +71,7 @@ Root = Callable[[str, Mapping[str, str]], Shape]
 def read(data: bytes, root: Root, emit: Callable[[Node], None]) -> Node:
     """Return the root of the document in *data*; call *emit* with each emitted element at its end.
 
-    Raises DescriptorError of kinds empty, too-large, unsupported-encoding, forbidden-dtd, too-deep and
+    Raises DescriptorError of kinds empty, too-large, limits, unsupported-encoding, forbidden-dtd, too-deep and
     not-well-formed, and what *root* and *emit* raise.
     """
     if len(data) > MAX_DOCUMENT:
@@ -130,8 +130,12 @@ class _Target:
         self._skipped = 0  # open elements of a subtree that is passed over
         self._parts: list[str] | None = None  # text of the innermost kept element, if it is wanted
         self._room = 0
+        self._left = MAX_ELEMENTS
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise DescriptorError("limits", f"the document has more than {MAX_ELEMENTS} elements")
         if self._skipped or len(self._open) >= MAX_DEPTH:
             self._skip()
             return

@@ -244,6 +244,11 @@ def test_100_000_urls():
     assert [caution.code for caution in found.cautions] == ["too-many-urls"]
 
 
+def test_too_many_elements(monkeypatch):
+    monkeypatch.setattr("mountdl.descriptors.xmlreader.MAX_ELEMENTS", 5)
+    assert refusal(f'<metalink xmlns="{V4}">' + "<x/>" * 5 + "</metalink>") == "limits"
+
+
 def test_too_many_files(monkeypatch):
     monkeypatch.setattr("mountdl.descriptors.metalink.MAX_FILES", 3)
     assert refusal(f'<metalink xmlns="{V4}">' + "<file/>" * 4 + "</metalink>") == "limits"

@@ -84,6 +84,13 @@ def test_options_that_are_dropped(option, code):
     assert (list(files(text)), codes(text)) == (["x"], [code])
 
 
+def test_a_checksum_is_of_one_file():
+    """On a line that stands for several it is dropped, or they would be taken for one content."""
+    text = "http://a.example/[1-2]\n checksum=md5=" + "ab" * 16
+    assert [entry.digests for entry in read(text).entries] == [{}, {}]
+    assert codes(text) == ["bad-hash"]
+
+
 def test_options_before_any_address_belong_to_nothing():
     assert list(files(" out=a\nhttp://a.example/x")) == ["x"]
 
