@@ -80,10 +80,10 @@ def computing(react: Callable[[Request], bytes], *, close: bool = False) -> Hand
 
 
 @asynccontextmanager
-async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
-    """Serve on a free port of 127.0.0.1 until the block ends."""
+async def serving(handler: Handler, tls: ssl.SSLContext | None = None, port: int = 0) -> AsyncIterator[Server]:
+    """Serve on *port* of 127.0.0.1, a free one for 0, until the block ends."""
     async with trio.open_nursery() as nursery:
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
         port = listeners[0].socket.getsockname()[1]
         server = Server(f"{'https' if tls else 'http'}://127.0.0.1:{port}", port)
 

@@ -1,0 +1,48 @@
+"""What tests with mounts share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.content import pattern
+from tests.support.mirrors import Mirrors
+from tests.support.mounts import Mounts
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Mounts]:
+    """Mount by calling it; whatever happens, all mounts are gone afterwards."""
+    mounts = Mounts(tmp_path)
+    try:
+        yield mounts
+    finally:
+        mounts.end()
+
+
+@pytest.fixture
+def mirrors() -> Iterator[Mirrors]:
+    with Mirrors() as running:
+        yield running
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Make a directory for descriptors."""
+    path = tmp_path / "source"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture(scope="session")
+def film_bytes() -> bytes:
+    """Sixteen MiB and a bit that look random."""
+    return pattern((16 << 20) + 12345)
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where real files for real tools are made."""
+    return tmp_path_factory.mktemp("samples")
