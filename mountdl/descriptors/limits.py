@@ -12,6 +12,9 @@ MAX_DEPTH = 200
 MAX_ELEMENTS = 8_000_000
 """Elements of a metalink; more is refused as "limits". Each takes about a microsecond."""
 
+MAX_ATTRIBUTES = 100_000
+"""Equals signs between two "<" of a metalink, hence attributes of an element; more is refused as "limits"."""
+
 MAX_FILES = 100_000
 """Files of a document; more is refused as "limits"."""
 

@@ -17,7 +17,7 @@ from typing import cast
 
 from lxml import etree
 
-from mountdl.descriptors.limits import MAX_DEPTH, MAX_DOCUMENT, MAX_ELEMENTS, MAX_REPEATS, MAX_TEXT
+from mountdl.descriptors.limits import MAX_ATTRIBUTES, MAX_DEPTH, MAX_DOCUMENT, MAX_ELEMENTS, MAX_REPEATS, MAX_TEXT
 from mountdl.descriptors.pieces import PieceCollector
 from mountdl.errors import DescriptorError
 
@@ -92,7 +92,7 @@ def read(data: bytes, root: Root, emit: Callable[[Node], None]) -> Node:
         huge_tree=True,
     )
     try:
-        for block in _utf8_blocks(data):
+        for block in _bounded(_utf8_blocks(data)):
             parser.feed(block)
             _check_prefixes(parser)
         parser.close()
@@ -101,6 +101,21 @@ def read(data: bytes, root: Root, emit: Callable[[Node], None]) -> Node:
         raise _not_well_formed(problem) from None
     assert target.root is not None  # noqa: S101 - a well-formed document has a root
     return target.root
+
+
+def _bounded(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield *blocks* as long as no element has too many attributes.
+
+    lxml tells of an element when it has built a dictionary of them all: a million take 300 MB. No attribute
+    can hold a "<", so the equals signs since the last one bound their number.
+    """
+    count = 0
+    for block in blocks:
+        last = block.rfind(b"<")
+        count = block.count(b"=", max(last, 0)) + (count if last < 0 else 0)
+        if count > MAX_ATTRIBUTES:
+            raise DescriptorError("limits", f"an element has more than {MAX_ATTRIBUTES} attributes")
+        yield block
 
 
 def _check_prefixes(parser: etree.XMLParser) -> None:

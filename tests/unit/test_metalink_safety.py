@@ -244,6 +244,15 @@ def test_100_000_urls():
     assert [caution.code for caution in found.cautions] == ["too-many-urls"]
 
 
+def test_too_many_attributes():
+    """Refused before they are all held."""
+    head = f'<metalink xmlns="{V4}"><file name="a" '
+    assert refusal(head + " ".join(f'a{n}=">"' for n in range(300_000)) + "/></metalink>") == "limits"
+    assert refusal(head + " ".join(f"xmlns:a{n}='x'" for n in range(300_000)) + "/></metalink>") == "limits"
+    found = parse("x", (head + " ".join(f'a{n}="x"' for n in range(10_000)) + f">{URL}</file></metalink>").encode())
+    assert len(found.entries) == 1
+
+
 def test_too_many_elements(monkeypatch):
     monkeypatch.setattr("mountdl.descriptors.xmlreader.MAX_ELEMENTS", 5)
     assert refusal(f'<metalink xmlns="{V4}">' + "<x/>" * 5 + "</metalink>") == "limits"
