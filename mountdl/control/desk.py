@@ -13,10 +13,10 @@ from mountdl import __version__
 from mountdl.catalog.tree import Directory, File, Node, Note, Tree
 from mountdl.catalog.watch import Watch
 from mountdl.control.messages import PLAYABLE_HEAD, PLAYABLE_RATE, PLAYABLE_TAIL, Json
-from mountdl.engine.download import Download, DownloadStatus
+from mountdl.engine.download import Download
 from mountdl.engine.engine import Engine
 from mountdl.engine.incidents import Incident
-from mountdl.engine.roster import SourceStatus
+from mountdl.engine.status import DownloadStatus, SourceStatus
 from mountdl.errors import ExitStatus, UsageError
 from mountdl.extents import Extent
 from mountdl.settings import MountSettings

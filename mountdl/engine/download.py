@@ -9,7 +9,6 @@ It does not know files, names, inodes or protocols.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import trio
 
@@ -18,10 +17,12 @@ from mountdl.engine.demand import Demand, Want
 from mountdl.engine.flight import Flight, SourceState
 from mountdl.engine.incidents import Incidents
 from mountdl.engine.planner import Assignment, plan
-from mountdl.engine.readahead import Cursor, Readahead
-from mountdl.engine.roster import Roster, SourceStatus
+from mountdl.engine.roster import Roster
 from mountdl.engine.settling import Settling
+from mountdl.engine.status import DownloadStatus
 from mountdl.engine.traffic import Traffic
+from mountdl.engine.waiting import Waiter, Waiters
+from mountdl.engine.windows import Windows
 from mountdl.errors import ContentUnavailable, MountdlError, SourceError, SourceRefused, SourceUnavailable, StoreError
 from mountdl.extents import Extent
 from mountdl.priorities import Priority
@@ -36,30 +37,6 @@ USED = 4 << 20
 """Bytes read before a content counts as used (or all of it, if it is shorter): more than a thumbnailer takes."""
 STORE_PAUSE = 30.0
 """Seconds without background work after the store failed."""
-
-
-@dataclass(eq=False, slots=True)
-class Waiter:
-    """A reader who waits for *extent*."""
-
-    extent: Extent
-    since: float
-    event: trio.Event
-    error: MountdlError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DownloadStatus:
-    """A content as `mountdl status` shows it. Bytes, and bytes a second."""
-
-    size: int
-    verified: int
-    written: int
-    state: str
-    rate: float
-    readers: int
-    sources: tuple[SourceStatus, ...]
-    error: str | None
 
 
 class Download:
@@ -77,7 +54,7 @@ class Download:
         discarded: Callable[[Content], None],
     ) -> None:
         self.content, self.stored = content, stored
-        self.roster = Roster(settings.retry_wait)
+        self.roster = Roster(settings.retry_wait, settings.max_tries)
         self.incidents = Incidents()
         self.readers = 0
         self.idle_since = trio.current_time()
@@ -85,12 +62,11 @@ class Download:
         self.starved = False
         self._settings, self._traffic, self._discarded = settings, traffic, discarded
         self._settling = Settling(content, stored, self.roster, self.incidents, self._verdict)
-        self._readahead = Readahead(content.size)
         self._demand = Demand()
+        self._windows = Windows(self._demand, content.chunk_map)
         self._flights: dict[int, Flight] = {}
         self._launched = 0
-        self._waiters: set[Waiter] = set()
-        self._windows: dict[int, Want] = {}
+        self._waiters = Waiters()
         self._background: list[Want] = []
         self._read_total = 0
         self._is_used = False
@@ -112,9 +88,8 @@ class Download:
         """
         if self.readable(extent):
             return
-        waiter = Waiter(extent, trio.current_time(), trio.Event())
+        waiter = self._waiters.add(extent, trio.current_time())
         want = self._demand.add(self.content.chunk_map.cover(extent), Priority.READ)
-        self._waiters.add(waiter)
         self._traffic.reading(1, waiter.since)
         self._settling.examine(want.extent, urgent=True)
         self._replan()
@@ -127,19 +102,20 @@ class Download:
             if not waiter.event.is_set():
                 raise self._too_late(extent)
         finally:
-            self._waiters.discard(waiter)
+            self._waiters.remove(waiter)
             self._demand.remove(want)
             self._traffic.reading(-1, trio.current_time())
 
     def used(self, extent: Extent) -> None:
         """Take in that a reader reads *extent*: fetch ahead of it, and the rest once it is really used."""
-        cursor = self._readahead.advance(extent, trio.current_time(), self.roster.rate)
         self._read_total += extent.length
         if not self._is_used and self._read_total >= min(USED, self.content.size):
             self._is_used = True
             if self._settings.background != "off":
                 self.want(Extent(0, self.content.size))
-        if self._want_window(cursor):
+        window = self._windows.advance(extent, trio.current_time(), self.roster.rate, self._settling.held)
+        if window is not None:
+            self._settling.examine(window, urgent=False)
             self._replan()
 
     def want(self, extent: Extent) -> Want:
@@ -251,9 +227,7 @@ class Download:
         now = trio.current_time()
         for host in {id(state.host): state.host for state in self.roster.states}.values():
             host.lanes.sample(now, host.delivered, host.busy(now))
-        self._readahead.expire(now)
-        for gone in self._windows.keys() - {id(cursor) for cursor in self._readahead.cursors}:
-            self._demand.remove(self._windows.pop(gone))
+        self._windows.expire(now)
         for want in [want for want in self._background if self.readable(want.extent)]:
             self.unwant(want)
         if self._may_work(now) and not self._settling.verifier.pending:
@@ -270,21 +244,6 @@ class Download:
             self._discarded(self.content)
 
     # -- planning -----------------------------------------------------------------------------------------
-
-    def _want_window(self, cursor: Cursor) -> bool:
-        """Say whether the window that is wanted for *cursor* changed to one with something to fetch."""
-        old = self._windows.get(id(cursor))
-        window = self.content.chunk_map.cover(cursor.window)
-        if old is not None:
-            if old.extent == window:
-                return False
-            self._demand.remove(old)
-            del self._windows[id(cursor)]
-        if not window or self._settling.held.covers(window):
-            return False
-        self._windows[id(cursor)] = self._demand.add(window, Priority.READAHEAD)
-        self._settling.examine(window, urgent=False)
-        return True
 
     def _may_work(self, now: float) -> bool:
         return self._traffic.quiet(now) and now >= self._no_background_until
@@ -325,8 +284,7 @@ class Download:
         if str(error) != self.error:
             self.incidents.add(None, f"a read failed: {error}", waiter.extent)
         self.error = str(error)
-        waiter.error = error
-        waiter.event.set()
+        waiter.fail(error)
 
     def _too_late(self, extent: Extent) -> ContentUnavailable:
         self.error = f"bytes {extent} did not arrive within {self._settings.read_timeout:g} s: {self.roster.reasons()}"
@@ -382,9 +340,8 @@ class Download:
         state.score.delivered += length
         state.host.delivered += length
         self._traffic.received(self.content.key, length, flight.last_at)
-        self._settling.take(
-            state, offset, memoryview(data), urgent=bool(self._waiters) and self._awaited(offset, length)
-        )
+        chunks = self.content.chunk_map.cover(Extent(offset, offset + length))
+        self._settling.take(state, offset, memoryview(data), urgent=self._waiters.await_any(chunks))
         self._wake()
         if flight.ends(flight.last_at):
             self._replan()  # its lane is as good as free
@@ -398,17 +355,11 @@ class Download:
     def _store_failed(self, error: StoreError) -> None:
         log.warning("the store: %s", error)
         self._no_background_until = trio.current_time() + STORE_PAUSE
-        for want in self._windows.values():
-            self._demand.remove(want)
         self._windows.clear()
         for waiter in self._waiters:
             self._fail(waiter, error)
 
     # -- verdicts -----------------------------------------------------------------------------------------
-
-    def _awaited(self, offset: int, length: int) -> bool:
-        chunk = self.content.chunk_map.cover(Extent(offset, offset + length))
-        return any(waiter.extent.overlaps(chunk) for waiter in self._waiters)
 
     def _verdict(self, good: bool) -> None:
         if good:
@@ -420,8 +371,6 @@ class Download:
             self.idle_since = trio.current_time()
 
     def _wake(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.event.is_set() and self.readable(waiter.extent):
-                waiter.event.set()
+        self._waiters.wake(self.readable)
         if self._settling.whole_due:
             self._alarm.set()

@@ -8,11 +8,12 @@ import trio
 
 from mountdl.content import Content, ContentKey, Level
 from mountdl.descriptors.model import Entry
-from mountdl.engine.download import Download, DownloadStatus
+from mountdl.engine.download import Download
 from mountdl.engine.flight import SourceState
 from mountdl.engine.incidents import Incident
 from mountdl.engine.reader import Reader
 from mountdl.engine.scoreboard import HostScore
+from mountdl.engine.status import DownloadStatus
 from mountdl.engine.traffic import Traffic
 from mountdl.errors import SourceError
 from mountdl.extents import Extent

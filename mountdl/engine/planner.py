@@ -178,7 +178,7 @@ class _Table:
             view = self.quickest(gap)
             if view is None:
                 self.starved = True
-                self.serve_read_sequentially(want)
+                self.serve_sequentially(Priority.READ)
                 return
             part = self.urgent_part(view, gap)
             self.assign(view, part, Priority.READ)
@@ -202,14 +202,18 @@ class _Table:
             return Extent(gap.start, min(gap.stop, gap.start + max(LONGEST_FLIGHT, length)))
         return Extent(gap.start, gap.start + min(length, LONGEST_FLIGHT))
 
-    def serve_read_sequentially(self, want: Want) -> None:
-        """Where only sources without ranges are left, stream one from 0 up to what is wanted."""
+    def serve_sequentially(self, priority: Priority) -> None:
+        """Where only sources without ranges are left, stream one of them from its start to its end.
+
+        They can't be asked for anything else, so all wants are served by it as it goes on.
+        """
         if any(not view.sequential for view in self.views.values()):
             return
-        busy = {flight.source for flight in self.flights}
+        busy = {flight.source for flight in self.flights} | {made.source for made in self.assignments}
+        lanes = self.urgent if priority is Priority.READ else self.free
         for view in self.views.values():
-            if view.source not in busy and self.urgent[view.source] > 0:
-                self.assign(view, Extent(0, want.extent.stop), Priority.READ)
+            if not busy and lanes[view.source] > 0:
+                self.assign(view, Extent(0, self.chunk_map.size), priority)
                 return
 
     # -- nobody waits yet ---------------------------------------------------------------------------------
@@ -227,6 +231,7 @@ class _Table:
             able = [view for view in self.views.values() if self.free[view.source] > 0 and view.may(gap)]
             if not able:
                 self.starved = True
+                self.serve_sequentially(want.priority)
                 return
             if not self.assign_window(want, gap, able):
                 return

@@ -5,10 +5,10 @@ Pure but for the clock that callers pass in.
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from mountdl.engine.flight import SourceState
 from mountdl.engine.planner import LONGEST_FLIGHT, SourceView
+from mountdl.engine.status import SourceStatus
 from mountdl.errors import ContentChanged, ContentUnavailable, MountdlError, SourceError, SourceMismatch
 from mountdl.extents import Extent
 
@@ -20,26 +20,15 @@ SPARE = 2
 """Lanes to a host beyond those that pay, for readers only: a seek need not wait for a long flight."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceStatus:
-    """A source as `mountdl status` shows it. *rate* in bytes a second of one connection."""
-
-    name: str
-    state: str
-    flights: int
-    rate: float
-    delivered: int
-    failures: int
-    bad_chunks: int
-    reason: str | None
-
-
 class Roster:
-    """The sources of one content. *retry_wait* is where back-off starts, *split* bounds their lanes together."""
+    """The sources of one content. *retry_wait* is where back-off starts, in seconds.
 
-    def __init__(self, retry_wait: float) -> None:
+    After *max_tries* failures in a row a source is asked only for a reader, until it delivers again.
+    """
+
+    def __init__(self, retry_wait: float, max_tries: int) -> None:
         self.states: list[SourceState] = []
-        self._retry_wait = retry_wait
+        self._retry_wait, self._max_tries = retry_wait, max_tries
         self._avoid: dict[SourceState, list[Extent]] = {}
         self._suspicions: dict[int, list[tuple[SourceState, Extent, bytes]]] = {}
         self._changed: set[SourceState] = set()
@@ -90,6 +79,8 @@ class Roster:
         if isinstance(error, SourceMismatch):
             self._changed.add(state)
         state.score.failed(error, now, self._retry_wait, random.random)
+        if state.score.strikes >= self._max_tries:
+            state.score.give_up(now)
 
     def hopeless(self, extent: Extent, since: float, now: float) -> MountdlError | None:
         """Return the error for a reader who has waited for *extent* since *since*, or None while there is hope."""

@@ -7,7 +7,7 @@ import pyfuse3
 
 from mountdl.catalog.tree import Directory, File, Node
 from mountdl.content import Content
-from mountdl.engine.download import DownloadStatus
+from mountdl.engine.status import DownloadStatus
 
 VALID = 1.0
 """Seconds that the kernel may keep names and attributes: a changed source shows within two."""

@@ -4,8 +4,8 @@ from typing import Protocol
 
 from mountdl.catalog.tree import Tree
 from mountdl.content import Content
-from mountdl.engine.download import DownloadStatus
 from mountdl.engine.reader import Reader
+from mountdl.engine.status import DownloadStatus
 from mountdl.extents import Extent
 
 

@@ -31,8 +31,6 @@ def entry(
     )
 
 
-def content(
-    data: bytes, *, chunk: int | None = 16, urls: tuple[str, ...] = (), whole: bool = True
-) -> Content:
+def content(data: bytes, *, chunk: int | None = 16, urls: tuple[str, ...] = (), whole: bool = True) -> Content:
     """Return the content that *data* is."""
     return content_of(entry(data, chunk=chunk, urls=urls, whole=whole), len(data))

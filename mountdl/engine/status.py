@@ -1,0 +1,31 @@
+"""What the engine tells of itself, as frozen values."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """A source as `mountdl status` shows it. *rate* in bytes a second of one connection."""
+
+    name: str
+    state: str
+    flights: int
+    rate: float
+    delivered: int
+    failures: int
+    bad_chunks: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadStatus:
+    """A content as `mountdl status` shows it. Bytes, and bytes a second."""
+
+    size: int
+    verified: int
+    written: int
+    state: str
+    rate: float
+    readers: int
+    sources: tuple[SourceStatus, ...]
+    error: str | None

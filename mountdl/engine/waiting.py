@@ -1,0 +1,57 @@
+"""Readers who wait for bytes, and how each wait ends. Knows no flight and no source."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import trio
+
+from mountdl.errors import MountdlError
+from mountdl.extents import Extent
+
+
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """A reader who has waited for *extent* since *since*; *error* is why it will not come."""
+
+    extent: Extent
+    since: float
+    event: trio.Event
+    error: MountdlError | None = None
+
+    def fail(self, error: MountdlError) -> None:
+        """End the wait with *error*."""
+        self.error = error
+        self.event.set()
+
+
+class Waiters:
+    """All who wait for bytes of one content."""
+
+    def __init__(self) -> None:
+        self._waiting: set[Waiter] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def __iter__(self) -> Iterator[Waiter]:
+        return iter(tuple(self._waiting))
+
+    def add(self, extent: Extent, now: float) -> Waiter:
+        """Return a new waiter for *extent*."""
+        waiter = Waiter(extent, now, trio.Event())
+        self._waiting.add(waiter)
+        return waiter
+
+    def remove(self, waiter: Waiter) -> None:
+        """Forget *waiter*."""
+        self._waiting.discard(waiter)
+
+    def await_any(self, extent: Extent) -> bool:
+        """Say whether somebody waits for a byte of *extent*."""
+        return any(waiter.extent.overlaps(extent) for waiter in self._waiting)
+
+    def wake(self, readable: Callable[[Extent], bool]) -> None:
+        """Let those go on whose extent is readable."""
+        for waiter in self._waiting:
+            if not waiter.event.is_set() and readable(waiter.extent):
+                waiter.event.set()

@@ -1,0 +1,43 @@
+"""What is wanted ahead of readers: one READAHEAD want for each cursor. Pure."""
+
+from mountdl.engine.demand import Demand, Want
+from mountdl.engine.readahead import Readahead
+from mountdl.extents import Extent, ExtentSet
+from mountdl.integrity import ChunkMap
+from mountdl.priorities import Priority
+
+
+class Windows:
+    """Keeps *demand* in step with where readers of one content are."""
+
+    def __init__(self, demand: Demand, chunk_map: ChunkMap) -> None:
+        self._demand, self._chunk_map = demand, chunk_map
+        self._readahead = Readahead(chunk_map.size)
+        self._wants: dict[int, Want] = {}
+
+    def advance(self, extent: Extent, now: float, rate: float, held: ExtentSet) -> Extent | None:
+        """Take a read of *extent* in; return the window that is wanted now if it changed and misses bytes."""
+        cursor = self._readahead.advance(extent, now, rate)
+        old = self._wants.get(id(cursor))
+        window = self._chunk_map.cover(cursor.window)
+        if old is not None:
+            if old.extent == window:
+                return None
+            self._demand.remove(old)
+            del self._wants[id(cursor)]
+        if not window or held.covers(window):
+            return None
+        self._wants[id(cursor)] = self._demand.add(window, Priority.READAHEAD)
+        return window
+
+    def expire(self, now: float) -> None:
+        """Withdraw what was wanted ahead of readers who went away."""
+        self._readahead.expire(now)
+        for gone in self._wants.keys() - {id(cursor) for cursor in self._readahead.cursors}:
+            self._demand.remove(self._wants.pop(gone))
+
+    def clear(self) -> None:
+        """Withdraw all of them until readers go on."""
+        for want in self._wants.values():
+            self._demand.remove(want)
+        self._wants.clear()
