@@ -44,20 +44,20 @@ def test_scattered_reads_fetch_nothing_ahead() -> None:
 def test_a_sequence_opens_a_window_that_grows() -> None:
     """The longer a sequence, the more is fetched ahead of it, from where it is on."""
     ahead = Readahead(SIZE)
-    windows = [ahead.advance(request(i * REQUEST), 0.0, 1e9).window for i in range(300)]
+    windows = [ahead.advance(request(i * REQUEST), 0.0, 1e9).window for i in range(600)]
     lengths = [window.length for window in windows]
 
     assert lengths[0] == 0
     assert lengths[EVIDENCE // REQUEST] == SMALLEST_WINDOW
     assert sorted(lengths) == lengths
     assert lengths[-1] == LARGEST_WINDOW
-    assert [(i + 1) * REQUEST for i in range(300)] == [window.start for window in windows]
+    assert [(i + 1) * REQUEST for i in range(600)] == [window.start for window in windows]
 
 
 def test_slow_sources_get_a_smaller_window() -> None:
     """A window is bounded by two seconds of what comes, but not below its smallest cap."""
-    assert walk(Readahead(SIZE), 0, 300, rate=1.0).length == SMALLEST_CAP
-    assert walk(Readahead(SIZE), 0, 300, rate=20.0 * MIB).length == 40 * MIB
+    assert walk(Readahead(SIZE), 0, 600, rate=1.0).length == SMALLEST_CAP
+    assert walk(Readahead(SIZE), 0, 600, rate=20.0 * MIB).length == 40 * MIB
 
 
 def test_requests_out_of_order_are_one_sequence() -> None:

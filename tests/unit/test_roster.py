@@ -4,7 +4,7 @@ import pytest
 
 from mountdl.descriptors.model import MirrorRef
 from mountdl.engine.flight import SourceState
-from mountdl.engine.planner import LONGEST_FLIGHT, SourceView
+from mountdl.engine.planner import LONGEST_FLIGHT
 from mountdl.engine.roster import OFFLINE_PATIENCE, SPARE, TRIAL_FLIGHT, Roster
 from mountdl.engine.scoreboard import SECOND_CHANCE, HostScore
 from mountdl.errors import (
@@ -19,7 +19,7 @@ from mountdl.extents import Extent
 from tests.support.fakes import FakeSource
 
 CHUNK, OTHER = Extent(0, 16), Extent(16, 32)
-WAIT = 1.0
+WAIT, TRIES = 1.0, 5
 
 
 class Ahead:
@@ -35,7 +35,7 @@ def state(name: str, rank: int = 0, *, parallel: int = 8, sequential: bool = Fal
 
 
 def roster(*states: SourceState) -> Roster:
-    made = Roster(WAIT)
+    made = Roster(WAIT, TRIES)
     made.states = list(states)
     return made
 
@@ -61,8 +61,8 @@ def test_a_fresh_source_has_one_lane_and_spares_for_readers() -> None:
     a = state("a", rank=3)
     view = roster(a).views(0.0)[0]
 
-    assert (0, 1, 1 + SPARE, 3) == (view.source, view.free, view.urgent, view.rank)
-    assert (LONGEST_FLIGHT, False, ()) == (view.longest, view.sequential, view.bad)
+    assert (view.source, view.free, view.urgent, view.rank) == (0, 1, 1 + SPARE, 3)
+    assert (view.longest, view.sequential, view.bad) == (LONGEST_FLIGHT, False, ())
 
 
 def test_flights_take_lanes() -> None:
@@ -71,7 +71,7 @@ def test_flights_take_lanes() -> None:
     a.host.flying |= {Ahead(), Ahead()}
     view = roster(a).views(0.0)[0]
 
-    assert (0, SPARE - 1) == (view.free, view.urgent)
+    assert (view.free, view.urgent) == (0, SPARE - 1)
 
 
 def test_lanes_are_never_negative() -> None:
@@ -80,15 +80,15 @@ def test_lanes_are_never_negative() -> None:
     a.host.flying |= {Ahead() for _ in range(9)}
     view = roster(a).views(0.0)[0]
 
-    assert (0, 0) == (view.free, view.urgent)
+    assert (view.free, view.urgent) == (0, 0)
 
 
 def test_a_source_that_takes_one_flight_gets_one() -> None:
     """The source's own limit binds readers too."""
     a = state("a", parallel=1)
-    assert 1 == roster(a).views(0.0)[0].urgent
+    assert roster(a).views(0.0)[0].urgent == 1
     a.flights = 1
-    assert 0 == roster(a).views(0.0)[0].urgent
+    assert roster(a).views(0.0)[0].urgent == 0
 
 
 def test_flights_are_short_while_lanes_are_on_trial() -> None:
@@ -98,20 +98,34 @@ def test_flights_are_short_while_lanes_are_on_trial() -> None:
         a.host.lanes.sample(now, delivered, 1)
 
     assert a.host.lanes.trying
-    assert TRIAL_FLIGHT == roster(a).views(1.0)[0].longest
+    assert roster(a).views(1.0)[0].longest == TRIAL_FLIGHT
 
 
 def test_a_failing_source_gets_one_flight_of_a_reader() -> None:
     """During back-off it is not asked; after a second a reader may try it, nobody else."""
     a = state("a")
     made = roster(a)
-    for _ in range(5):
+    for _ in range(TRIES - 1):
         made.failed(a, unavailable(), 0.0)
 
-    assert [] == made.views(0.5)
+    assert made.views(0.5) == []
     view = made.views(1.5)[0]
-    assert (0, 1 + SPARE) == (view.free, view.urgent)
-    assert 1 == made.views(60.0)[0].free
+    assert (view.free, view.urgent) == (0, 1 + SPARE)
+    assert made.views(60.0)[0].free == 1
+
+
+def test_a_source_that_failed_too_often_is_for_readers_only() -> None:
+    """After `max_tries` failures in a row nobody but a reader asks it for a long while."""
+    a = state("a")
+    made = roster(a)
+    for _ in range(TRIES):
+        made.failed(a, unavailable(), 0.0)
+
+    assert made.views(SECOND_CHANCE - 1)[0].free == 0
+    assert made.views(SECOND_CHANCE - 1)[0].urgent == 1 + SPARE
+    assert made.views(SECOND_CHANCE)[0].free == 1
+    a.score.succeeded()
+    assert made.views(0.0)[0].free == 1
 
 
 def test_a_dropped_source_returns_after_its_time() -> None:
@@ -121,8 +135,8 @@ def test_a_dropped_source_returns_after_its_time() -> None:
     for extent in (CHUNK, OTHER):
         a.score.blamed(extent, 0.0, "lied")
 
-    assert [] == made.views(SECOND_CHANCE - 1)
-    assert [()] == [view.bad for view in made.views(SECOND_CHANCE)]
+    assert made.views(SECOND_CHANCE - 1) == []
+    assert [view.bad for view in made.views(SECOND_CHANCE)] == [()]
     a.score.blamed(CHUNK, SECOND_CHANCE, "lied")
     assert a.score.dropped
 
@@ -170,7 +184,7 @@ def test_all_dropped_is_hopeless_at_once() -> None:
     error = made.hopeless(CHUNK, 0.0, 0.0)
 
     assert isinstance(error, ContentUnavailable)
-    assert "no source is left: a: 404 of a; b: 404 of b; c: 404 of c" == str(error)
+    assert str(error) == "no source is left: a: 404 of a; b: 404 of b; c: 404 of c"
 
 
 def test_all_failing_is_hopeless_after_some_patience() -> None:
@@ -224,7 +238,7 @@ def test_reasons_are_bounded() -> None:
         made.failed(each, unavailable(), 0.0)
 
     assert made.reasons().endswith("; and 92 more")
-    assert "none has answered yet" == roster(state("a")).reasons()
+    assert roster(state("a")).reasons() == "none has answered yet"
 
 
 # -- blame ------------------------------------------------------------------------------------------------------
@@ -238,7 +252,7 @@ def test_contributors_are_those_who_brought_it() -> None:
 
     assert [(a, Extent(0, 10)), (b, Extent(10, 16))] == made.contributors(CHUNK)
     made.settle(CHUNK)
-    assert [] == made.contributors(CHUNK)
+    assert made.contributors(CHUNK) == []
     assert [(b, Extent(16, 32))] == made.contributors(OTHER)
 
 
@@ -247,8 +261,8 @@ def test_an_accused_chunk_is_asked_of_somebody_else() -> None:
     made, a, b, _ = three()
     made.accuse(0, [(a, Extent(0, 8), b"1"), (b, Extent(8, 16), b"2")], CHUNK)
 
-    assert [2] == may(made, CHUNK)
-    assert [0, 1, 2] == may(made, OTHER)
+    assert may(made, CHUNK) == [2]
+    assert may(made, OTHER) == [0, 1, 2]
 
 
 def test_an_accused_chunk_without_others_is_asked_of_one_alone() -> None:
@@ -256,7 +270,7 @@ def test_an_accused_chunk_without_others_is_asked_of_one_alone() -> None:
     made, a, b, c = three()
     made.accuse(0, [(each, CHUNK, b"1") for each in (c, b, a)], CHUNK)
 
-    assert [0] == may(made, CHUNK)
+    assert may(made, CHUNK) == [0]
 
 
 def test_suspicions_end_with_the_verdict() -> None:
@@ -266,8 +280,8 @@ def test_suspicions_end_with_the_verdict() -> None:
     made.accuse(0, kept, CHUNK)
 
     assert kept == made.suspicions(0, CHUNK)
-    assert [] == made.suspicions(0, CHUNK)
-    assert [0, 1, 2] == may(made, CHUNK)
+    assert made.suspicions(0, CHUNK) == []
+    assert may(made, CHUNK) == [0, 1, 2]
 
 
 @pytest.mark.xfail(
@@ -280,7 +294,7 @@ def test_an_accused_chunk_stays_available_when_the_chosen_source_goes() -> None:
     made.accuse(0, [(a, Extent(0, 8), b"1"), (b, Extent(8, 16), b"2")], CHUNK)
     a.score.blamed(CHUNK, 0.0, "sent wrong bytes")
 
-    assert [1] == may(made, CHUNK)
+    assert may(made, CHUNK) == [1]
 
 
 @pytest.mark.xfail(
@@ -308,7 +322,7 @@ def test_status_tells_the_state_of_each() -> None:
     made.failed(d, unavailable(), 0.0)
     told = made.statistics(10.0)
 
-    assert ["dropped", "waiting", "active", "failing", "idle"] == [status.state for status in told]
-    assert ["404", "busy", None, "reset", None] == [status.reason for status in told]
-    assert [1, 1, 0, 1, 0] == [status.failures for status in told]
+    assert [status.state for status in told] == ["dropped", "waiting", "active", "failing", "idle"]
+    assert [status.reason for status in told] == ["404", "busy", None, "reset", None]
+    assert [status.failures for status in told] == [1, 1, 0, 1, 0]
     assert {0.0} == {status.rate for status in told}
