@@ -11,11 +11,14 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import trio
 
+from mountdl import remote
 from mountdl.catalog.build import Built
 from mountdl.catalog.tree import File, Tree
 from mountdl.catalog.watch import Watch, WatchSettings
@@ -30,6 +33,7 @@ from mountdl.engine.status import DownloadStatus
 from mountdl.errors import MountdlError
 from mountdl.extents import Extent
 from mountdl.settings import PreferenceSettings, Settings
+from mountdl.sources.base import Transport
 from mountdl.sources.http.transport import HttpTransport
 from mountdl.store.store import Store
 
@@ -59,9 +63,9 @@ class _Mounted:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._store = Store(settings.store.directory)
-        self._transports = [HttpTransport(settings.http)]
+        self._transports: list[Transport] = [HttpTransport(settings.http)]
         self._engine = Engine(self._store, self._transports, settings.engine, self._discarded)
-        self._watch = self._new_watch()
+        self._watch: Watch
         self._shown: Callable[[Tree], None] = _ignore
         self._bad: set[ContentKey] = set()
         self._forget = trio.Event()
@@ -76,16 +80,28 @@ class _Mounted:
                 await lower.start(self._store.run)
                 async with trio.open_nursery() as upper:
                     await upper.start(self._engine.run)
+                    self._watch = self._new_watch(await self._local(stack))
                     await upper.start(self._watch.run)
                     await self._serve(upper, ready)
                     upper.cancel_scope.cancel()
                 lower.cancel_scope.cancel()
 
-    def _new_watch(self) -> Watch:
-        mount = self.settings.mount
+    async def _local(self, stack: ExitStack) -> Path:
+        """Return the source as a path; what a URL leads to is put into a folder that goes with the mount."""
+        source = self.settings.mount.source
+        if not remote.is_remote(source):
+            return Path(source)
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="mountdl-")))
+        await remote.place(source, folder, self._transports)
+        return folder
+
+    def _new_watch(self, source: Path) -> Watch:
+        mount, preferences = self.settings.mount, self.settings.preferences
+        if preferences.base_uri is None and remote.is_remote(mount.source):
+            preferences = replace(preferences, base_uri=mount.source)
         return Watch(
-            Path(mount.source),
-            parse=partial(_parse, preferences=self.settings.preferences),
+            source,
+            parse=partial(_parse, preferences=preferences),
             resolve=self._engine.resolve,
             publish=self._publish,
             settings=WatchSettings(suffixes=SUFFIXES, excluded=(mount.mountpoint, self.settings.store.directory)),

@@ -97,7 +97,9 @@ def build() -> tuple[Parser, dict[str, Parser]]:
 
 def _fill_mount(parser: Parser) -> None:
     parser.set_defaults(given=[])
-    parser.add_argument("source", metavar="SOURCE", help="a folder of descriptors, or one descriptor")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="a folder of descriptors, one descriptor, or the URL of a descriptor or a file"
+    )
     parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an empty directory")
     groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
     for option in OPTIONS:

@@ -15,7 +15,7 @@ from mountdl.engine.reader import Reader
 from mountdl.engine.scoreboard import HostScore
 from mountdl.engine.status import DownloadStatus
 from mountdl.engine.traffic import Traffic
-from mountdl.errors import SourceError
+from mountdl.errors import ContentUnavailable, SourceError
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings
 from mountdl.sources.base import Transport
@@ -68,7 +68,12 @@ class Engine:
     # -- readers --------------------------------------------------------------------------------------------
 
     def open(self, content: Content) -> Reader:
-        """Return a reader of *content*. Raises StoreError when the store can't hold it."""
+        """Return a reader of *content*.
+
+        Raises StoreError when the store can't hold it, ContentUnavailable when it may not be served.
+        """
+        if self._settings.require_verified and content.level is Level.NONE:
+            raise ContentUnavailable("no digest can verify this file, and --require-verified refuses such files")
         return Reader(self.download(content))
 
     def download(self, content: Content) -> Download:
