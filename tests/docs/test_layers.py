@@ -12,13 +12,13 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__
 # Rows import strictly lower rows. The programs on top start each other: the demo runs the application, and
 # `__main__` hands both to the commands.
 ROWS = [
-    {"extents", "errors", "priorities"},
+    {"extents", "errors", "priorities", "digests"},
     {"integrity", "settings"},
     {"descriptors"},
     {"content"},
     {"sources", "store"},
     {"engine", "catalog"},
-    {"filesystem", "control"},
+    {"filesystem", "control", "remote"},
     {"app"},
     {"demo"},
     {"__main__"},
