@@ -1,0 +1,173 @@
+"""Digests of whole files that are trees or lists of digests: tiger tree, eD2k and AICH.
+
+Each takes its bytes in any portions and keeps one small digest for each leaf, 20 bytes for 180 KiB at most
+a few megabytes for a terabyte's worth of levels; the tree is joined up as it grows where its shape allows.
+"""
+
+import hashlib
+from collections.abc import Callable
+
+from mountdl.digests.hashers import Hasher
+
+_TIGER_LEAF = 1024
+_PART = 9_728_000
+"""Bytes of a part of eDonkey."""
+
+_AICH_BLOCK = 184_320
+
+
+class _Portions:
+    """Cut what comes into portions of one length and hand each to *take*; the last may be shorter."""
+
+    def __init__(self, length: int, take: Callable[[bytes], None]) -> None:
+        self._length = length
+        self._take = take
+        self._rest = bytearray()
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        self._rest += data
+        stop = len(self._rest) // self._length * self._length
+        for at in range(0, stop, self._length):
+            self._take(bytes(self._rest[at : at + self._length]))
+        del self._rest[:stop]
+
+    @property
+    def rest(self) -> bytes:
+        return bytes(self._rest)
+
+
+class TigerTree:
+    """The root of a Merkle tree of Tiger over leaves of 1024 bytes (THEX): leaves and nodes are told apart.
+
+    *new* makes a hasher of Tiger.
+    """
+
+    def __init__(self, new: Callable[[], Hasher]) -> None:
+        self._new = new
+        self._portions = _Portions(_TIGER_LEAF, self._add)
+        self._levels: list[bytes | None] = []  # at each height the left node that waits for its right one
+        self._leaves = 0
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Take *data* in."""
+        self._portions.update(data)
+
+    def _hash(self, mark: bytes, data: bytes) -> bytes:
+        made = self._new()
+        made.update(mark + data)
+        return made.digest()
+
+    def _add(self, leaf: bytes) -> None:
+        self._leaves += 1
+        node = self._hash(b"\0", leaf)
+        for height, waiting in enumerate(self._levels):
+            if waiting is None:
+                self._levels[height] = node
+                return
+            node = self._hash(b"\1", waiting + node)
+            self._levels[height] = None
+        self._levels.append(node)
+
+    def digest(self) -> bytes:
+        """Return the root of all taken in so far; a node without a right neighbour goes up as it is."""
+        rest = self._portions.rest
+        node = self._hash(b"\0", rest) if rest or not self._leaves else None
+        for waiting in self._levels:
+            if waiting is not None:
+                node = waiting if node is None else self._hash(b"\1", waiting + node)
+        return node or b""
+
+
+class Ed2k:
+    """The eD2k hash: MD4 of the MD4s of all parts, or the MD4 of the only part. *new* makes a hasher of MD4.
+
+    Of a file that ends with a whole part there are two: eMule's, which counts an empty part behind it,
+    and, with *plain*, the older one without.
+    """
+
+    def __init__(self, new: Callable[[], Hasher], *, plain: bool = False) -> None:
+        self._new = new
+        self._plain = plain
+        self._part = new()
+        self._filled = 0
+        self._digests: list[bytes] = []
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Take *data* in."""
+        view = memoryview(data)
+        while view:
+            piece = view[: _PART - self._filled]
+            self._part.update(piece)
+            self._filled += len(piece)
+            view = view[len(piece) :]
+            if self._filled == _PART:
+                self._digests.append(self._part.digest())
+                self._part = self._new()
+                self._filled = 0
+
+    def digest(self) -> bytes:
+        """Return the hash of all taken in so far."""
+        digests = list(self._digests)
+        if self._filled or not digests or not self._plain:
+            digests.append(self._part.digest())
+        if len(digests) == 1:
+            return digests[0]
+        whole = self._new()
+        whole.update(b"".join(digests))
+        return whole.digest()
+
+
+class Aich:
+    """The root of eMule's tree of SHA-1 over blocks of 180 KiB, which begin anew in each part."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._part = 0
+        self._block = hashlib.sha1(usedforsecurity=False)
+        self._filled = 0
+        self._blocks: list[bytes] = []
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Take *data* in."""
+        view = memoryview(data)
+        self._size += len(view)
+        while view:
+            piece = view[: min(_AICH_BLOCK - self._filled, _PART - self._part)]
+            self._block.update(piece)
+            self._filled += len(piece)
+            self._part += len(piece)
+            view = view[len(piece) :]
+            if self._filled == _AICH_BLOCK or self._part == _PART:
+                self._end_block()
+
+    def _end_block(self) -> None:
+        self._blocks.append(self._block.digest())
+        self._block = hashlib.sha1(usedforsecurity=False)
+        self._filled = 0
+        self._part %= _PART
+
+    def digest(self) -> bytes:
+        """Return the root of all taken in so far."""
+        blocks = list(self._blocks)
+        if self._filled or not blocks:
+            blocks.append(self._block.digest())
+        per_part = -(-_PART // _AICH_BLOCK)
+        parts = [blocks[at : at + per_part] for at in range(0, len(blocks), per_part)]
+        # A part is a left branch where eMule's division makes it one: that decides where its own middle is.
+        return _above(parts, left=True)
+
+
+def _above(nodes: list[list[bytes]], *, left: bool) -> bytes:
+    """Return the node above the parts *nodes*; below a single part, above its blocks."""
+    if len(nodes) == 1:
+        blocks = nodes[0]
+        if len(blocks) == 1:
+            return blocks[0]
+        middle = (len(blocks) + left) // 2
+        return _join(_above([blocks[:middle]], left=True), _above([blocks[middle:]], left=False))
+    middle = (len(nodes) + left) // 2
+    return _join(_above(nodes[:middle], left=True), _above(nodes[middle:], left=False))
+
+
+def _join(one: bytes, two: bytes) -> bytes:
+    return hashlib.sha1(one + two, usedforsecurity=False).digest()
