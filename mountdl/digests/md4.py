@@ -10,8 +10,8 @@ _ROUND_2 = (0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
 _ROUND_3 = (0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15)
 
 
-def _compress(state: tuple[int, int, int, int], block: bytes) -> tuple[int, int, int, int]:
-    words = struct.unpack("<16I", block)
+def _compress(state: tuple[int, int, int, int], portion: bytes) -> tuple[int, int, int, int]:
+    words = struct.unpack("<16I", portion)
     a, b, c, d = state
     for place in range(16):
         mixed = (a + ((b & c) | (~b & d)) + words[place]) & _MASK

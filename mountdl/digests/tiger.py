@@ -45,8 +45,8 @@ def _schedule(x: list[int]) -> None:
     x[7] = (x[7] - (x[6] ^ 0x0123456789ABCDEF)) & _MASK
 
 
-def _compress(state: _State, block: bytes, boxes: _Boxes) -> _State:
-    words = list(struct.unpack("<8Q", block))
+def _compress(state: _State, portion: bytes, boxes: _Boxes) -> _State:
+    words = list(struct.unpack("<8Q", portion))
     mixed = state
     for number, factor in enumerate((5, 7, 9)):
         if number:

@@ -13,7 +13,7 @@ _TIGER_LEAF = 1024
 _PART = 9_728_000
 """Bytes of a part of eDonkey."""
 
-_AICH_BLOCK = 184_320
+_AICH_LEAF = 184_320
 
 
 class _Portions:
@@ -96,10 +96,10 @@ class Ed2k:
         """Take *data* in."""
         view = memoryview(data)
         while view:
-            piece = view[: _PART - self._filled]
-            self._part.update(piece)
-            self._filled += len(piece)
-            view = view[len(piece) :]
+            taken = view[: _PART - self._filled]
+            self._part.update(taken)
+            self._filled += len(taken)
+            view = view[len(taken) :]
             if self._filled == _PART:
                 self._digests.append(self._part.digest())
                 self._part = self._new()
@@ -118,53 +118,51 @@ class Ed2k:
 
 
 class Aich:
-    """The root of eMule's tree of SHA-1 over blocks of 180 KiB, which begin anew in each part."""
+    """The root of eMule's tree of SHA-1 over leaves of 180 KiB, which begin anew in each part."""
 
     def __init__(self) -> None:
-        self._size = 0
         self._part = 0
-        self._block = hashlib.sha1(usedforsecurity=False)
+        self._leaf = hashlib.sha1(usedforsecurity=False)
         self._filled = 0
-        self._blocks: list[bytes] = []
+        self._leaves: list[bytes] = []
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Take *data* in."""
         view = memoryview(data)
-        self._size += len(view)
         while view:
-            piece = view[: min(_AICH_BLOCK - self._filled, _PART - self._part)]
-            self._block.update(piece)
-            self._filled += len(piece)
-            self._part += len(piece)
-            view = view[len(piece) :]
-            if self._filled == _AICH_BLOCK or self._part == _PART:
-                self._end_block()
+            taken = view[: min(_AICH_LEAF - self._filled, _PART - self._part)]
+            self._leaf.update(taken)
+            self._filled += len(taken)
+            self._part += len(taken)
+            view = view[len(taken) :]
+            if self._filled == _AICH_LEAF or self._part == _PART:
+                self._end_leaf()
 
-    def _end_block(self) -> None:
-        self._blocks.append(self._block.digest())
-        self._block = hashlib.sha1(usedforsecurity=False)
+    def _end_leaf(self) -> None:
+        self._leaves.append(self._leaf.digest())
+        self._leaf = hashlib.sha1(usedforsecurity=False)
         self._filled = 0
         self._part %= _PART
 
     def digest(self) -> bytes:
         """Return the root of all taken in so far."""
-        blocks = list(self._blocks)
-        if self._filled or not blocks:
-            blocks.append(self._block.digest())
-        per_part = -(-_PART // _AICH_BLOCK)
-        parts = [blocks[at : at + per_part] for at in range(0, len(blocks), per_part)]
+        leaves = list(self._leaves)
+        if self._filled or not leaves:
+            leaves.append(self._leaf.digest())
+        per_part = -(-_PART // _AICH_LEAF)
+        parts = [leaves[at : at + per_part] for at in range(0, len(leaves), per_part)]
         # A part is a left branch where eMule's division makes it one: that decides where its own middle is.
         return _above(parts, left=True)
 
 
 def _above(nodes: list[list[bytes]], *, left: bool) -> bytes:
-    """Return the node above the parts *nodes*; below a single part, above its blocks."""
+    """Return the node above the parts *nodes*; below a single part, above its leaves."""
     if len(nodes) == 1:
-        blocks = nodes[0]
-        if len(blocks) == 1:
-            return blocks[0]
-        middle = (len(blocks) + left) // 2
-        return _join(_above([blocks[:middle]], left=True), _above([blocks[middle:]], left=False))
+        leaves = nodes[0]
+        if len(leaves) == 1:
+            return leaves[0]
+        middle = (len(leaves) + left) // 2
+        return _join(_above([leaves[:middle]], left=True), _above([leaves[middle:]], left=False))
     middle = (len(nodes) + left) // 2
     return _join(_above(nodes[:middle], left=True), _above(nodes[middle:], left=False))
 
