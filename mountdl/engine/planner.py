@@ -49,10 +49,21 @@ class SourceView:
         return self.latency + length / self.rate
 
     def may(self, extent: Extent) -> bool:
-        """Say whether *extent* may be asked of it."""
+        """Say whether all of *extent* may be asked of it."""
+        return self.reach(extent) == extent
+
+    def reach(self, extent: Extent) -> Extent:
+        """Return how much of *extent*, from its start on, may be asked of it."""
         if self.sequential and extent.start:
-            return False
-        return not any(extent.overlaps(bad) for bad in self.bad)
+            return Extent(extent.start, extent.start)
+        stop = min((bad.start for bad in self.bad if bad.overlaps(extent)), default=extent.stop)
+        return Extent(extent.start, max(extent.start, stop))
+
+    def past(self, offset: int, stop: int) -> int:
+        """Return where, at *stop* at the latest, it may go on when it may not bring the byte at *offset*."""
+        if self.sequential:
+            return stop
+        return min((bad.stop for bad in self.bad if bad.start <= offset < bad.stop), default=stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +165,7 @@ class _Table:
         self.lanes = lanes - len(flights)
         self.total_rate = sum(view.rate * max(1, view.free) for view in sources)
         self.assignments: list[Assignment] = []
-        self.starved = False
+        self.starved = self.reader_starved = False
 
     def first_gap(self, extent: Extent) -> Extent | None:
         """Return the first part of *extent* that is neither held nor flying."""
@@ -173,27 +184,33 @@ class _Table:
     # -- a reader waits -----------------------------------------------------------------------------------
 
     def serve_read(self, want: Want) -> None:
-        offset = want.extent.start
-        while gap := self.first_gap(Extent(offset, want.extent.stop)):
-            view = self.quickest(gap)
+        offset, stop = want.extent.start, want.extent.stop
+        while offset < stop and (gap := self.first_gap(Extent(offset, stop))):
+            view = self.quickest(gap, Priority.READ)
             if view is None:
-                self.starved = True
-                self.serve_sequentially(Priority.READ)
-                return
-            part = self.urgent_part(view, gap)
+                self.starved = self.reader_starved = True
+                self.serve_sequentially(gap, Priority.READ)
+                able = [each for each in self.views.values() if self.has_lane(each, Priority.READ)]
+                offset = min((each.past(gap.start, stop) for each in able), default=stop)
+                continue
+            part = self.urgent_part(view, view.reach(gap))
             self.assign(view, part, Priority.READ)
             offset = part.stop
 
-    def quickest(self, extent: Extent, without: int | None = None) -> SourceView | None:
-        """Return the source expected to deliver *extent* first, of those with an urgent lane."""
-        if self.lanes <= -2:
-            return None
+    def has_lane(self, view: SourceView, priority: Priority) -> bool:
+        """Say whether a flight of *priority* may be given to *view*."""
+        if priority is Priority.READ:
+            return self.urgent[view.source] > 0 and self.lanes > -2
+        return self.free[view.source] > 0 and self.lanes > 0
+
+    def quickest(self, gap: Extent, priority: Priority, without: int | None = None) -> SourceView | None:
+        """Return the source with a lane that is expected to deliver first what it may of *gap*."""
         able = [
             view
             for view in self.views.values()
-            if self.urgent[view.source] > 0 and view.source != without and view.may(extent)
+            if view.source != without and self.has_lane(view, priority) and view.reach(gap)
         ]
-        return min(able, key=lambda view: (view.eta(extent.length), view.rank), default=None)
+        return min(able, key=lambda view: (view.eta(view.reach(gap).length), view.rank), default=None)
 
     def urgent_part(self, view: SourceView, gap: Extent) -> Extent:
         """Cut *gap* so that its parts, flown side by side, take about one latency each."""
@@ -202,19 +219,17 @@ class _Table:
             return Extent(gap.start, min(gap.stop, gap.start + max(LONGEST_FLIGHT, length)))
         return Extent(gap.start, gap.start + min(length, LONGEST_FLIGHT))
 
-    def serve_sequentially(self, priority: Priority) -> None:
-        """Where only sources without ranges are left, stream one of them from its start to its end.
+    def serve_sequentially(self, gap: Extent, priority: Priority) -> None:
+        """Where no source with ranges may bring *gap*, stream one without from its start to its end.
 
-        They can't be asked for anything else, so all wants are served by it as it goes on.
+        It can't be asked for anything else, so all wants are served by it as it goes on.
         """
-        if any(not view.sequential for view in self.views.values()):
+        if any(not view.sequential and view.reach(gap) for view in self.views.values()):
             return
-        busy = {flight.source for flight in self.flights} | {made.source for made in self.assignments}
-        lanes = self.urgent if priority is Priority.READ else self.free
-        for view in self.views.values():
-            if not busy and lanes[view.source] > 0:
-                self.assign(view, Extent(0, self.chunk_map.size), priority)
-                return
+        streaming = {flight.source for flight in self.flights} | {made.source for made in self.assignments}
+        able = [view for view in self.views.values() if view.sequential and self.has_lane(view, priority)]
+        if able and not any(self.views[source].sequential for source in streaming & self.views.keys()):
+            self.assign(able[0], Extent(0, self.chunk_map.size), priority)
 
     # -- nobody waits yet ---------------------------------------------------------------------------------
 
@@ -224,18 +239,12 @@ class _Table:
         A source that is later by d seconds gets a gap that the reader reaches about d seconds later,
         so that a slow mirror helps without ever being waited for.
         """
-        while self.lanes > 0:
-            gap = self.first_gap(want.extent)
-            if gap is None:
-                return
-            able = [view for view in self.views.values() if self.free[view.source] > 0 and view.may(gap)]
-            if not able:
+        while gap := self.first_gap(want.extent):
+            able = [view for view in self.views.values() if self.has_lane(view, want.priority)]
+            if not able or not self.assign_window(want, gap, able):
                 self.starved = True
-                self.serve_sequentially(want.priority)
+                self.serve_sequentially(gap, want.priority)
                 return
-            if not self.assign_window(want, gap, able):
-                return
-        self.starved = self.starved or self.first_gap(want.extent) is not None
 
     def assign_window(self, want: Want, gap: Extent, able: list[SourceView]) -> bool:
         best = min(view.eta(MIB) for view in self.views.values())
@@ -243,13 +252,21 @@ class _Table:
             lead = 0
             if want.priority is Priority.READAHEAD:
                 lead = int((view.eta(MIB) - best) * self.total_rate)
-            later = self.first_gap(self.from_chunk(max(gap.start, want.extent.start + lead), want))
-            if later is not None and view.may(later):
-                part = self.flight_part(view, later, want)
+            chance = self.chance(view, self.from_chunk(max(gap.start, want.extent.start + lead), want))
+            if chance is not None:
+                part = self.flight_part(view, chance, want)
                 if self.worthwhile(part, want):
                     self.assign(view, part, want.priority)
                     return True
         return False
+
+    def chance(self, view: SourceView, extent: Extent) -> Extent | None:
+        """Return the first part of *extent* that is wanted and that *view* may bring."""
+        while extent and (gap := self.first_gap(extent)):
+            if reach := view.reach(gap):
+                return reach
+            extent = Extent(min(view.past(gap.start, extent.stop), extent.stop), extent.stop)
+        return None
 
     def from_chunk(self, start: int, want: Want) -> Extent:
         """Return the part of *want* from the chunk that holds *start* on."""
@@ -282,14 +299,15 @@ class _Table:
         """
         factor, extra = _PATIENCE[want.priority]
         for flight in self.flights:
-            part = flight.extent.intersection(want.extent)
-            if not part or self.asked_twice(flight, part) or self.held.covers(part):
+            owed = flight.extent.intersection(want.extent)
+            part = next(self.held.missing(owed), None)
+            if part is None or self.asked_twice(flight, part):
                 continue
-            view = self.quickest(part, without=flight.source)
+            view = self.quickest(part, want.priority, without=flight.source)
             if view is None and flight.stalled:
-                view = self.quickest(part)
+                view = self.quickest(part, want.priority)
             if view is not None and view.eta(part.length) * factor + extra < flight.due(part.stop):
-                self.assign(view, part, want.priority, hedge=True)
+                self.assign(view, view.reach(part), want.priority, hedge=True)
 
     def asked_twice(self, flight: FlightView, part: Extent) -> bool:
         if any(other.flight != flight.flight and other.extent.overlaps(part) for other in self.flights):
@@ -298,8 +316,7 @@ class _Table:
 
     def cancels(self, wants: Sequence[Want]) -> Iterable[int]:
         """Yield flights that bring nothing any more, and unwanted ones that are in a reader's way."""
-        crowded = self.starved and any(want.priority is Priority.READ for want in wants)
         for flight in self.flights:
             unwanted = not any(want.extent.overlaps(flight.extent) for want in wants)
-            if flight.filled or (crowded and unwanted and flight.due(flight.extent.stop) > 0.25):
+            if flight.filled or (self.reader_starved and unwanted and flight.due(flight.extent.stop) > 0.25):
                 yield flight.flight

@@ -29,7 +29,7 @@ class Roster:
     def __init__(self, retry_wait: float, max_tries: int) -> None:
         self.states: list[SourceState] = []
         self._retry_wait, self._max_tries = retry_wait, max_tries
-        self._avoid: dict[SourceState, list[Extent]] = {}
+        self._avoid: dict[Extent, set[SourceState]] = {}
         self._suspicions: dict[int, list[tuple[SourceState, Extent, bytes]]] = {}
         self._changed: set[SourceState] = set()
 
@@ -40,6 +40,8 @@ class Roster:
 
     def views(self, now: float) -> list[SourceView]:
         """Return the sources that may be asked now, as the planner sees them."""
+        for extent in [extent for extent in self._avoid if not self._chosen_can(extent, now)]:
+            del self._avoid[extent]  # better bytes of several than none
         return [view for i, state in enumerate(self.states) if (view := self._view(i, state, now)) is not None]
 
     def _view(self, index: int, state: SourceState, now: float) -> SourceView | None:
@@ -62,7 +64,16 @@ class Roster:
             rank=state.rank,
             longest=TRIAL_FLIGHT if host.lanes.trying else LONGEST_FLIGHT,
             sequential=limits.sequential,
-            bad=(*score.bad, *self._avoid.get(state, ())),
+            bad=(*score.bad, *(extent for extent, avoiding in self._avoid.items() if state in avoiding)),
+        )
+
+    def _chosen_can(self, extent: Extent, now: float) -> bool:
+        """Say whether one who was chosen to bring *extent* alone can still be asked for it."""
+        return any(
+            state not in self._avoid[extent]
+            and state.score.ready_for_read(now, self._retry_wait)
+            and not any(extent.overlaps(bad) for bad in state.score.bad)
+            for state in self.states
         )
 
     def _revive(self, state: SourceState) -> None:
@@ -122,16 +133,12 @@ class Roster:
         self._suspicions.setdefault(index, []).extend(accused)
         guilty = {state for state, _, _ in accused}
         others = [state for state in self.states if state not in guilty and not state.score.dropped]
-        keep = others or sorted(guilty, key=lambda state: state.rank)[:1]
-        for state in self.states:
-            if state not in keep:
-                self._avoid.setdefault(state, []).append(extent)
+        keep = others or sorted(guilty, key=lambda state: (state.score.bad_chunks, state.rank))[:1]
+        self._avoid[extent] = {state for state in self.states if state not in keep}
 
     def suspicions(self, index: int, extent: Extent) -> list[tuple[SourceState, Extent, bytes]]:
         """Return and forget the suspicions of chunk *index*; every source may be asked for it again."""
-        for avoided in self._avoid.values():
-            if extent in avoided:
-                avoided.remove(extent)
+        self._avoid.pop(extent, None)
         return self._suspicions.pop(index, [])
 
     # -- status -------------------------------------------------------------------------------------------

@@ -201,7 +201,6 @@ def test_readers_are_served_while_there_are_lanes(world: World) -> None:
         assert lanes_left(world) == {}
 
 
-@pytest.mark.xfail(strict=True, reason="a bad extent anywhere in a gap keeps its source from all of the gap")
 @given(worlds(sequential=False))
 def test_readers_are_served_around_bad_extents(world: World) -> None:
     """A byte of a reader's want is left only when no source that may bring it has a lane."""
@@ -481,9 +480,6 @@ def test_sources_with_ranges_are_preferred_to_streaming() -> None:
     assert [a.source for a in got] == [1]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a source without ranges is not asked while any other could be, even one that may not"
-)
 def test_streaming_helps_where_the_others_may_not() -> None:
     """A source with ranges that lied about the extent does not keep one without from bringing it."""
     liar = source(1, bad=(Extent(40, 44),))
@@ -500,7 +496,6 @@ def test_a_source_without_ranges_completes_what_began(priority: Priority) -> Non
     assert [a.extent.start for a in got] == [0]
 
 
-@pytest.mark.xfail(strict=True, reason="a bad extent anywhere in a gap keeps its source from all of the gap")
 def test_one_bad_chunk_does_not_bar_a_source_from_the_rest() -> None:
     """A mirror that lied about one chunk goes on with all others in the background."""
     got = decided([wanting(0, 60, BACKGROUND)], [source(0, free=8, bad=(Extent(40, 44),))])
@@ -509,7 +504,6 @@ def test_one_bad_chunk_does_not_bar_a_source_from_the_rest() -> None:
     assert not any(a.extent.overlaps(Extent(40, 44)) for a in got)
 
 
-@pytest.mark.xfail(strict=True, reason="a bad extent anywhere in a gap keeps its source from all of the gap")
 def test_two_sources_with_a_bad_chunk_each_serve_a_read_together() -> None:
     """Each brings what the other may not."""
     sources = [source(0, free=4, bad=(Extent(4, 8),)), source(1, free=4, bad=(Extent(8, 12),))]
@@ -518,9 +512,6 @@ def test_two_sources_with_a_bad_chunk_each_serve_a_read_together() -> None:
     assert members(a.extent for a in got) == set(range(16))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a hedge that no reader waits for takes a reader's lanes and exceeds the content's"
-)
 def test_a_hedge_nobody_waits_for_takes_no_readers_lane() -> None:
     """Only a reader's hedge uses the lanes that are kept for readers."""
     late = [replace(flight(0, 8, wait=100.0), priority=BACKGROUND)]
@@ -529,7 +520,6 @@ def test_a_hedge_nobody_waits_for_takes_no_readers_lane() -> None:
     assert decided([wanting(0, 8, BACKGROUND)], [source(1)], flights=late, lanes=1) == []
 
 
-@pytest.mark.xfail(strict=True, reason="a hedge asks for all that the flight owes, also what is held of it")
 def test_a_hedge_asks_for_what_is_missing_only() -> None:
     """What an earlier hedge brought before it failed is not asked again."""
     got = decided([wanting(0, 8)], [source(1)], flights=[flight(0, 8, wait=5.0)], held=ExtentSet([Extent(0, 6)]))

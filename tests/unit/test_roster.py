@@ -284,9 +284,6 @@ def test_suspicions_end_with_the_verdict() -> None:
     assert may(made, CHUNK) == [0, 1, 2]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="those who avoid an accused chunk avoid it for ever when the one chosen can't bring it"
-)
 def test_an_accused_chunk_stays_available_when_the_chosen_source_goes() -> None:
     """Whatever happens to the one that was chosen to bring the chunk alone, somebody may still be asked."""
     made, a, b, _ = three()
@@ -297,9 +294,6 @@ def test_an_accused_chunk_stays_available_when_the_chosen_source_goes() -> None:
     assert may(made, CHUNK) == [1]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="those who avoid an accused chunk avoid it for ever when the one chosen can't bring it"
-)
 def test_an_accused_chunk_stays_available_when_the_third_source_refuses() -> None:
     """A mirror without the file can't bring the chunk alone; one of the accused has to."""
     made, a, b, c = three()
