@@ -1,7 +1,7 @@
 """Digests of whole files that are trees or lists of digests: tiger tree, eD2k and AICH.
 
-Each takes its bytes in any portions and keeps one small digest for each leaf, 20 bytes for 180 KiB at most
-a few megabytes for a terabyte's worth of levels; the tree is joined up as it grows where its shape allows.
+Each takes its bytes in any portions. A tiger tree is joined up as it grows; eD2k keeps 16 bytes for each
+part and AICH 20 for each leaf of 180 KiB, for its shape is known only at the end: 120 MB for a terabyte.
 """
 
 import hashlib
