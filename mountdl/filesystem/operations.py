@@ -15,8 +15,10 @@ from pyfuse3 import FileHandleT, FileInfo, FileNameT, FlagT, FUSEError, InodeT, 
 
 from mountdl.catalog.tree import Directory, File, Inode, Node, Note, Tree
 from mountdl.engine.reader import Reader
+from mountdl.errors import ContentUnavailable
 from mountdl.extents import Extent
 from mountdl.filesystem.attributes import PREFIX, entry_attributes, file_xattrs, note_xattrs
+from mountdl.filesystem.echoes import Echoes
 from mountdl.filesystem.files import Files
 from mountdl.filesystem.orphans import in_use
 from mountdl.filesystem.replies import answering
@@ -29,6 +31,7 @@ class Handle:
     node: File | Note
     reader: Reader | None
     pending: set[trio.CancelScope] = field(default_factory=set)
+    echoes: Echoes = field(default_factory=Echoes)
 
 
 class Operations(pyfuse3.Operations):
@@ -172,11 +175,17 @@ class Operations(pyfuse3.Operations):
         ready = handle.reader.ready(extent)
         if ready is not None:
             return ready
+        echo = handle.echoes.take(extent, trio.current_time())
+        if echo is not None:
+            raise echo
         scope = trio.CancelScope()
         handle.pending.add(scope)
         try:
             with scope:
                 return await handle.reader.read(extent)
+        except ContentUnavailable as error:
+            handle.echoes.add(extent, trio.current_time(), error)
+            raise
         finally:
             handle.pending.discard(scope)
         raise FUSEError(errno.EINTR)
