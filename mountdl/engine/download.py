@@ -206,6 +206,11 @@ class Download:
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
 
+    def abandon(self, error: MountdlError) -> None:
+        """Tell all who wait that it is over."""
+        for waiter in self._waiters:
+            self._fail(waiter, error)
+
     def adopt(self, content: Content, states: list[SourceState]) -> None:
         """Use *states* as the sources from now on; *content* is the same bytes as before."""
         self.content = content
@@ -356,8 +361,7 @@ class Download:
         log.warning("the store: %s", error)
         self._no_background_until = trio.current_time() + STORE_PAUSE
         self._windows.clear()
-        for waiter in self._waiters:
-            self._fail(waiter, error)
+        self.abandon(error)
 
     # -- verdicts -----------------------------------------------------------------------------------------
 

@@ -85,8 +85,25 @@ class Engine:
             self._downloads[content.key] = download
             download.adopt(content, self._states(content, []))
             if self._nursery is not None:
-                self._nursery.start_soon(download.run)
+                self._nursery.start_soon(self._run, download)
         return download
+
+    async def _run(self, download: Download) -> None:
+        """Run *download*; a defect in it ends it, not the mount: the next reader starts another."""
+        try:
+            await download.run()
+        except Exception:
+            log.exception("%s: a defect of mountdl", download.content.key)
+            if self._downloads.get(download.content.key) is download:
+                self._close(download.content.key)
+            download.abandon(ContentUnavailable("a defect of mountdl, see its log"))
+
+    def _close(self, key: ContentKey) -> None:
+        download = self._downloads.pop(key)
+        self._incidents[key] = tuple(download.incidents)
+        download.stop()
+        download.stored.close()
+        self._traffic.forget(key)
 
     def update(self, contents: Mapping[ContentKey, Content]) -> None:
         """Take in what the catalog shows now: sources of running downloads may have come or gone."""
@@ -156,11 +173,7 @@ class Engine:
     def _sweep(self, now: float) -> None:
         for key, download in list(self._downloads.items()):
             if not download.busy and now - download.idle_since > LINGER:
-                self._incidents[key] = tuple(download.incidents)
-                del self._downloads[key]
-                download.stop()
-                download.stored.close()
-                self._traffic.forget(key)
+                self._close(key)
 
     def _start_background(self) -> None:
         if self._settings.background != "all":

@@ -122,7 +122,7 @@ class Settling:
         self.stored.mark_verified(extent)
         self._roster.settle(extent)
         for state, part, digest in self._roster.suspicions(index, extent):
-            if hashlib.sha256(self.stored.read(part)).digest() != digest:
+            if self._sum(part) != digest:
                 self._blame(state, index, extent)
 
     def _convict(self, index: int, extent: Extent) -> None:
@@ -131,13 +131,20 @@ class Settling:
         if len(guilty) == 1:
             self._blame(parts[0][0], index, extent)
         elif guilty:
-            digests = [(state, part, hashlib.sha256(self.stored.read(part)).digest()) for state, part in parts]
+            digests = [(state, part, self._sum(part)) for state, part in parts]
             self._roster.accuse(index, digests, extent)
             names = ", ".join(sorted(state.source.name for state in guilty))
             self._incidents.add(None, f"chunk {index} is wrong; one of these sent wrong bytes: {names}", extent)
         else:
             self._incidents.add(None, f"chunk {index} in the store was not sound; it is fetched again", extent)
         self.drop(extent)
+
+    def _sum(self, extent: Extent) -> bytes:
+        """Return what tells the bytes of *extent* from others; empty when the store can't give them back."""
+        try:
+            return hashlib.sha256(self.stored.read(extent)).digest()
+        except StoreError:
+            return b""
 
     def _blame(self, state: SourceState, index: int, extent: Extent) -> None:
         reason = f"sent wrong bytes for chunk {index}"

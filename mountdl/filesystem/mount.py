@@ -3,6 +3,9 @@
 import contextlib
 import logging
 import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyfuse3
@@ -74,16 +77,41 @@ def _tune(mountpoint: Path) -> None:
     device = _device(str(mountpoint))
     if device is None:
         return
-    minor = device.partition(":")[2]
-    for path, value in (
-        (f"/sys/class/bdi/{device}/read_ahead_kb", READ_AHEAD_KB),
-        (f"/sys/fs/fuse/connections/{minor}/max_background", MOST_BACKGROUND),
-        (f"/sys/fs/fuse/connections/{minor}/congestion_threshold", MOST_BACKGROUND * 3 // 4),
-    ):
+    _write(Path(f"/sys/class/bdi/{device}/read_ahead_kb"), READ_AHEAD_KB)
+    with _connections() as connections:
+        mine = connections / device.partition(":")[2]
+        _write(mine / "max_background", MOST_BACKGROUND)
+        _write(mine / "congestion_threshold", MOST_BACKGROUND * 3 // 4)
+
+
+def _write(path: Path, value: int) -> None:
+    try:
+        path.write_text(f"{value}\n")
+    except OSError as error:
+        log.debug("%s stays as it is: %s", path, error)
+
+
+@contextlib.contextmanager
+def _connections() -> Iterator[Path]:
+    """Yield where the kernel's FUSE control files are; where nobody mounted them, root can for a moment."""
+    usual = Path("/sys/fs/fuse/connections")
+    if os.getuid() != 0 or any(usual.iterdir() if usual.is_dir() else ()):
+        yield usual
+        return
+    with tempfile.TemporaryDirectory(prefix="mountdl-") as folder:
+        mounted = _mount_command("mount", "-t", "fusectl", "fusectl", folder)
         try:
-            Path(path).write_text(f"{value}\n")
-        except OSError as error:
-            log.debug("%s stays as it is: %s", path, error)
+            yield Path(folder)
+        finally:
+            if mounted:
+                _mount_command("umount", folder)
+
+
+def _mount_command(*argv: str) -> bool:
+    try:
+        return subprocess.run(argv, check=False, capture_output=True, timeout=10).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 def _device(mountpoint: str) -> str | None:
