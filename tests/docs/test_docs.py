@@ -17,7 +17,7 @@ SHIPPED = [
     path
     for folder in ("docs", "man", "contrib", "mountdl", "tests")
     for path in sorted((ROOT / folder).rglob("*"))
-    if path.is_file() and "__pycache__" not in path.parts
+    if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in path.relative_to(ROOT).parts)
 ] + [ROOT / "README.md", ROOT / "pyproject.toml"]
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -148,7 +148,7 @@ def test_decisions_are_numbered_in_order_and_listed() -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=name_of)
 def test_nothing_names_a_machine_or_a_stranger(path: Path) -> None:
     """No path of the machine it was written on; no host but those reserved for examples and the standards' own."""
-    text = path.read_text()
+    text = path.read_text(errors="replace")
     prose = path.suffix in {".md", ".1"} or path.parent == ROOT / "contrib"
     here = {str(place) for place in (ROOT, Path(sys.prefix)) if len(place.parts) > 2}
 
