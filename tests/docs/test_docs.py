@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mountdl.control import parser
+from mountdl.descriptors import SUFFIXES
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "mountdl"
@@ -119,6 +120,13 @@ def test_numbers_are_those_of_the_code(module: str, name: str, number: str, unit
     value = getattr(importlib.import_module("mountdl." + module.replace("/", ".")), name)
 
     assert float(number) * UNITS[unit] == pytest.approx(value)
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_each_suffix_is_promised(suffix: str) -> None:
+    """Who looks for what a mount reads finds it in the README and in semantics.md."""
+    for path in (ROOT / "README.md", ROOT / "docs" / "semantics.md"):
+        assert f"`{suffix}`" in path.read_text()
 
 
 def test_there_are_numbers() -> None:
