@@ -1,0 +1,137 @@
+"""What is fetched though nobody waits for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from mountdl.errors import SourceRefused, StoreBusy
+from mountdl.extents import Extent
+from mountdl.priorities import Priority
+from mountdl.settings import EngineSettings
+from mountdl.store.store import Store
+from tests.support.content import content, pattern
+from tests.support.engines import running
+from tests.support.fakes import FakeSource, failing
+from tests.support.scripts import dying, lying
+
+DATA = pattern(400)
+ALL = EngineSettings(background="all")
+
+
+async def test_one_bad_chunk_does_not_stop_the_rest(tmp_path: Path, clock: MockClock) -> None:
+    """The only mirror has one rotten chunk: everything else is fetched, that chunk is not asked again and again."""
+    source = FakeSource(DATA, fault=lying(160))
+    what = content(DATA, urls=("fake://a",))
+    async with running(tmp_path, {"fake://a": source}) as bench:
+        bench.engine.prefetch(what, Extent(0, 400))
+        await trio.sleep(30)
+        assert 400 - 16 == bench.engine.status(what).verified
+        assert source.bytes_asked < 2 * 400
+
+
+async def test_a_source_without_ranges_is_completed(tmp_path: Path, clock: MockClock) -> None:
+    """A server that ignores ranges is streamed through, once for everybody."""
+    source = FakeSource(DATA, sequential=True, parallel=1)
+    what = content(DATA, urls=("fake://a",))
+    async with running(tmp_path, {"fake://a": source}) as bench:
+        reader = bench.engine.open(what)
+        assert DATA[300:310] == await reader.read(Extent(300, 310))
+        assert DATA[:10] == await reader.read(Extent(0, 10))
+        bench.engine.prefetch(what, Extent(0, 400))
+        await trio.sleep(10)
+        assert "complete" == bench.engine.status(what).state
+        assert [Extent(0, 400)] == [extent for extent, _ in source.fetched]
+
+
+async def test_reads_wait_for_no_background(tmp_path: Path, clock: MockClock) -> None:
+    """While one content is read, another one's background rests, on other hosts too."""
+    busy, idle = FakeSource(DATA, "busy", latency=0.3), FakeSource(DATA, "idle", latency=0.3)
+    read, fetched = content(DATA, urls=("fake://busy",)), content(DATA[:300], urls=("fake://idle",))
+    async with running(tmp_path, {"fake://busy": busy, "fake://idle": idle}) as bench:
+        reader = bench.engine.open(read)
+        bench.engine.download(fetched)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reader.read, Extent(0, 10))
+            await trio.sleep(0.01)
+            bench.engine.prefetch(fetched, Extent(0, 300))
+        start = trio.current_time()
+        assert [] == idle.fetched
+        await trio.sleep(0.9)
+        assert [] == idle.fetched
+        await trio.sleep(3)
+        assert [(Extent(0, 300), Priority.BACKGROUND)] == idle.fetched
+        assert trio.current_time() - start < 5
+
+
+async def test_a_dead_network_is_asked_less_and_less(tmp_path: Path, clock: MockClock) -> None:
+    """Background work on a source that always fails backs off; nothing spins."""
+    source = FakeSource(DATA, fault=dying(0))
+    what = content(DATA, urls=("fake://a",))
+    async with running(tmp_path, {"fake://a": source}) as bench:
+        bench.engine.prefetch(what, Extent(0, 400))
+        await trio.sleep(50)
+        assert len(source.fetched) <= 7
+
+
+@pytest.mark.xfail(strict=True, reason="each flight of one hiccup counts as a failure of its own")
+async def test_a_hiccup_that_cuts_all_connections_is_one_failure(tmp_path: Path, clock: MockClock) -> None:
+    """A server that restarts cuts eight connections at once: the background goes on seconds later."""
+    data = pattern(64 << 20)
+    source = FakeSource(data, latency=0.02, pause=0.02, step=64 << 10)
+    what = content(data, chunk=1 << 20, whole=False, urls=("fake://a",))
+    async with running(tmp_path, {"fake://a": source}) as bench:
+        bench.engine.prefetch(what, Extent(0, len(data)))
+        while source.flying < 6:
+            await trio.sleep(0.1)
+        source.fault = dying(0)
+        while source.flying:
+            await trio.sleep(0.01)
+        source.fault = lambda source, offset: None
+        await trio.sleep(5)
+        assert source.flying
+
+
+@pytest.mark.xfail(strict=True, reason="contents that nobody can bring take the places of the background for ever")
+async def test_dead_contents_do_not_hold_up_the_others(tmp_path: Path, clock: MockClock) -> None:
+    """With background "all", files whose mirrors are gone don't keep the rest from being fetched."""
+    gone = FakeSource(DATA, "gone", fault=failing(SourceRefused("gone", "answered 404")))
+    sources = {f"fake://{i}": gone for i in range(3)} | {"fake://good": FakeSource(DATA, "good")}
+    contents = [content(pattern(400, seed=i + 1), urls=(f"fake://{i}",)) for i in range(3)]
+    good = content(DATA, urls=("fake://good",))
+    async with running(tmp_path, sources, ALL) as bench:
+        bench.engine.update({what.key: what for what in [*contents, good]})
+        await trio.sleep(50)
+        assert "complete" == bench.engine.status(good).state
+
+
+@pytest.mark.xfail(strict=True, reason="a content that can not be opened ends the engine with background all")
+async def test_a_content_in_use_elsewhere_does_not_end_the_engine(tmp_path: Path, clock: MockClock) -> None:
+    """With background "all", a file that another process has open is left to it; the others are fetched."""
+    taken, free = content(pattern(300), urls=("fake://a",)), content(DATA, urls=("fake://a",))
+    elsewhere = Store(tmp_path)
+    held = elsewhere.open(taken.key, taken.size, taken.chunk_map.fingerprint)
+    async with running(tmp_path, {"fake://a": FakeSource(DATA)}, ALL) as bench:
+        bench.engine.update({what.key: what for what in (taken, free)})
+        with pytest.raises(StoreBusy):
+            bench.engine.open(taken)
+        await trio.sleep(10)
+        assert "complete" == bench.engine.status(free).state
+    held.close()
+    elsewhere.close()
+
+
+async def test_off_means_off(tmp_path: Path, clock: MockClock) -> None:
+    """Without background work nothing but what is read is fetched."""
+    source = FakeSource(DATA)
+    what = content(DATA, urls=("fake://a",))
+    async with running(tmp_path, {"fake://a": source}) as bench:
+        bench.engine.update({what.key: what})
+        reader = bench.engine.open(what)
+        for _ in range(100):
+            await reader.read(Extent(0, 10))
+        await trio.sleep(30)
+        assert 16 == source.bytes_asked
