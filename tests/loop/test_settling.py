@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from mountdl.content import Content
 from mountdl.engine.engine import Engine
-from mountdl.errors import StoreDamaged, StoreError
+from mountdl.errors import MountdlError, StoreDamaged, StoreError
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings
 from mountdl.store.store import Store
@@ -133,7 +133,7 @@ async def test_a_chunk_of_two_sources_that_can_not_be_read_back(
     what = content(DATA, chunk=CHUNK, urls=("fake://one", "fake://other"))
     async with running(tmp_path, {"fake://one": one, "fake://other": other}) as bench:
         reader = bench.engine.open(what)
-        with pytest.raises(Exception):
+        with pytest.raises(MountdlError):
             await reader.read(Extent(0, 10))
         bad = False
         assert DATA[-10:] == await reader.read(Extent(len(DATA) - 10, len(DATA)))
@@ -152,7 +152,7 @@ async def test_a_disk_that_can_not_discard_does_not_end_the_mount(
     async with running(tmp_path, {URL: liar}) as bench:
         reader = bench.engine.open(WHAT)
         monkeypatch.setattr(Stored, "discard", discard)
-        with pytest.raises(Exception):
+        with pytest.raises(MountdlError):
             await reader.read(Extent(0, 10))
         assert DATA[CHUNK : CHUNK + 10] == await reader.read(Extent(CHUNK, CHUNK + 10))
 

@@ -51,3 +51,17 @@ def stalling(after: int) -> Fault:
         return None
 
     return fault
+
+
+def timing_out(after: int) -> Fault:
+    """Fall silent as `stalling` does, and give up after ten seconds, as mirrors do."""
+
+    def fault(source: FakeSource, offset: int) -> bytes | None:
+        if offset < after:
+            return None
+        if source.pause == 10 and offset > source.fetched[-1][0].start:
+            raise SourceUnavailable(source.name, "nothing came for 10 s")
+        source.pause = 10
+        return b""
+
+    return fault
