@@ -7,26 +7,32 @@ functions ("sha-256", "sha-1", "md5"), as RFC 5854 section 4.2.6 asks.
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
+from mountdl import digests as own
+from mountdl.digests import Hasher
 from mountdl.extents import Extent
+
+__all__ = [
+    "ALGORITHMS",
+    "DEFAULT_CHUNK_LENGTH",
+    "PIECE_ALGORITHMS",
+    "ChunkMap",
+    "Digest",
+    "Hasher",
+    "WholeCheck",
+    "canonical",
+    "digest_length",
+    "hasher",
+    "strength",
+    "strongest",
+]
 
 DEFAULT_CHUNK_LENGTH = 1 << 20
 """Chunk length in bytes where no descriptor gives one: what one request fetches at no visible cost."""
 
 
-class Hasher(Protocol):
-    """What `hashlib` objects do, as far as it is used here."""
-
-    def update(self, data: bytes | bytearray | memoryview, /) -> None:
-        """Take *data* in."""
-
-    def digest(self) -> bytes:
-        """Return the digest of all taken in so far."""
-
-
-# Strongest first: the order in which reference formats rank them; a digest not listed verifies nothing.
-_HASHERS: dict[str, tuple[int, Callable[[], Hasher]]] = {
+_PLAIN: dict[str, tuple[int, Callable[[], Hasher]]] = {
     "sha-512": (64, hashlib.sha512),
     "sha-384": (48, hashlib.sha384),
     "sha-256": (32, hashlib.sha256),
@@ -38,8 +44,18 @@ _HASHERS: dict[str, tuple[int, Callable[[], Hasher]]] = {
     "sha-1": (20, lambda: hashlib.sha1(usedforsecurity=False)),
     "md5": (16, lambda: hashlib.md5(usedforsecurity=False)),
 }
+_WEAK = ("md5", "ed2k", "md4")
+_OWN = {name: (width, partial(own.hasher, name)) for name, width in own.LENGTHS.items()}
+_ALL = _PLAIN | _OWN
+# Strongest first: the order in which reference formats rank them; a digest not listed verifies nothing.
+_HASHERS: dict[str, tuple[int, Callable[[], Hasher]]] = {
+    name: _ALL[name] for name in (*(each for each in _ALL if each not in _WEAK), *_WEAK)
+}
 ALGORITHMS: tuple[str, ...] = tuple(_HASHERS)
 """Algorithms that verify, strongest first."""
+
+PIECE_ALGORITHMS = frozenset(_PLAIN)
+"""Those that pieces may be hashed by: the others are of whole files, and too slow for what a reader waits for."""
 
 _STRENGTH = {name: -place for place, name in enumerate(ALGORITHMS)}
 
@@ -89,6 +105,34 @@ def strongest(digests: Mapping[str, bytes]) -> Digest | None:
         return None
     name = max(usable, key=strength)
     return Digest(name, digests[name])
+
+
+class WholeCheck:
+    """A hasher that finds out whether *size* bytes are those of *digest*. KeyError for an unknown algorithm.
+
+    Some links write either of two values for the same bytes (eD2k, where the size is a multiple of its
+    part; "tiger" for the tree of it): both are computed then, and either will do.
+    """
+
+    def __init__(self, digest: Digest, size: int) -> None:
+        other = own.alternative(digest.algorithm, size)
+        self._expected = digest.value
+        self._hashers = [hasher(digest.algorithm), *([other] if other is not None else [])]
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Take *data* in."""
+        for each in self._hashers:
+            each.update(data)
+
+    def digest(self) -> bytes:
+        """Return the expected digest if the bytes taken in have it, else the one that they have."""
+        found = [each.digest() for each in self._hashers]
+        return self._expected if self._expected in found else found[0]
+
+    @property
+    def verified(self) -> bool:
+        """Whether the bytes taken in are the expected ones."""
+        return self.digest() == self._expected
 
 
 @dataclass(frozen=True, slots=True)

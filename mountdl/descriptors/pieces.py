@@ -31,7 +31,7 @@ class PieceCollector:
         self._algorithm = values.algorithm(kind)
         self._length = values.positive(attributes.get("length"))
         self._width = 0
-        if self._algorithm in integrity.ALGORITHMS:
+        if self._algorithm in integrity.PIECE_ALGORITHMS:
             self._width = integrity.digest_length(self._algorithm)
         elif values.stripped(kind):
             self._fault = ("pieces-unknown-type", f"pieces of type {quoted(kind or '')} verify nothing here")

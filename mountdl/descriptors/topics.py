@@ -14,7 +14,8 @@ from mountdl.descriptors import values
 _MULTIHASH_SHA256 = "1220"
 # Known names of hashes that nobody here can compute or look up.
 _UNSUPPORTED = frozenset({"kzhash", "crc32c", "btpk", "uuid", "oid"})
-_HEX_DIGESTS = frozenset(integrity.ALGORITHMS) - {"sha-1"}
+# RHash writes plain MD4 and Tiger so too; what is a tree or a list has a namespace of its own.
+_HEX_DIGESTS = (integrity.PIECE_ALGORITHMS | {"md4", "tiger"}) - {"sha-1"}
 _URN = re.compile(r"urn:(tree:tiger[:/]|[a-z0-9-]+:)(.*)", re.IGNORECASE | re.DOTALL)
 _FRAGMENT = re.compile(r"#\w*\Z", re.ASCII)
 
@@ -65,8 +66,8 @@ def _known(namespace: str, text: str) -> Topic | None:
 
 
 def _is_namespace(namespace: str) -> bool:
-    return namespace in {"btih", "btmh", "bitprint", "tree:tiger", "ed2k", "ed2khash", "aich", "crc32", "sha1"} or (
-        integrity.canonical(namespace) in integrity.ALGORITHMS
+    return namespace in {"btih", "btmh", "bitprint", "tree:tiger", "ed2k", "ed2khash", "aich", "crc32"} or (
+        integrity.canonical(namespace) in _HEX_DIGESTS | {"sha-1"}
     )
 
 

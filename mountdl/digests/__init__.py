@@ -7,9 +7,9 @@ from mountdl.digests import librhash
 from mountdl.digests.hashers import Hasher
 from mountdl.digests.md4 import Md4
 from mountdl.digests.tiger import Tiger
-from mountdl.digests.trees import Aich, Ed2k, TigerTree
+from mountdl.digests.trees import PART, Aich, Ed2k, TigerTree
 
-__all__ = ["LENGTHS", "Hasher", "alternative", "hasher"]
+__all__ = ["LENGTHS", "PART", "Hasher", "alternative", "hasher"]
 
 LENGTHS = {"tth": 24, "aich": 20, "tiger": 24, "ed2k": 16, "md4": 16}
 """Bytes of each algorithm's digest, the most trusted algorithm first."""
@@ -27,12 +27,15 @@ def hasher(algorithm: str) -> Hasher:
     return _in_python(algorithm)
 
 
-def alternative(algorithm: str) -> Hasher | None:
-    """Return a hasher of the other digest that *algorithm* may mean, None where there is only one.
+def alternative(algorithm: str, size: int) -> Hasher | None:
+    """Return a hasher of the other digest that *algorithm* may mean of *size* bytes, None where there is only one.
 
-    Links to files that end with a whole part of eDonkey have either of two eD2k hashes.
+    Links to files that end with a whole part of eDonkey have either of two eD2k hashes, and some generators
+    of metalinks called the root of a tiger tree "tiger".
     """
-    return Ed2k(_new_md4, plain=True) if algorithm == "ed2k" else None
+    if algorithm == "ed2k" and size and size % PART == 0:
+        return Ed2k(_new_md4, plain=True)
+    return hasher("tth") if algorithm == "tiger" else None
 
 
 def _new_md4() -> Hasher:

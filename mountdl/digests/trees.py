@@ -10,7 +10,7 @@ from collections.abc import Callable
 from mountdl.digests.hashers import Hasher
 
 _TIGER_LEAF = 1024
-_PART = 9_728_000
+PART = 9_728_000
 """Bytes of a part of eDonkey."""
 
 _AICH_LEAF = 184_320
@@ -96,11 +96,11 @@ class Ed2k:
         """Take *data* in."""
         view = memoryview(data)
         while view:
-            taken = view[: _PART - self._filled]
+            taken = view[: PART - self._filled]
             self._part.update(taken)
             self._filled += len(taken)
             view = view[len(taken) :]
-            if self._filled == _PART:
+            if self._filled == PART:
                 self._digests.append(self._part.digest())
                 self._part = self._new()
                 self._filled = 0
@@ -130,26 +130,26 @@ class Aich:
         """Take *data* in."""
         view = memoryview(data)
         while view:
-            taken = view[: min(_AICH_LEAF - self._filled, _PART - self._part)]
+            taken = view[: min(_AICH_LEAF - self._filled, PART - self._part)]
             self._leaf.update(taken)
             self._filled += len(taken)
             self._part += len(taken)
             view = view[len(taken) :]
-            if self._filled == _AICH_LEAF or self._part == _PART:
+            if self._filled == _AICH_LEAF or self._part == PART:
                 self._end_leaf()
 
     def _end_leaf(self) -> None:
         self._leaves.append(self._leaf.digest())
         self._leaf = hashlib.sha1(usedforsecurity=False)
         self._filled = 0
-        self._part %= _PART
+        self._part %= PART
 
     def digest(self) -> bytes:
         """Return the root of all taken in so far."""
         leaves = list(self._leaves)
         if self._filled or not leaves:
             leaves.append(self._leaf.digest())
-        per_part = -(-_PART // _AICH_LEAF)
+        per_part = -(-PART // _AICH_LEAF)
         parts = [leaves[at : at + per_part] for at in range(0, len(leaves), per_part)]
         # A part is a left branch where eMule's division makes it one: that decides where its own middle is.
         return _above(parts, left=True)

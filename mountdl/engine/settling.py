@@ -19,7 +19,7 @@ from mountdl.engine.roster import Roster
 from mountdl.engine.verifier import Verifier, in_thread
 from mountdl.errors import StoreError
 from mountdl.extents import Extent, ExtentSet
-from mountdl.integrity import hasher
+from mountdl.integrity import WholeCheck
 from mountdl.store.stored import Stored
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ class Settling:
         digest = self.content.digest
         if digest is None:
             return True
-        check = hasher(digest.algorithm)
+        check = WholeCheck(digest, self.content.size)
         try:
             for start in range(0, self.content.size, WHOLE_STEP):
                 step = Extent(start, start + WHOLE_STEP).clip(self.content.size)
@@ -167,7 +167,7 @@ class Settling:
         except StoreError as error:
             log.warning("can't judge %s: %s", self.content.key, error)
             return False
-        return check.digest() == digest.value
+        return check.verified
 
     def settle_whole(self, good: bool) -> None:
         """Take in the verdict over all of it: verified, or discarded and asked of one source at a time."""

@@ -109,11 +109,13 @@ def test_ed2k_as_rhash_computes_it(size):
 def test_the_other_ed2k_hash_of_whole_parts():
     """Old links leave out the empty part behind the last whole one: of one part only, that is its MD4."""
     data = bytes(PART)
-    other = digests.alternative("ed2k")
+    other = digests.alternative("ed2k", 2 * PART)
     assert other is not None
     assert digest(other, data) == digest(librhash.RhashHasher("md4"), data)
     assert digest(digests.hasher("ed2k"), data) != digest(librhash.RhashHasher("md4"), data)
-    assert digests.alternative("tth") is None
+    assert digests.alternative("ed2k", 2 * PART - 1) is None
+    assert digests.alternative("ed2k", 0) is None
+    assert digests.alternative("tth", PART) is None
 
 
 @settings(max_examples=60)

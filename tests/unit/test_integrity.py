@@ -6,8 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mountdl import digests
 from mountdl.extents import Extent
-from mountdl.integrity import ALGORITHMS, ChunkMap, Digest, canonical, digest_length, hasher, strength, strongest
+from mountdl.integrity import (
+    ALGORITHMS,
+    PIECE_ALGORITHMS,
+    ChunkMap,
+    Digest,
+    WholeCheck,
+    canonical,
+    digest_length,
+    hasher,
+    strength,
+    strongest,
+)
 
 maps = st.builds(ChunkMap, size=st.integers(0, 60), length=st.integers(1, 17))
 extents = st.tuples(st.integers(0, 70), st.integers(0, 70)).map(lambda pair: Extent(min(pair), max(pair)))
@@ -104,3 +116,50 @@ def test_the_strongest_digest_that_verifies_is_chosen() -> None:
 def test_names_are_brought_to_one_spelling(name: str, registered: str) -> None:
     """Descriptors spell algorithms in many ways."""
     assert canonical(name) == registered
+
+
+def test_the_order_of_trust_among_weak_and_own_digests() -> None:
+    """SHA-1, then the trees, then what is broken: MD5, eD2k, MD4."""
+    ranked = sorted(["md4", "md5", "ed2k", "aich", "tth", "sha-1", "tiger"], key=strength, reverse=True)
+
+    assert ranked == ["sha-1", "tth", "aich", "tiger", "md5", "ed2k", "md4"]
+    assert {"tth", "aich", "ed2k", "tiger", "md4"}.isdisjoint(PIECE_ALGORITHMS)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_whole_is_judged_by_any_algorithm(algorithm: str) -> None:
+    """In portions; one other byte is another file."""
+    made = hasher(algorithm)
+    made.update(b"0123456789")
+    good, bad = (WholeCheck(Digest(algorithm, made.digest()), 10) for _ in range(2))
+    good.update(b"01234")
+    good.update(b"56789")
+    bad.update(b"0123456780")
+
+    assert good.verified
+    assert good.digest() == made.digest()
+    assert not bad.verified
+    assert len(bad.digest()) == digest_length(algorithm)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_whole_may_have_either_ed2k_digest(plain: bool) -> None:
+    """Of a file that ends with a whole part, eMule's and the older one."""
+    data = bytes(digests.PART)
+    made = digests.alternative("ed2k", len(data)) if plain else hasher("ed2k")
+    assert made is not None
+    made.update(data)
+    check = WholeCheck(Digest("ed2k", made.digest()), len(data))
+    check.update(data)
+
+    assert check.verified
+
+
+def test_what_is_called_tiger_may_be_the_tree() -> None:
+    """Both are 24 bytes, and generators mixed them up."""
+    tree = hasher("tth")
+    tree.update(b"0123456789")
+    check = WholeCheck(Digest("tiger", tree.digest()), 10)
+    check.update(b"0123456789")
+
+    assert check.verified
