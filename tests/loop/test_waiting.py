@@ -57,7 +57,7 @@ async def test_what_will_be_read_comes_before_what_nobody_reads(tmp_path: Path, 
         assert Priority.READAHEAD in {priority for _, priority in source.fetched}
         await trio.sleep(30)
         background = [extent for extent, priority in source.fetched if priority is Priority.BACKGROUND]
-        assert Extent(0, MIB).start == background[0].start
+        assert 0 == min(extent.start for extent in background)
         assert all(extent.stop <= 8 * MIB for extent in background)
         assert len(DATA) == source.bytes_asked
 

@@ -59,7 +59,7 @@ def timing_out(after: int) -> Fault:
     def fault(source: FakeSource, offset: int) -> bytes | None:
         if offset < after:
             return None
-        if source.pause == 10 and offset > source.fetched[-1][0].start:
+        if source.pause == 10 and offset not in {extent.start for extent, _ in source.fetched}:
             raise SourceUnavailable(source.name, "nothing came for 10 s")
         source.pause = 10
         return b""
