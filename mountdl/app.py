@@ -122,7 +122,7 @@ class _Mounted:
             desk = Desk(mount, os.getpid(), self._watch, self._engine, fuse.terminate)
             await nursery.start(server.serve, desk, mount.control_socket)
         async with trio.open_nursery() as served:
-            served.start_soon(fuse.serve)
+            served.start_soon(fuse.serve, operations)
             await fuse.answers(mount.mountpoint)
             ready()
             log.info("%s is mounted on %s: %d files", mount.source, mount.mountpoint, self._watch.built.tree.files)

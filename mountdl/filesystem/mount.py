@@ -48,10 +48,13 @@ async def answers(mountpoint: Path) -> None:
     await trio.to_thread.run_sync(_tune, mountpoint)
 
 
-async def serve(*, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+async def serve(operations: Operations, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
     """Answer the kernel until somebody unmounts or `terminate` is called."""
     task_status.started()
-    await pyfuse3.main(min_tasks=4, max_tasks=MOST_REQUESTS)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(operations.free_killed)
+        await pyfuse3.main(min_tasks=4, max_tasks=MOST_REQUESTS)
+        nursery.cancel_scope.cancel()
 
 
 def terminate() -> None:

@@ -1,24 +1,55 @@
 """Find out whether any process still has a file of the mount open or mapped.
 
-A FUSE server is never told that a reader was killed: SIGKILL closes its files, but its reads stay
-with us until they are answered. Reads /proc only, never the mount itself; runs in a thread.
+A FUSE server is never told that a reader was killed. Where the reader waited for readahead, it dies and its
+files are closed; where it waited for us directly (O_DIRECT, or a page whose readahead had failed), the kernel
+keeps it until it is answered, SIGKILL pending. Reads /proc only, never the mount itself; runs in a thread.
 """
 
 import contextlib
 import os
+import re
+
+_DOOMED = re.compile(rb"^(?:SigPnd|ShdPnd):\s*[0-9a-f]*[13579bdf][0-9a-f]{2}$", re.MULTILINE)
+"""SIGKILL is bit 8 (signal 9) of the pending signals, which proc_pid_status(5) shows in hexadecimal."""
+
+Holder = frozenset[int]
+"""The threads of one process."""
 
 
-def in_use(path: str) -> bool:
-    """Say whether a process that we may look at has *path* (as the kernel spells it) open or mapped."""
-    return any(_uses(entry.path, path) for entry in os.scandir("/proc") if entry.name.isdecimal())
+def holders(path: str) -> list[Holder]:
+    """Return the processes that have *path* (as the kernel spells it) open or mapped and are not being killed."""
+    with os.scandir("/proc") as entries:
+        processes = [entry.path for entry in entries if entry.name.isdecimal()]
+    return [_threads(process) for process in processes if _uses(process, path) and not _doomed(process)]
+
+
+def orphaned(opener: int, others: frozenset[int], found: list[Holder]) -> bool:
+    """Say whether nobody can wait for a handle that thread *opener* opened.
+
+    *found* are the processes that have its file open, *others* who opened it otherwise. Someone who neither
+    opened this one nor another may have inherited it.
+    """
+    return all(opener not in threads and threads & others for threads in found)
 
 
 def _uses(process: str, path: str) -> bool:
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(f"{process}/fd"):
+    with contextlib.suppress(OSError), os.scandir(f"{process}/fd") as entries:
+        for entry in entries:
             with contextlib.suppress(OSError):
                 if os.readlink(entry.path) == path:  # noqa: PTH115  # a Path each would triple the time
                     return True
     with contextlib.suppress(OSError), open(f"{process}/maps", "rb") as maps:  # noqa: PTH123  # as above
         return os.fsencode(path) in maps.read()
     return False
+
+
+def _doomed(process: str) -> bool:
+    with contextlib.suppress(OSError), open(f"{process}/status", "rb") as status:  # noqa: PTH123  # as above
+        return _DOOMED.search(status.read()) is not None
+    return True  # it is gone
+
+
+def _threads(process: str) -> Holder:
+    with contextlib.suppress(OSError):
+        return frozenset(int(name) for name in os.listdir(f"{process}/task"))  # noqa: PTH208  # as above
+    return frozenset()

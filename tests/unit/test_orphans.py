@@ -1,0 +1,47 @@
+"""Whether anybody still waits for a handle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from mountdl.filesystem.orphans import _DOOMED, holders, orphaned
+
+
+def test_a_handle_without_any_process_is_orphaned() -> None:
+    assert orphaned(10, frozenset(), [])
+
+
+def test_its_opener_may_wait() -> None:
+    assert not orphaned(10, frozenset(), [frozenset({9, 10})])
+
+
+def test_a_process_that_opened_nothing_may_have_inherited_it() -> None:
+    assert not orphaned(10, frozenset({20}), [frozenset({30})])
+    assert not orphaned(10, frozenset({20}), [frozenset({20}), frozenset({30})])
+
+
+def test_processes_that_opened_the_file_themselves_wait_for_their_own_handles() -> None:
+    assert orphaned(10, frozenset({20, 30}), [frozenset({20}), frozenset({29, 30})])
+
+
+def test_holders_have_the_file_open_or_mapped(tmp_path: Path) -> None:
+    file = tmp_path / "a file"
+    file.write_bytes(b"x" * 4096)
+    assert holders(str(file)) == []
+    with file.open("rb"):
+        assert [os.getpid() in threads for threads in holders(str(file))] == [True]
+    assert holders(str(file)) == []
+
+
+def test_a_process_that_is_killed_and_not_gone_holds_nothing() -> None:
+    """SIGKILL is pending while the kernel waits for an answer; other signals don't end a wait."""
+    assert _DOOMED.search(b"Name:\tcat\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000100\nSigBlk:\t0\n")
+    assert _DOOMED.search(b"SigPnd:\t0000000000000100\nShdPnd:\t0000000000000000\n")
+    assert not _DOOMED.search(b"SigPnd:\t0000000000000000\nShdPnd:\t0000000000004002\nSigBlk:\t0000000000000100\n")
+    with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"]) as process:
+        assert not _DOOMED.search(Path(f"/proc/{process.pid}/status").read_bytes())
+        process.send_signal(signal.SIGKILL)
