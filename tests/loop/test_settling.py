@@ -149,7 +149,7 @@ async def test_a_disk_that_can_not_discard_does_not_end_the_mount(
         raise StoreError("can't punch: Input/output error")
 
     liar = source(fault=lambda source, offset: b"?" * CHUNK if offset == 0 else None)
-    async with running(tmp_path, {URL: liar}) as bench:
+    async with running(tmp_path, {URL: liar}, EngineSettings(background="off", read_timeout=10)) as bench:
         reader = bench.engine.open(WHAT)
         monkeypatch.setattr(Stored, "discard", discard)
         with pytest.raises(MountdlError):

@@ -1,0 +1,270 @@
+"""What the planner chooses, by example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from mountdl.engine.demand import Want
+from mountdl.engine.planner import Assignment, FlightView, SourceView, plan
+from mountdl.extents import Extent, ExtentSet
+from mountdl.integrity import ChunkMap
+from mountdl.priorities import Priority
+from tests.support.planning import (
+    BACKGROUND,
+    READ,
+    READAHEAD,
+    SIZE,
+    members,
+    tiny,  # noqa: F401  # its fixture
+)
+
+NOTHING = ExtentSet()
+
+# -- examples ---------------------------------------------------------------------------------------------------
+
+CHUNKS = ChunkMap(SIZE, 4)
+
+
+def source(number: int = 0, *, free: int = 1, urgent: int | None = None, **more: object) -> SourceView:
+    urgent = free if urgent is None else urgent
+    known = SourceView(number, free, urgent, latency=0.1, rate=50.0)
+    return replace(known, **more)  # type: ignore[arg-type]
+
+
+def wanting(start: int, stop: int, priority: Priority = READ, order: int = 0) -> Want:
+    return Want(Extent(start, stop), priority, order)
+
+
+def flight(start: int, stop: int, *, source: int = 0, priority: Priority = READ, wait: float = 0.0) -> FlightView:
+    return FlightView(7, source, Extent(start, stop), priority, wait, 50.0, stalled=wait > 1)
+
+
+def decided(
+    wants: list[Want],
+    sources: list[SourceView],
+    *,
+    held: ExtentSet = NOTHING,
+    flights: Iterable[FlightView] = (),
+    lanes: int = 16,
+) -> list[Assignment]:
+    return list(plan(wants, held, list(flights), sources, CHUNKS, lanes).assignments)
+
+
+def test_a_read_jumps_the_queue() -> None:
+    """With one lane the reader gets it."""
+    got = decided([wanting(40, 44), wanting(0, 20, READAHEAD), wanting(0, 60, BACKGROUND)], [source()])
+
+    assert got == [Assignment(0, Extent(40, 44), READ)]
+
+
+def test_readahead_goes_before_background() -> None:
+    """What a reader will want soon comes before what nobody waits for."""
+    got = decided([wanting(40, 44, READAHEAD), wanting(0, 60, BACKGROUND)], [source()])
+
+    assert got == [Assignment(0, Extent(40, 44), READAHEAD)]
+
+
+def test_spare_lanes_are_for_readers_only() -> None:
+    """A host whose lanes are taken still serves a seek, and nothing else."""
+    spare = source(free=0, urgent=1)
+
+    assert decided([wanting(0, 4, READAHEAD)], [spare]) == []
+    assert decided([wanting(0, 4)], [spare]) == [Assignment(0, Extent(0, 4), READ)]
+
+
+def test_a_reader_exceeds_the_lanes_of_a_content_by_two() -> None:
+    """So that a seek is never behind a full house of readahead."""
+    many = [source(free=9)]
+    flights = [flight(20, 24, priority=READAHEAD)]
+    wants = [wanting(start, start + 2, order=start) for start in (0, 4, 8, 12)]
+
+    assert [a.extent.start for a in decided(wants, many, flights=flights, lanes=1)] == [0, 4]
+
+
+def test_a_long_read_is_shared_by_mirrors() -> None:
+    """Parts flown side by side arrive sooner than one after the other."""
+    got = decided([wanting(0, 20)], [source(0), source(1), source(2)])
+
+    assert {a.source for a in got} == {0, 1, 2}
+    assert members(a.extent for a in got) == set(range(20))
+
+
+def test_a_short_read_is_one_flight() -> None:
+    """What takes no longer than a latency is not cut."""
+    assert len(decided([wanting(0, 6)], [source(0), source(1)])) == 1
+
+
+def test_the_quickest_serves_a_reader() -> None:
+    """A reader is not sent to a slow mirror, whatever its rank."""
+    got = decided([wanting(0, 4)], [source(0, latency=2.0), source(1, rank=5)])
+
+    assert [a.source for a in got] == [1]
+
+
+def test_rank_decides_between_equals() -> None:
+    """Where nothing else decides the descriptor's order does."""
+    got = decided([wanting(0, 4)], [source(0, rank=2), source(1, rank=1)])
+
+    assert [a.source for a in got] == [1]
+
+
+def test_a_slow_mirror_works_further_ahead() -> None:
+    """It gets what the reader reaches later, so that it helps without being waited for."""
+    slow = source(1, rate=10.0, latency=0.2)
+    got = decided([wanting(0, 60, READAHEAD)], [source(0), slow])
+    starts = {a.source: a.extent.start for a in got}
+
+    assert starts[0] == 0
+    assert starts[1] > members(a.extent for a in got if a.source == 0).pop()
+    assert starts[1] >= 20
+
+
+def test_a_hopelessly_slow_mirror_gets_nothing_of_a_window() -> None:
+    """What would come after the reader is past it is not asked of it, though background work may be."""
+    slow = source(1, rate=0.1, latency=5.0)
+
+    assert {a.source for a in decided([wanting(0, 20, READAHEAD)], [source(0, free=0), slow])} == set()
+    assert {a.source for a in decided([wanting(0, 20, BACKGROUND)], [source(0, free=0), slow])} == {1}
+
+
+def test_flights_are_cut_at_chunks() -> None:
+    """A flight ends where a chunk does, so that what it brings can be judged."""
+    got = decided([wanting(0, 60, BACKGROUND)], [source(0, free=3, longest=10, rate=1000.0)])
+
+    assert [a.extent for a in got] == [Extent(0, 8), Extent(8, 16), Extent(16, 24)]
+
+
+def test_a_chunk_longer_than_a_flight_is_flown_in_parts() -> None:
+    """A chunk of many mebibytes may come from several lanes."""
+    made = plan([wanting(0, 60, BACKGROUND)], NOTHING, [], [source(0, free=2, longest=10)], ChunkMap(SIZE, 60))
+
+    assert [a.extent for a in made.assignments] == [Extent(0, 10), Extent(10, 20)]
+
+
+def test_a_late_flight_is_hedged_once() -> None:
+    """A reader's bytes that are late are asked of another; when that flies, of nobody else."""
+    wants, others = [wanting(0, 8)], [source(1), source(2)]
+    late = flight(0, 8, wait=5.0)
+    got = decided(wants, others, flights=[late])
+
+    assert got == [Assignment(1, Extent(0, 8), READ, hedge=True)]
+    both = [late, FlightView(8, 1, Extent(0, 8), READ, 5.0, 50.0)]
+    assert decided(wants, others, flights=both) == []
+
+
+def test_only_the_part_that_is_wanted_is_hedged() -> None:
+    """The rest of the late flight may stay late."""
+    got = decided([wanting(4, 8)], [source(1)], flights=[flight(0, 20, wait=5.0)])
+
+    assert [a.extent for a in got] == [Extent(4, 8)]
+
+
+def test_no_hedge_where_nothing_is_faster() -> None:
+    """Asking somebody slower only costs."""
+    late = flight(0, 8, wait=5.0)
+
+    assert decided([wanting(0, 8)], [source(1, latency=3.0)], flights=[late]) == []
+    assert decided([wanting(0, 8)], [source(1)], flights=[flight(0, 8)]) == []
+    assert decided([wanting(0, 8)], [], flights=[late]) == []
+
+
+def test_a_silent_source_may_be_asked_again_itself() -> None:
+    """A stalled connection may be dead where its server is not; a slow one is not asked twice."""
+    late = flight(0, 8, wait=5.0)
+
+    assert [a.source for a in decided([wanting(0, 8)], [source(0)], flights=[late])] == [0]
+    assert decided([wanting(0, 8)], [source(0)], flights=[replace(late, stalled=False)]) == []
+
+
+def test_nobody_waiting_means_more_patience() -> None:
+    """What is late enough to be hedged for a reader is not for the background."""
+    late = [flight(0, 8, wait=0.8)]
+
+    assert decided([wanting(0, 8)], [source(1)], flights=late)
+    assert not decided([wanting(0, 8, BACKGROUND)], [source(1)], flights=late)
+
+
+def cancelled(wants: list[Want], one: FlightView, held: ExtentSet = NOTHING) -> bool:
+    sources = [source(0, free=0)]
+    return plan(wants, held, [one], sources, CHUNKS).cancels == (7,)
+
+
+def test_a_flight_in_a_readers_way_is_cancelled() -> None:
+    """A long flight that nobody wants any more gives its lane to a waiting reader."""
+    long = replace(flight(20, 60, priority=READAHEAD), rate=1.0)
+
+    assert cancelled([wanting(0, 4)], long)
+    assert not cancelled([wanting(0, 4), wanting(20, 30, READAHEAD)], long)
+    assert not cancelled([wanting(0, 4, READAHEAD)], long)
+    assert not cancelled([wanting(0, 4)], flight(20, 22))
+
+
+def test_a_filled_flight_is_cancelled() -> None:
+    """Once another brought the bytes, theirs is not waited for."""
+    assert cancelled([], replace(flight(0, 8), filled=True), ExtentSet([Extent(0, 8)]))
+
+
+def test_a_source_without_ranges_streams_from_the_beginning() -> None:
+    """Where only such a source is left, a read in the middle streams all of it, once."""
+    stream = source(0, sequential=True)
+    got = decided([wanting(40, 44)], [stream])
+
+    assert got == [Assignment(0, Extent(0, SIZE), READ)]
+    assert decided([wanting(40, 44)], [stream], flights=[flight(20, 24)]) == []
+
+
+def test_sources_with_ranges_are_preferred_to_streaming() -> None:
+    """Nobody streams half a file while another source can start in the middle."""
+    got = decided([wanting(40, 44)], [source(0, sequential=True), source(1, latency=5.0)])
+
+    assert [a.source for a in got] == [1]
+
+
+def test_streaming_helps_where_the_others_may_not() -> None:
+    """A source with ranges that lied about the extent does not keep one without from bringing it."""
+    liar = source(1, bad=(Extent(40, 44),))
+    got = decided([wanting(40, 44)], [source(0, sequential=True), liar])
+
+    assert got == [Assignment(0, Extent(0, SIZE), READ)]
+
+
+@pytest.mark.parametrize("priority", [READAHEAD, BACKGROUND])
+def test_a_source_without_ranges_completes_what_began(priority: Priority) -> None:
+    """Where only such a source is left and the beginning is here, the rest is streamed through."""
+    got = decided([wanting(0, 60, priority)], [source(0, sequential=True)], held=ExtentSet([Extent(0, 8)]))
+
+    assert [a.extent.start for a in got] == [0]
+
+
+def test_one_bad_chunk_does_not_bar_a_source_from_the_rest() -> None:
+    """A mirror that lied about one chunk goes on with all others in the background."""
+    got = decided([wanting(0, 60, BACKGROUND)], [source(0, free=8, bad=(Extent(40, 44),))])
+
+    assert got
+    assert not any(a.extent.overlaps(Extent(40, 44)) for a in got)
+
+
+def test_two_sources_with_a_bad_chunk_each_serve_a_read_together() -> None:
+    """Each brings what the other may not."""
+    sources = [source(0, free=4, bad=(Extent(4, 8),)), source(1, free=4, bad=(Extent(8, 12),))]
+    got = decided([wanting(0, 16)], sources)
+
+    assert members(a.extent for a in got) == set(range(16))
+
+
+def test_a_hedge_nobody_waits_for_takes_no_readers_lane() -> None:
+    """Only a reader's hedge uses the lanes that are kept for readers."""
+    late = [replace(flight(0, 8, wait=100.0), priority=BACKGROUND)]
+
+    assert decided([wanting(0, 8, BACKGROUND)], [source(1, free=0, urgent=1)], flights=late) == []
+    assert decided([wanting(0, 8, BACKGROUND)], [source(1)], flights=late, lanes=1) == []
+
+
+def test_a_hedge_asks_for_what_is_missing_only() -> None:
+    """What an earlier hedge brought before it failed is not asked again."""
+    got = decided([wanting(0, 8)], [source(1)], flights=[flight(0, 8, wait=5.0)], held=ExtentSet([Extent(0, 6)]))
+
+    assert [a.extent for a in got] == [Extent(6, 8)]
