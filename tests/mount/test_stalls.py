@@ -1,0 +1,160 @@
+"""A mirror that says nothing holds up nobody but who waits for its bytes, and those no longer than promised."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.content import pattern
+from tests.support.mirrors import Mirror, Mirrors, changing, honest, stalling
+from tests.support.mounts import Mount, Mounts, eventually, needs_fuse, run, within
+from tests.support.samples import MIB, publish
+
+pytestmark = needs_fuse
+
+STUCK = pattern(9 * MIB, seed=1)
+READ = "import os, sys; fd = os.open(sys.argv[1], os.O_RDONLY | int(sys.argv[2])); print('go', flush=True); os.pread(fd, 4096, int(sys.argv[3]))"
+Readers = list[subprocess.Popen[str]]
+READ_MANY = """
+import os, sys, threading
+fd = os.open(sys.argv[1], os.O_RDONLY)
+os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+for i in range(int(sys.argv[2])):
+    threading.Thread(target=os.pread, args=(fd, 4096, (4 << 20) + i * 12288)).start()
+print("go", flush=True)
+"""
+
+
+@pytest.fixture
+def readers() -> Iterator[list[subprocess.Popen[str]]]:
+    """Keep readers in this list: they end with the test."""
+    kept: list[subprocess.Popen[str]] = []
+    yield kept
+    for reader in kept:
+        reader.kill()
+        reader.communicate(timeout=20)
+
+
+def started(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start a reader; return once it is about to read."""
+    command = [sys.executable, "-S", "-c", code, *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    assert within(10, process.stdout.readline) == "go\n"
+    return process
+
+
+def killed(process: subprocess.Popen[str]) -> float:
+    """Kill a reader; return the seconds until it was gone."""
+    start = time.monotonic()
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(10) == -signal.SIGKILL
+    process.communicate()
+    return time.monotonic() - start
+
+
+@pytest.fixture
+def stalled(mirrors: Mirrors, source: Path, film_bytes: bytes) -> Mirror:
+    """Make a mirror that stalls for `stuck.bin`, and another that serves `fine.bin`."""
+    stuck = mirrors.add("stuck", {"stuck.bin": STUCK}, changing([stalling(0)]))
+    fine = mirrors.add("fine", {"fine.bin": film_bytes})
+    publish(source, "stuck.bin", STUCK, [stuck.of("stuck.bin")])
+    publish(source, "fine.bin", film_bytes, [fine.of("fine.bin")])
+    return stuck
+
+
+def waiting(mount: Mount) -> bool:
+    return int(mount.file("stuck.bin")["readers"]) > 0
+
+
+def prompt(mount: Mount, data: bytes) -> None:
+    """Names, attributes and another file's bytes come at once."""
+    start = time.monotonic()
+    listed = run("ls", "-l", mount.path, timeout=5)
+    assert "stuck.bin" in listed.stdout
+    assert run("stat", mount / "stuck.bin", timeout=5).returncode == 0
+    assert mount.read("fine.bin", 7 * MIB, 4096, timeout=5) == data[7 * MIB : 7 * MIB + 4096]
+    assert time.monotonic() - start < 1.5
+
+
+@pytest.mark.parametrize("flag", [0, os.O_DIRECT], ids=["buffered", "direct"])
+def test_every_read_ends_within_the_read_timeout(
+    stalled: Mirror, mounted: Mounts, film_bytes: bytes, flag: int
+) -> None:
+    """EIO after --read-timeout, whatever the mirror's own time-out; the kernel trying again does not double it."""
+    mount = mounted(mounted.home / "source", read_timeout=2, timeout=30)
+
+    def read() -> int:
+        fd = os.open(mount / "stuck.bin", os.O_RDONLY | flag)
+        try:
+            os.preadv(fd, [memoryview(bytearray(4096))], 0) if not flag else direct(fd)
+        except OSError as error:
+            return error.errno or -1
+        finally:
+            os.close(fd)
+        return 0
+
+    start = time.monotonic()
+    assert within(20, read) == errno.EIO
+    assert 1.5 < time.monotonic() - start < 2.8
+    assert "did not arrive within 2 s" in mount.xattr("stuck.bin", "error")
+
+
+def direct(fd: int) -> None:
+    import mmap
+
+    with mmap.mmap(-1, 4096) as page:
+        os.preadv(fd, [page], 0)
+
+
+def test_nobody_else_waits(stalled: Mirror, mounted: Mounts, film_bytes: bytes, readers: Readers) -> None:
+    """While eight readers hang on a stalled mirror."""
+    mount = mounted(mounted.home / "source", timeout=60)
+    readers += [started(READ, mount / "stuck.bin", 0, at * MIB) for at in range(8)]
+    eventually(5, lambda: waiting(mount))
+
+    prompt(mount, film_bytes)
+    assert all(reader.poll() is None for reader in readers)
+    for reader in readers:
+        killed(reader)
+
+
+@pytest.mark.parametrize("flag", [0, os.O_DIRECT], ids=["buffered", "direct"])
+def test_a_killed_reader_dies_at_once(
+    stalled: Mirror, mounted: Mounts, film_bytes: bytes, readers: Readers, flag: int
+) -> None:
+    """And nothing waits for its bytes any more."""
+    mount = mounted(mounted.home / "source", timeout=60)
+    reader = started(READ, mount / "stuck.bin", flag, MIB)
+    readers.append(reader)
+    eventually(5, lambda: stalled.asked)
+
+    assert killed(reader) < 2
+    eventually(5, lambda: not waiting(mount) and mount.file("stuck.bin")["readers"] == 0)
+    prompt(mount, film_bytes)
+
+
+def test_hundreds_of_killed_readers(stalled: Mirror, mounted: Mounts, film_bytes: bytes, readers: Readers) -> None:
+    """Three times 200 reads that hang, killed: the mount serves on, and the file when its mirror does."""
+    manners = [stalling(0)]
+    stalled.manner = changing(manners)
+    mount = mounted(mounted.home / "source", timeout=3)
+    for _ in range(3):
+        reader = started(READ_MANY, mount / "stuck.bin", 200)
+        readers.append(reader)
+        time.sleep(0.5)
+        prompt(mount, film_bytes)
+        assert killed(reader) < 3
+    eventually(8, lambda: mount.file("stuck.bin")["readers"] == 0 and not waiting(mount))
+
+    manners.append(honest)
+    assert mount.read("stuck.bin", 4 * MIB, MIB) == STUCK[4 * MIB : 5 * MIB]
+    prompt(mount, film_bytes)
