@@ -20,11 +20,18 @@ from mountdl.catalog.names import clean, fit, numbered, shown_parts
 from mountdl.catalog.pools import Pool, Pools
 from mountdl.catalog.tree import Inodes, Tree
 from mountdl.content import Content, ContentKey, content_key, content_of
+from mountdl.descriptors.learned import Learned, completed
 from mountdl.descriptors.model import Caution, Descriptor, Entry
 from mountdl.errors import DescriptorError
 
 SizeKey = NewType("SizeKey", str)
 """What an entry of unknown size is known by until its size is learned."""
+
+SWARM = "only BitTorrent leads to it, and swarms are not supported yet"
+"""Why a magnet link without mirrors stays unresolved."""
+
+MOST_REASONS = 10
+"""Reasons told of a descriptor of which no file is left."""
 
 LARGEST = (1 << 63) - 1
 """Bytes of the largest file that Linux can show."""
@@ -61,7 +68,7 @@ def size_key(entry: Entry) -> SizeKey:
 def build(
     documents: Sequence[Document],
     inodes: Inodes,
-    sizes: Mapping[SizeKey, int],
+    sizes: Mapping[SizeKey, Learned],
     *,
     failures: Mapping[SizeKey, str] | None = None,
     mtime_ns: int = 0,
@@ -71,7 +78,7 @@ def build(
     Args:
         documents: in any order; one for each path.
         inodes: those of the earlier trees, so that what stays keeps its inode.
-        sizes: in bytes, what was learned of entries whose descriptor gives none.
+        sizes: what was learned of entries whose descriptor gives none.
         failures: why a size could not be learned so far.
         mtime_ns: of the root when nothing is in it.
 
@@ -98,7 +105,7 @@ def build(
 class _Builder:
     """The tree while names are given out."""
 
-    def __init__(self, sizes: Mapping[SizeKey, int], failures: Mapping[SizeKey, str]) -> None:
+    def __init__(self, sizes: Mapping[SizeKey, Learned], failures: Mapping[SizeKey, str]) -> None:
         self._sizes = sizes
         self._failures = failures
         self._pools = Pools()
@@ -144,14 +151,31 @@ class _Builder:
                 continue
             leaf = Leaf(parts[-1], entry, mtime_ns, remarks.get(str(entry.path), ()))
             self._place_leaf(folder, parts, leaf, document)
+        swarms = [magnet for magnet in said.magnets if not magnet.mirrored]
+        alone = not said.entries and len(swarms) == 1
+        for magnet in swarms:
+            parts = shown_parts(document.path.name, PurePosixPath(magnet.name), alone=alone)
+            self._memos += ((folder, part, ".resolving", Memo(b"", mtime_ns, "resolving", SWARM)) for part in parts)
+        if not said.entries and not swarms:
+            self._explain(folder, document, said.cautions)
+
+    def _explain(self, folder: Folder, document: Document, cautions: tuple[Caution, ...]) -> None:
+        """Say why nothing of *document* is shown, unless that is what the user prefers."""
+        if any(caution.code == "not-preferred" for caution in cautions):
+            return
+        told = [f"{caution.file}: {caution.message}" if caution.file else caution.message for caution in cautions]
+        more = f"; and {len(told) - MOST_REASONS} more" if len(told) > MOST_REASONS else ""
+        reasons = "; ".join(told[:MOST_REASONS]) or "it describes none"
+        self._refuse(folder, document, DescriptorError("no-files", f"no file is left of it: {reasons}{more}"))
 
     def _place_leaf(self, folder: Folder, parts: tuple[str, ...], leaf: Leaf, document: Document) -> None:
         for part in parts[:-1]:
             folder = self._enter(folder, part)
         leaf.parent = folder
+        learned = self._sizes.get(size_key(leaf.entry)) if leaf.entry.size is None else None
+        if learned is not None:
+            leaf.entry = completed(leaf.entry, learned)
         size = leaf.entry.size
-        if size is None:
-            size = self._sizes.get(size_key(leaf.entry))
         if size is None:
             self._await_size(folder, leaf)
         elif not 0 <= size <= LARGEST:

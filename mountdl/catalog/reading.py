@@ -103,7 +103,9 @@ def _parse(parse: Parse, name: str, data: bytes | DescriptorError) -> Descriptor
         return parse(name, data)
     except DescriptorError as error:
         # Another one, because the traceback of this one keeps the file's bytes alive.
-        return DescriptorError(error.kind, str(error))
+        again = DescriptorError(error.kind, str(error))
+        again.exit_status = error.exit_status
+        return again
     except Exception:
         log.exception("parsing %s failed in a way that is a bug of mountdl", name)
         return DescriptorError("unsupported", "mountdl failed to read it; please report this with the file")

@@ -1,4 +1,4 @@
-"""Learn the sizes that descriptors don't give.
+"""Learn the sizes that descriptors don't give, and what else is told with them.
 
 Law: each unknown size has one task that asks until it knows, at most `_AT_ONCE` ask at a time. What
 asks is injected: this module knows neither network nor sources.
@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping
 import trio
 
 from mountdl.catalog.build import LARGEST, SizeKey
+from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Entry
 from mountdl.errors import MountdlError
 
 log = logging.getLogger(__name__)
 
-Resolve = Callable[[Entry], Awaitable[int | None]]
-"""Ask sources of an entry for its size in bytes; None or a MountdlError when none tells."""
+Resolve = Callable[[Entry], Awaitable[Learned | None]]
+"""Ask sources of an entry for its size; None or a MountdlError when none tells."""
 
 _AT_ONCE = 8
 _PATIENCE = 120.0
@@ -28,7 +29,7 @@ class Sizes:
     """What was learned so far. *changed* is called after each change of `known` or `failures`."""
 
     def __init__(self, resolve: Resolve, changed: Callable[[], None]) -> None:
-        self.known: dict[SizeKey, int] = {}
+        self.known: dict[SizeKey, Learned] = {}
         self.failures: dict[SizeKey, str] = {}
         self._resolve = resolve
         self._changed = changed
@@ -72,9 +73,9 @@ class Sizes:
             while True:
                 reason = ""
                 for entry in entries:
-                    size, reason = await self._ask(entry)
-                    if size is not None:
-                        self.known[key] = size
+                    learned, reason = await self._ask(entry)
+                    if learned is not None:
+                        self.known[key] = learned
                         self.failures.pop(key, None)
                         self._changed()
                         return
@@ -84,12 +85,12 @@ class Sizes:
                 await trio.sleep(delay)
                 delay = min(delay * 2, _LONGEST_DELAY)
 
-    async def _ask(self, entry: Entry) -> tuple[int | None, str]:
-        """Return the size, or None and why it is not known."""
+    async def _ask(self, entry: Entry) -> tuple[Learned | None, str]:
+        """Return what is told, or None and why it is not known."""
         async with self._slots:
             try:
                 with trio.fail_after(_PATIENCE):
-                    size = await self._resolve(entry)
+                    learned = await self._resolve(entry)
             except trio.TooSlowError:
                 return None, f"no source told the size within {_PATIENCE:.0f} s"
             except MountdlError as error:
@@ -97,8 +98,8 @@ class Sizes:
             except Exception:
                 log.exception("asking for the size of %s failed in a way that is a bug of mountdl", entry.path)
                 return None, "asking for the size failed"
-        if size is None:
+        if learned is None:
             return None, "no source tells the size"
-        if not 0 <= size <= LARGEST:
-            return None, f"a source tells {size} bytes, which no file can have"
-        return size, ""
+        if not 0 <= learned.size <= LARGEST:
+            return None, f"a source tells {learned.size} bytes, which no file can have"
+        return learned, ""

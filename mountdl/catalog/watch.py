@@ -30,6 +30,7 @@ from mountdl.catalog.reading import Known, Parse, judge, read
 from mountdl.catalog.scan import Listing, Place, Walk, differences, list_folder
 from mountdl.catalog.sizes import Resolve, Sizes
 from mountdl.catalog.tree import Inodes, empty
+from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Caution
 
 log = logging.getLogger(__name__)
@@ -336,7 +337,7 @@ class Watch:
 
 
 def _build(
-    documents: Sequence[Document], inodes: Inodes, sizes: Mapping[SizeKey, int], failures: Mapping[SizeKey, str]
+    documents: Sequence[Document], inodes: Inodes, sizes: Mapping[SizeKey, Learned], failures: Mapping[SizeKey, str]
 ) -> Built:
     # Building makes no circular garbage, but so many objects that the collector would run over all there are
     # several times, and while it runs nothing else does: the loop stood still for 0.1 s at 10,000 descriptors.

@@ -67,8 +67,7 @@ def parse(data: bytes) -> Descriptor:
 def _entries(magnets: Iterable[Magnet], cautions: Cautions) -> tuple[Entry, ...]:
     files = Files(cautions)
     for each in magnets:
-        # With a torrent, a mirror must have something to be checked by before the metadata is here.
-        if each.sources and (each.verify != "pieces" or each.size is not None or set(each.digests) - UNVERIFYING):
+        if each.mirrored:
             cautions.file = each.name
             files.keep(each.name, _entry(each))
             cautions.file = None

@@ -123,6 +123,12 @@ class Magnet:
             return "pieces"
         return "whole" if any(name not in UNVERIFYING for name in self.digests) else "none"
 
+    @property
+    def mirrored(self) -> bool:
+        """Whether its mirrors alone make a file: with a torrent, only one that they can be checked by."""
+        checked = self.size is not None or any(name not in UNVERIFYING for name in self.digests)
+        return bool(self.sources) and (self.verify != "pieces" or checked)
+
 
 @dataclass(frozen=True, slots=True)
 class UriGroup:

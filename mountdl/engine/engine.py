@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import trio
 
 from mountdl.content import Content, ContentKey, Level
+from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Entry
 from mountdl.engine.download import Download
 from mountdl.engine.flight import SourceState
@@ -148,8 +149,12 @@ class Engine:
             host = self._hosts[name] = HostScore(self._settings.max_connection_per_server)
         return host
 
-    async def resolve(self, entry: Entry) -> int | None:
-        """Return the size in bytes that the best answering mirror of *entry* states, or None for now."""
+    async def resolve(self, entry: Entry) -> Learned | None:
+        """Return what the best answering mirror of *entry* tells: its size, and RFC 6249's digests and mirrors.
+
+        None when none tells the size. Raises ContentUnavailable when there is no mirror to ask, or none answers.
+        """
+        reasons = []
         for ref in entry.mirrors[:PROBES]:
             transport = self._transports.get(scheme(ref.url))
             if transport is None:
@@ -158,9 +163,14 @@ class Engine:
                 probe = await transport.probe(ref)
             except SourceError as error:
                 log.info("size of %s: %s", entry.path, error)
+                reasons.append(str(error))
                 continue
             if probe.size is not None:
-                return probe.size
+                return Learned(probe.size, probe.digests, probe.mirrors)
+        if not entry.mirrors:
+            raise ContentUnavailable("no mirror can be asked for its size, and swarms are not supported yet")
+        if reasons:
+            raise ContentUnavailable("; ".join(reasons))
         return None
 
     # -- what nobody waits for --------------------------------------------------------------------------------

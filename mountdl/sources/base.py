@@ -31,11 +31,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a cheap question to a mirror told: *size* in bytes if it says one, *ranges* if it serves them."""
+    """What a cheap question to a mirror told: *size* in bytes if it says one, *ranges* if it serves them.
+
+    *mirrors* are other places that it names (RFC 6249), only where *digests* can check them.
+    """
 
     size: int | None
     ranges: bool
     digests: Mapping[str, bytes] = field(default_factory=dict)
+    mirrors: tuple[MirrorRef, ...] = ()
 
 
 class Sink(Protocol):

@@ -17,11 +17,13 @@ from mountdl.catalog import watch as watch_module
 from mountdl.catalog.build import Built, Document, size_key
 from mountdl.catalog.changes import Changes, Gatherer
 from mountdl.catalog.inotify import Event
+from mountdl.catalog.place import find_place
 from mountdl.catalog.reading import LARGEST_DESCRIPTOR, Known, Reading, judge, read
 from mountdl.catalog.scan import UNKNOWN, Listing, Place, Stamp, Walk, differences, list_folder
 from mountdl.catalog.sizes import Sizes
 from mountdl.catalog.tree import Directory
 from mountdl.catalog.watch import Watch, WatchSettings
+from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Descriptor, Entry, MirrorRef
 from mountdl.errors import DescriptorError, ExitStatus, SourceUnavailable, UsageError
 
@@ -43,7 +45,7 @@ def an_entry(path: str, size: str) -> Entry:
     return Entry(PurePosixPath(path), None if size == "?" else int(size), mirrors=mirrors)
 
 
-async def never(entry: Entry) -> int | None:
+async def never(entry: Entry) -> Learned | None:
     raise SourceUnavailable("mirror", "does not answer")
 
 
@@ -551,10 +553,10 @@ async def test_sizes_are_learned(tmp_path: Path) -> None:
     asked = trio.Event()
     told = trio.Event()
 
-    async def resolve(entry: Entry) -> int | None:
+    async def resolve(entry: Entry) -> Learned | None:
         asked.set()
         await told.wait()
-        return 42
+        return Learned(42)
 
     put(tmp_path / "b.iso.meta4", "b.iso ?")
     async with watching(tmp_path, resolve=resolve) as (watch, shown):
@@ -579,13 +581,13 @@ def test_sizes_are_asked_for_again_and_again() -> None:
     times: list[float] = []
     reasons: list[str | None] = []
 
-    async def resolve(entry: Entry) -> int | None:
+    async def resolve(entry: Entry) -> Learned | None:
         times.append(trio.current_time())
         if len(times) < 3:
-            return {1: None, 2: -1}[len(times)]
+            return {1: None, 2: Learned(-1)}[len(times)]
         if len(times) < 10:
             raise SourceUnavailable("mirror", "does not answer")
-        return 7
+        return Learned(7)
 
     sizes = Sizes(resolve, lambda: reasons.append(sizes.failures.get(key)))
 
@@ -599,7 +601,7 @@ def test_sizes_are_asked_for_again_and_again() -> None:
     run_long(body)
     gaps = [round(b - a) for a, b in zip(times, times[1:], strict=False)]
     assert gaps == [5, 10, 20, 40, 80, 160, 300, 300, 300]
-    assert {key: 7} == sizes.known
+    assert {key: Learned(7)} == sizes.known
     assert sizes.failures == {}
     bad_size = "a source tells -1 bytes, which no file can have"
     assert ["no source tells the size", bad_size, "mirror: does not answer", None] == reasons
@@ -611,7 +613,7 @@ def test_sizes_are_asked_for_eight_at_a_time() -> None:
     asking: set[str] = set()
     most = 0
 
-    async def resolve(entry: Entry) -> int | None:
+    async def resolve(entry: Entry) -> Learned | None:
         nonlocal most
         asking.add(entry.path.name)
         most = max(most, len(asking))
@@ -727,3 +729,21 @@ async def test_a_bug_in_building_leaves_the_last_tree(
         assert shown.files() == {"b.iso": 1}
         put(tmp_path / "d.iso.meta4", "d.iso 1")
         await shown.until({"b.iso": 1, "c.iso": 1, "d.iso": 1})
+
+
+def test_a_refusal_keeps_its_exit_status(tmp_path: Path) -> None:
+    """A bad magnet ends with 27, a bad torrent with 26, whoever reads it."""
+    from mountdl.descriptors import parse as parse_any
+
+    for name, text, status in (
+        ("a.magnet", "magnet:?dn=x", ExitStatus.BAD_MAGNET),
+        ("a.torrent", "dx", ExitStatus.BAD_TORRENT),
+    ):
+        (tmp_path / name).write_text(text)
+        document = read(str(tmp_path / name), name, parse_any).document
+        assert document is not None
+        assert isinstance(document.said, DescriptorError)
+        assert document.said.exit_status is status
+        with pytest.raises(UsageError) as caught:
+            find_place(tmp_path / name, frozenset({".magnet", ".torrent"}), (), parse_any)
+        assert caught.value.exit_status is status

@@ -11,7 +11,8 @@ from mountdl.catalog.build import LARGEST, Built, Document, build, size_key
 from mountdl.catalog.names import PATH_MAX, clean, fit, numbered, shown_parts
 from mountdl.catalog.pools import MOST_VARIANTS
 from mountdl.catalog.tree import NAME_MAX, ROOT, Directory, File, Inodes, Node, Note, Tree
-from mountdl.descriptors.model import Caution, Descriptor, Entry, MirrorRef, PieceDigests, Signature
+from mountdl.descriptors.learned import Learned
+from mountdl.descriptors.model import Caution, Descriptor, Entry, Magnet, MirrorRef, PieceDigests, Signature
 from mountdl.errors import DescriptorError
 
 
@@ -26,6 +27,9 @@ def entry(path: str, number: int = 1, size: int | None = 10, **more: Any) -> Ent
 
 def document(path: str, *entries: Entry, mtime_ns: int = 5, **more: Any) -> Document:
     return Document(PurePosixPath(path), mtime_ns, Descriptor("metalink4", entries, **more))
+
+
+UNWANTED = (Caution("not-preferred", "its language is not the preferred one", "b.iso"),)
 
 
 def refused(path: str, kind: str = "empty", message: str = "it is empty") -> Document:
@@ -111,9 +115,11 @@ def test_several_files_are_shown_at_their_own_paths() -> None:
     assert PurePosixPath("a/d/y.iso") == file_at(result, "a/d/y.iso").path
 
 
-def test_a_descriptor_without_entries_shows_nothing() -> None:
+def test_a_descriptor_without_wanted_entries_shows_nothing() -> None:
     """Its folder is not shown either."""
-    assert sorted(paths(built(document("a/c/n.meta4"), document("b/x.meta4", entry("x.iso"))).tree)) == [
+    assert sorted(
+        paths(built(document("a/c/n.meta4", cautions=UNWANTED), document("b/x.meta4", entry("x.iso"))).tree)
+    ) == [
         "",
         "b",
         "b/x.iso",
@@ -338,13 +344,54 @@ def test_an_entry_of_unknown_size_waits() -> None:
     unsized = entry("b.iso", size=None)
     waiting = built(document("x.meta4", unsized), failures={size_key(unsized): "no answer"})
     note = note_at(waiting, "b.iso.resolving")
-    known = built(document("x.meta4", unsized), sizes={size_key(unsized): 77})
+    known = built(document("x.meta4", unsized), sizes={size_key(unsized): Learned(77)})
 
     assert (note.text, note.state, note.reason) == (b"", "resolving", "no answer")
     assert {size_key(unsized): (unsized,)} == waiting.unresolved
     assert {"b.iso"} == shown(known)
     assert file_at(known, "b.iso").size == 77
     assert known.unresolved == {}
+
+
+def test_a_plain_address_becomes_what_its_server_says() -> None:
+    """Of an entry that is addresses alone, digests and mirrors are taken too; beside digests only the size."""
+    plain = entry("b.iso", size=None, digests={}, mirrors=mirrors("own"))
+    told = Learned(77, {"sha-256": digest(5)}, (*mirrors("own"), *mirrors("other")))
+    file = file_at(built(document("x.uris", plain), sizes={size_key(plain): told}), "b.iso")
+
+    assert file.content.digests == {"sha-256": digest(5)}
+    assert file.content.mirrors == mirrors("own", "other")
+    digested = entry("c.iso", 3, None, mirrors=mirrors("own"))
+    file = file_at(built(document("x.meta4", digested), sizes={size_key(digested): told}), "c.iso")
+    assert (file.size, file.content.digests, file.content.mirrors) == (77, {"sha-256": digest(3)}, mirrors("own"))
+    undigested = Learned(77, {}, mirrors("other"))
+    file = file_at(built(document("x.uris", plain), sizes={size_key(plain): undigested}), "b.iso")
+    assert file.content.mirrors == mirrors("own")
+
+
+def test_a_magnet_to_a_swarm_alone_waits() -> None:
+    """And says what for; one with mirrors is a file and has no note."""
+    swarm = Magnet("film.mkv", btih=bytes(20))
+    other = Magnet("b.iso", sources=mirrors("one"), digests={"sha-1": bytes(20)}, size=3)
+    result = built(document("a/x.magnet", entry("b.iso", size=3), magnets=(swarm, other)))
+
+    assert {"a/b.iso", "a/film.mkv.resolving"} == shown(result)
+    note = note_at(result, "a/film.mkv.resolving")
+    assert (note.text, note.state) == (b"", "resolving")
+    assert "swarms are not supported yet" in note.reason
+    assert {"movie.mkv.resolving"} == shown(built(document("movie.mkv.magnet", magnets=(swarm,))))
+
+
+def test_a_descriptor_of_which_nothing_is_left_says_why() -> None:
+    """Unless the user prefers other files."""
+    cautions = (Caution("unsafe-name", "the name leads upwards"), Caution("no-sources", "nothing is left", "b.iso"))
+    note = note_at(built(document("x.meta4", cautions=cautions)), "x.meta4.error")
+
+    assert b"the name leads upwards; b.iso: nothing is left" in note.text
+    assert note.state == "error"
+    many = tuple(Caution("bad-url", "a URL is empty") for _ in range(50))
+    assert b"and 40 more" in note_at(built(document("x.meta4", cautions=many)), "x.meta4.error").text
+    assert set() == shown(built(document("x.meta4", cautions=UNWANTED)))
 
 
 def test_entries_of_one_unknown_size_wait_once() -> None:
@@ -361,7 +408,7 @@ def test_a_learned_size_that_no_file_has() -> None:
     """Is a caution, not a crash."""
     unsized = entry("b.iso", size=None)
 
-    assert set() == shown(built(document("x.meta4", unsized), sizes={size_key(unsized): -1}))
+    assert set() == shown(built(document("x.meta4", unsized), sizes={size_key(unsized): Learned(-1)}))
 
 
 def test_notes_yield_to_files() -> None:
