@@ -1,15 +1,20 @@
-"""A SOURCE that is no path: a URL of a descriptor or of a plain file, or a magnet link.
+"""A SOURCE that is no path: a URL of a descriptor or of a plain file, a magnet link, or a link with a metalink's URL.
 
 It becomes a folder with one descriptor in it, which is then a source like any other.
 """
 
-from pathlib import Path
+import logging
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 from xml.sax.saxutils import escape, quoteattr
 
+from mountdl.descriptors import SUFFIXES, links
+from mountdl.descriptors.urls import UrlRefused
 from mountdl.engine.documents import look
 from mountdl.errors import ExitStatus, SourceError, UsageError
 from mountdl.sources.base import Probe, Transport
+
+log = logging.getLogger(__name__)
 
 
 def is_remote(source: str) -> bool:
@@ -22,21 +27,45 @@ async def place(source: str, folder: Path, transports: list[Transport]) -> None:
     if source.lower().startswith("magnet:"):
         (folder / "link.magnet").write_text(source + "\n")
         return
-    scheme = urlsplit(source).scheme.lower()
-    transport = next((each for each in transports if scheme in each.schemes), None)
-    if transport is None:
-        known = ", ".join(sorted(name for each in transports for name in each.schemes))
-        raise UsageError(f"{source}: addresses that begin with {scheme}: can't be mounted, only {known}")
     try:
-        probe, document = await look(transport, source)
+        plain, metalink = links.split(source)
+    except UrlRefused:
+        plain, metalink = source, None
+    if metalink is not None and await _place_linked(metalink, folder, transports):
+        return
+    name = name_of(plain)
+    try:
+        probe, document = await look(_transport(plain, transports), plain)
     except SourceError as error:
         raise UsageError(f"can't mount {error}", ExitStatus.NOT_FOUND) from error
-    name = name_of(source)
     if document is None:
-        (folder / f"{name}.meta4").write_text(described(name, source, probe))
+        (folder / f"{name}.meta4").write_text(described(name, plain, probe))
     else:
-        known_suffix = name.lower().endswith((".meta4", ".metalink", ".magnet", ".torrent"))
-        (folder / (name if known_suffix else f"{name}.meta4")).write_bytes(document)
+        known = PurePosixPath(name).suffix.lower() in SUFFIXES
+        (folder / (name if known else f"{name}.meta4")).write_bytes(document)
+
+
+async def _place_linked(url: str, folder: Path, transports: list[Transport]) -> bool:
+    """Put the metalink at *url* into *folder*; return False where there is none, for then the plain file will do."""
+    try:
+        document = (await look(_transport(url, transports), url))[1]
+    except SourceError as error:
+        log.warning("the link's metalink can't be had, so its plain address is taken: %s", error)
+        return False
+    if document is None:
+        log.warning("what the link calls a metalink is none, so its plain address is taken")
+        return False
+    (folder / f"{name_of(url)}.metalink").write_bytes(document)
+    return True
+
+
+def _transport(url: str, transports: list[Transport]) -> Transport:
+    scheme = urlsplit(url).scheme.lower()
+    found = next((each for each in transports if scheme in each.schemes), None)
+    if found is None:
+        known = ", ".join(sorted(name for each in transports for name in each.schemes))
+        raise UsageError(f"{url}: addresses that begin with {scheme}: can't be mounted, only {known}")
+    return found
 
 
 def name_of(url: str) -> str:
@@ -53,7 +82,10 @@ def described(name: str, url: str, probe: Probe) -> str:
     hashes = "".join(
         f"<hash type={quoteattr(algorithm)}>{value.hex()}</hash>" for algorithm, value in probe.digests.items()
     )
+    urls = f"<url>{escape(url)}</url>" + "".join(
+        f'<url priority="{mirror.priority}">{escape(mirror.url)}</url>' for mirror in probe.mirrors if mirror.url != url
+    )
     return (
         '<metalink xmlns="urn:ietf:params:xml:ns:metalink">'
-        f"<file name={quoteattr(name)}><size>{probe.size}</size>{hashes}<url>{escape(url)}</url></file></metalink>\n"
+        f"<file name={quoteattr(name)}><size>{probe.size}</size>{hashes}{urls}</file></metalink>\n"
     )

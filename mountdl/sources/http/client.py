@@ -70,13 +70,17 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Where following redirects led: *target* is None behind a proxy, *lasting* if no redirect was temporary."""
+    """Where following redirects led: *target* is None behind a proxy, *lasting* if no redirect was temporary.
+
+    *first* are the headers of the first answer: RFC 6249 lets a redirect name mirrors and digests.
+    """
 
     reply: Reply
     url: httpx.URL
     target: Target | None
     redirected: bool
     lasting: bool
+    first: Mapping[str, str]
 
 
 class Facts:
@@ -152,11 +156,13 @@ class Client:
         """Ask *url* and go where it sends us. Raises httpx.HTTPError."""
         request = self._httpx.build_request(method, url, headers=list(headers))
         lasting = True
+        first: Mapping[str, str] | None = None
         for hop in range(_MOST_REDIRECTS + 1):
             response = await self._send(request)
             following = response.next_request
+            first = first if first is not None else flat(response.headers.raw)
             if following is None:
-                return self._arrived(response, redirected=hop > 0, lasting=lasting)
+                return self._arrived(response, first, redirected=hop > 0, lasting=lasting)
             await response.aclose()
             if request.url.scheme == "https" and following.url.scheme != "https":
                 raise httpx.UnsupportedProtocol("redirects from https to http")
@@ -176,14 +182,16 @@ class Client:
         except (ValueError, httpx.InvalidURL, httpx.CookieConflict) as error:
             raise httpx.RemoteProtocolError("what it sent can't be understood") from error
 
-    def _arrived(self, response: httpx.Response, *, redirected: bool, lasting: bool) -> Arrival:
+    def _arrived(
+        self, response: httpx.Response, first: Mapping[str, str], *, redirected: bool, lasting: bool
+    ) -> Arrival:
         request = response.request
         body: Body | None = response.extensions.get(BODY)
         target = Target.of(request) if body is not None else None
         if body is None:
             body = _StreamedBody(response, self.patience)
         reply = Reply(response.status_code, flat(response.headers.raw), body)
-        return Arrival(reply, request.url, target, redirected, lasting)
+        return Arrival(reply, request.url, target, redirected, lasting, first)
 
 
 class _Ways(httpx.AsyncBaseTransport):

@@ -1,28 +1,42 @@
-"""What a cheap question to an HTTP mirror tells: size, ranges, digests in its headers.
+"""What a cheap question to an HTTP mirror tells: size, ranges, digests and other mirrors in its headers.
 
-HEAD first; where a server refuses that or says too little, a GET of one byte.
+HEAD first; where a server refuses that or says too little, a GET of one byte. Mirrors count only on the
+first answer, also where that is a redirect, and only with digests beside them (RFC 6249 sections 2 and 6).
 """
 
-import base64
-import binascii
-import re
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import httpx
 
+from mountdl.descriptors import linkheader
+from mountdl.descriptors.cautions import Cautions
 from mountdl.descriptors.model import MirrorRef
 from mountdl.errors import SourceMismatch, SourceRefused, SourceUnavailable
-from mountdl.integrity import ALGORITHMS, canonical, digest_length
+from mountdl.integrity import ALGORITHMS
 from mountdl.sources.base import Probe
 from mountdl.sources.http.answers import Refuse, Wait, content_range, failure
-from mountdl.sources.http.client import Client, Reply, source_error
+from mountdl.sources.http.client import Client, source_error
 from mountdl.sources.http.heads import Headers
 from mountdl.sources.http.mirror import parsed, shown
 
-_ONE_BYTE: Headers = [(b"Range", b"bytes=0-0")]
-_DIGEST = re.compile(r"([A-Za-z0-9-]{2,20})=(:?)([A-Za-z0-9+/]{16,100}={0,2})\2")
+# RFC 9530 section 4, and RFC 3230's way to ask for the same.
+_WANTED: Headers = [
+    (b"Want-Repr-Digest", b"sha-256=10, sha-512=5"),
+    (b"Want-Digest", b"SHA-256;q=1, SHA-512;q=0.5, SHA;q=0.1"),
+]
+_ONE_BYTE: Headers = [(b"Range", b"bytes=0-0"), *_WANTED]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came where the redirects led, and what the first answer said of the file."""
+
+    status: int
+    headers: Mapping[str, str]
+    digests: Mapping[str, bytes] = field(default_factory=dict)
+    mirrors: tuple[MirrorRef, ...] = ()
 
 
 async def probe(client: Client, ref: MirrorRef) -> Probe:
@@ -32,7 +46,7 @@ async def probe(client: Client, ref: MirrorRef) -> Probe:
     if url is None:
         raise SourceRefused(name, "not an http address")
     try:
-        head = await _answer(client, "HEAD", url, [])
+        head = await _answer(client, "HEAD", url, _WANTED)
         told = _told_by_head(head)
         if told is not None and told.ranges:
             return told
@@ -41,30 +55,35 @@ async def probe(client: Client, ref: MirrorRef) -> Probe:
         raise source_error(name, error) from error
 
 
-async def _answer(client: Client, method: str, url: httpx.URL, headers: Headers) -> Reply:
-    reply = (await client.follow(method, url, headers)).reply
-    await reply.body.aclose()
-    return reply
+async def _answer(client: Client, method: str, url: httpx.URL, headers: Headers) -> _Answer:
+    arrival = await client.follow(method, url, headers)
+    await arrival.reply.body.aclose()
+    digests = digests_of(arrival.first)
+    mirrors = mirrors_of(arrival.first, str(url)) if digests else ()
+    return _Answer(arrival.reply.status, arrival.reply.headers, digests or digests_of(arrival.reply.headers), mirrors)
 
 
-def _told_by_head(reply: Reply) -> Probe | None:
-    size = _whole_size(reply.headers)
-    if reply.status != 200 or size is None:
+def _told_by_head(answer: _Answer) -> Probe | None:
+    size = _whole_size(answer.headers)
+    if answer.status != 200 or size is None:
         return None
-    ranges = "bytes" in reply.headers.get("accept-ranges", "").lower()
-    return Probe(size, ranges, digests_of(reply.headers))
+    ranges = "bytes" in answer.headers.get("accept-ranges", "").lower()
+    return Probe(size, ranges, answer.digests, answer.mirrors)
 
 
-def _told_by_get(name: str, reply: Reply, before: Probe | None) -> Probe:
-    headers = reply.headers
+def _told_by_get(name: str, answer: _Answer, before: Probe | None) -> Probe:
+    headers = answer.headers
     told = content_range(headers.get("content-range"))
-    if reply.status in {206, 416} and told is not None and (reply.status == 206 or told[1] == 0):
-        return Probe(told[1], ranges=True, digests=digests_of(headers) if "content-encoding" not in headers else {})
+    if answer.status in {206, 416} and told is not None and (answer.status == 206 or told[1] == 0):
+        found = Probe(told[1], ranges=True, digests=answer.digests, mirrors=answer.mirrors)
+        if before is not None and not found.digests:
+            found = replace(found, digests=before.digests, mirrors=before.mirrors)
+        return found
     if before is not None:
         return before
-    if reply.status == 200:
-        return Probe(_whole_size(headers), ranges=False, digests=digests_of(headers))
-    verdict = failure(reply.status, headers, time.time())
+    if answer.status == 200:
+        return Probe(_whole_size(headers), ranges=False, digests=answer.digests, mirrors=answer.mirrors)
+    verdict = failure(answer.status, headers, time.time())
     if isinstance(verdict, Wait):
         raise SourceUnavailable(name, verdict.reason, verdict.retry_after)
     if isinstance(verdict, Refuse):
@@ -80,15 +99,12 @@ def _whole_size(headers: Mapping[str, str]) -> int | None:
 
 
 def digests_of(headers: Mapping[str, str]) -> dict[str, bytes]:
-    """Return the valid digests of the whole file: Repr-Digest (RFC 9530), Digest (RFC 3230), raw by algorithm."""
-    digests: dict[str, bytes] = {}
-    if headers.get("content-encoding", "identity").lower() != "identity":
-        return digests
-    for header in ("digest", "repr-digest"):
-        for name, _, text in _DIGEST.findall(headers.get(header, "")):
-            algorithm = "sha-1" if name.lower() == "sha" else canonical(name)
-            with suppress(binascii.Error):
-                value = base64.b64decode(text, validate=True)
-                if algorithm in ALGORITHMS and len(value) == digest_length(algorithm):
-                    digests[algorithm] = value
-    return digests
+    """Return the digests of the whole file that can verify it: Repr-Digest (RFC 9530), Digest (RFC 3230)."""
+    found = linkheader.findings(headers.items(), "", Cautions()).digests
+    return {name: value for name, value in found.items() if name in ALGORITHMS}
+
+
+def mirrors_of(headers: Mapping[str, str], url: str) -> tuple[MirrorRef, ...]:
+    """Return the mirrors that the answer for *url* names (RFC 6249 section 3), the preferred ones first."""
+    found = linkheader.findings(headers.items(), url, Cautions()).duplicates
+    return tuple(MirrorRef(each.url, 1 if each.preferred else each.priority, each.location) for each in found)
