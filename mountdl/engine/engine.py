@@ -16,11 +16,12 @@ from mountdl.engine.reader import Reader
 from mountdl.engine.scoreboard import HostScore
 from mountdl.engine.status import DownloadStatus
 from mountdl.engine.traffic import Traffic
-from mountdl.errors import ContentUnavailable, SourceError
+from mountdl.errors import ContentUnavailable, SourceError, StoreError
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings
 from mountdl.sources.base import Transport
 from mountdl.store.store import Store
+from mountdl.store.stored import Stored
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Engine:
         self._hosts: dict[str, HostScore] = {}
         self._downloads: dict[ContentKey, Download] = {}
         self._incidents: dict[ContentKey, tuple[Incident, ...]] = {}
+        self._unopened: dict[ContentKey, str] = {}
         self._traffic = Traffic(self._lane_freed)
         self._contents: Mapping[ContentKey, Content] = {}
         self._nursery: trio.Nursery | None = None
@@ -81,13 +83,25 @@ class Engine:
         """Return the running download of *content*, started if need be. Raises StoreError."""
         download = self._downloads.get(content.key)
         if download is None:
-            stored = self._store.open(content.key, content.size, content.chunk_map.fingerprint)
+            stored = self._stored(content)
             download = Download(content, stored, self._settings, self._traffic, self._discarded)
             self._downloads[content.key] = download
             download.adopt(content, self._states(content, []))
             if self._nursery is not None:
                 self._nursery.start_soon(self._run, download)
         return download
+
+    def _stored(self, content: Content) -> Stored:
+        """Open the store's part of *content*. Raises StoreError, which its status tells until an open succeeds."""
+        try:
+            stored = self._store.open(content.key, content.size, content.chunk_map.fingerprint)
+        except StoreError as error:
+            if self._unopened.get(content.key) != str(error):
+                log.warning("%s", error)
+            self._unopened[content.key] = str(error)
+            raise
+        self._unopened.pop(content.key, None)
+        return stored
 
     async def _run(self, download: Download) -> None:
         """Run *download*; a defect in it ends it, not the mount: the next reader starts another."""
@@ -209,8 +223,9 @@ class Engine:
         if download is not None:
             return download.statistics()
         glance = self._store.glance(content.key, content.size)
-        state = "complete" if self._stored_whole(content) else "idle"
-        return DownloadStatus(content.size, glance.verified, glance.written, state, 0.0, 0, (), None)
+        error = self._unopened.get(content.key)
+        state = "error" if error else "complete" if self._stored_whole(content) else "idle"
+        return DownloadStatus(content.size, glance.verified, glance.written, state, 0.0, 0, (), error)
 
     def incidents(self, content: Content) -> tuple[Incident, ...]:
         """Return what went wrong with *content*, oldest first."""
