@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import samples as made
+from tests.support.content import pattern
 from tests.support.mirrors import Mirror, Mirrors, paced
 from tests.support.mounts import Mount, Mounts, needs_fuse, run
 from tests.support.samples import MIB, publish
@@ -113,5 +114,5 @@ def test_one_file_out_of_a_disc(bench: Bench, tmp_path: Path) -> None:
     mount, mirror = bench("disc.iso", made.disc)
     bench.expect("7z", "e", "-bd", f"-o{tmp_path / 'out'}", mount / "disc.iso", "PART1/FILE13.BIN", "part1/file13.bin")
 
-    assert (tmp_path / "out" / "file13.bin").read_bytes() == made.pattern(1_000_000, 13)
+    assert (tmp_path / "out" / "file13.bin").read_bytes() == pattern(1_000_000, 13)
     assert mirror.sent < len(bench.data) / 2
