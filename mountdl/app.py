@@ -115,11 +115,12 @@ class _Mounted:
         mount = self.settings.mount
         operations = Operations(self._watch.built.tree, self, str(mount.mountpoint))
         self._shown = operations.publish
-        await nursery.start(_on_signals, fuse.terminate)
+        end = partial(fuse.terminate, operations)
+        await nursery.start(_on_signals, end)
         fuse.attach(operations, mount.source, mount.mountpoint, allow_other=mount.allow_other)
         nursery.start_soon(self._forget_pages, fuse.forget_pages)
         if mount.control_socket is not None:
-            desk = Desk(mount, os.getpid(), self._watch, self._engine, fuse.terminate)
+            desk = Desk(mount, os.getpid(), self._watch, self._engine, end)
             await nursery.start(server.serve, desk, mount.control_socket)
         async with trio.open_nursery() as served:
             served.start_soon(fuse.serve, operations)

@@ -57,8 +57,9 @@ async def serve(operations: Operations, *, task_status: "trio.TaskStatus[None]" 
         nursery.cancel_scope.cancel()
 
 
-def terminate() -> None:
-    """End `serve`."""
+def terminate(operations: Operations) -> None:
+    """End `serve`. Reads that wait end with EIO: their mirrors may never answer."""
+    operations.end_reads()
     with contextlib.suppress(RuntimeError):
         pyfuse3.terminate()
 

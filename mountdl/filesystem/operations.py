@@ -49,6 +49,7 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self._tree, self._files, self._shown = tree, files, shown
         self._numbers = count(1)
+        self._ended = False
         self._handles: dict[int, Handle] = {}
         self._listings: dict[int, list[Node]] = {}
         # Nodes that the tree no longer has but the kernel still knows, and how often it knows each inode.
@@ -182,6 +183,8 @@ class Operations(pyfuse3.Operations):
         echo = handle.echoes.take(extent, trio.current_time())
         if echo is not None:
             raise echo
+        if self._ended:
+            raise FUSEError(errno.EIO)
         scope = trio.CancelScope()
         handle.pending.add(scope)
         try:
@@ -192,13 +195,20 @@ class Operations(pyfuse3.Operations):
             raise
         finally:
             handle.pending.discard(scope)
-        raise FUSEError(errno.EINTR)
+        raise FUSEError(errno.EIO if self._ended else errno.EINTR)
 
     @answering
     async def flush(self, fh: FileHandleT) -> None:
         handle = self._handles.get(fh)
         if handle is not None and handle.pending and isinstance(handle.node, File):
             await self._free(handle.node)
+
+    def end_reads(self) -> None:
+        """Answer with EIO all reads that wait, and from now on those that would have to."""
+        self._ended = True
+        for handle in self._handles.values():
+            for scope in handle.pending:
+                scope.cancel()
 
     async def free_killed(self) -> None:
         """Let go of reads whose readers were killed, until cancelled."""
