@@ -51,7 +51,7 @@ def test_the_time_that_a_descriptor_gives(mirrors: Mirrors, mounted: Mounts, sou
 
 
 def test_blocks_and_free_space_follow_what_is_here(mount: Mount, film_bytes: bytes) -> None:
-    """du and df tell what is on disk: a part, then all of it."""
+    """What du and df tell is what is on disk: a part, then all of it."""
     total = os.statvfs(mount.path)
     assert total.f_blocks * total.f_frsize == pytest.approx(len(film_bytes), abs=4096)
     assert total.f_bavail == total.f_blocks
@@ -86,7 +86,7 @@ def test_extended_attributes_tell_how_far_it_is(mount: Mount, mirror: Mirror, fi
 
 
 def test_prefetch(mount: Mount, mirror: Mirror, film_bytes: bytes) -> None:
-    """setfattr has bytes fetched though nobody reads: those, then all; nonsense is refused."""
+    """Setting the attribute has bytes fetched though nobody reads: those, then all; nonsense is refused."""
     wanted = f"{4 * MIB}-{6 * MIB}"
     assert run("setfattr", "-n", "user.mountdl.prefetch", "-v", wanted, mount / NAME).returncode == 0
     eventually(10, lambda: int(mount.xattr(NAME, "verified")) >= 2 * MIB)

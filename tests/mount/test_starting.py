@@ -1,0 +1,283 @@
+"""How a mount begins and ends: an honest exit status, a sentence for each refusal, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import nginx
+from tests.support.mirrors import Mirrors, stalling
+from tests.support.mounts import (
+    LONGEST,
+    Mounts,
+    command,
+    daemon_of,
+    eventually,
+    lives,
+    mountdl,
+    mounted_on,
+    needs_fuse,
+    run,
+    within,
+)
+from tests.support.samples import MIB, publish
+
+pytestmark = needs_fuse
+
+NAME = "film.bin"
+
+
+@pytest.fixture
+def published(mirrors: Mirrors, source: Path, film_bytes: bytes) -> Path:
+    """Make a source with one file whose mirror works."""
+    data = film_bytes[: 2 * MIB]
+    publish(source, NAME, data, [mirrors.add("only", {NAME: data}).of(NAME)])
+    return source
+
+
+def refused(mounted: Mounts, source: object, mountpoint: Path, *options: str) -> tuple[int, str]:
+    """Return status and complaint of a mount that must not come about, nor leave a daemon or a store's lock."""
+    done = mountdl("mount", "--cache-dir", mounted.home / "cache", *options, source, mountpoint)
+    assert done.stdout == ""
+    assert done.returncode != 0
+    assert done.stderr.startswith("mountdl: ")
+    assert done.stderr.count("\n") == 1
+    return done.returncode, done.stderr
+
+
+# -- beginning ----------------------------------------------------------------------------------------------------
+
+
+def test_reads_work_when_the_command_returns(published: Path, mounted: Mounts, film_bytes: bytes) -> None:
+    """Exit 0 means that: no waiting, no retry; the daemon holds neither our terminal nor our directory."""
+    mount = mounted(published)
+
+    assert mount.read(NAME, 0, 4096) == film_bytes[:4096]
+    assert os.readlink(f"/proc/{mount.pid}/cwd") == "/"
+    assert {os.readlink(f"/proc/{mount.pid}/fd/{number}") for number in range(3)} == {"/dev/null"}
+    assert os.getsid(mount.pid) != os.getsid(0)
+
+
+def test_a_pipe_to_the_command_ends_with_it(published: Path, mounted: Mounts) -> None:
+    """`mountdl mount ... | cat` returns: the daemon keeps no end of it."""
+    path = mounted.place()
+    line = " ".join(map(str, command("mount", "--cache-dir", mounted.home / "cache", published, path)))
+    done = run("sh", "-c", f"{line} 2>&1 | cat")
+
+    pid = daemon_of(path)
+    assert done.stdout == ""
+    assert mountdl("unmount", path).returncode == 0
+    assert not lives(pid)
+
+
+def test_in_the_foreground(published: Path, mounted: Mounts, film_bytes: bytes) -> None:
+    """-f stays, says READY to systemd, and ends with 0 when unmounted."""
+    path, address = mounted.place(), mounted.home / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(str(address))
+        ear.settimeout(10)
+        line = command("mount", "-f", "--cache-dir", mounted.home / "cache", published, path)
+        environment = {**os.environ, "NOTIFY_SOCKET": str(address)}
+        with subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True) as daemon:
+            assert ear.recv(100) == b"READY=1"
+            assert within(LONGEST, (path / NAME).read_bytes) == film_bytes[: 2 * MIB]
+            assert mountdl("unmount", path).returncode == 0
+            _, complained = daemon.communicate(timeout=10)
+    assert (daemon.returncode, complained) == (0, "")
+
+
+# -- ending -------------------------------------------------------------------------------------------------------
+
+
+def test_unmount_waits_for_the_daemon(published: Path, mounted: Mounts) -> None:
+    """When it returns the daemon is gone and all is on record; a second one says that there is nothing."""
+    mount = mounted(published)
+    mount.read(NAME)
+    mount.unmount()
+
+    assert list(mount.cache.rglob("*.manifest"))
+    again = mountdl("unmount", mount.path)
+    assert again.returncode == 3
+    assert "is not a mount" in again.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_unmounts(published: Path, mounted: Mounts, number: signal.Signals) -> None:
+    mount = mounted(published)
+    mount.read(NAME, 0, 4096)
+    os.kill(mount.pid, number)
+
+    eventually(5, lambda: not lives(mount.pid))
+    assert not mounted_on(mount.path)
+
+
+def test_a_busy_mount_is_not_torn_away(published: Path, mounted: Mounts, film_bytes: bytes) -> None:
+    """Unmount says who uses it, and reading goes on."""
+    mount = mounted(published)
+    with open(mount / NAME, "rb") as file:
+        done = mountdl("unmount", mount.path)
+        assert done.returncode != 0
+        assert "busy" in done.stderr
+        assert f"process {os.getpid()}" in done.stderr
+        assert within(LONGEST, file.read) == film_bytes[: 2 * MIB]
+    mount.unmount()
+
+
+def test_umount_ends_the_daemon(published: Path, mounted: Mounts) -> None:
+    """umount(8) and fusermount3 -u, which know nothing of us."""
+    for tool in (["umount"], ["fusermount3", "-u"]):
+        mount = mounted(published)
+        assert run(*tool, mount.path).returncode == 0
+        daemon = mount.pid
+        eventually(10, lambda: not lives(daemon))  # noqa: B023  # called at once
+
+
+def test_unmount_with_reads_that_hang(mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes) -> None:
+    """SIGTERM ends a mount in which a reader waits; the reader gets an error."""
+    publish(source, NAME, film_bytes, [mirrors.add("only", {NAME: film_bytes}, stalling(0)).of(NAME)])
+    mount = mounted(source, timeout=60)
+    with subprocess.Popen(["cat", mount / NAME], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as reading:
+        eventually(5, lambda: mount.file(NAME)["state"] in {"active", "waiting"})
+        os.kill(mount.pid, signal.SIGTERM)
+        eventually(8, lambda: not lives(mount.pid))
+        assert b"cat: " in reading.communicate(timeout=10)[1]
+    assert not mounted_on(mount.path)
+
+
+def test_a_dead_mount_is_cleared_away(published: Path, mounted: Mounts, film_bytes: bytes) -> None:
+    """By unmount, and by mounting again."""
+    mount = mounted(published)
+    mount.kill()
+    assert mounted_on(mount.path)
+    assert mountdl("unmount", mount.path).returncode == 0
+    assert not mounted_on(mount.path)
+
+    mount = mounted(published, on=mount.path)
+    mount.kill()
+    again = mounted(published, on=mount.path)
+    assert again.read(NAME) == film_bytes[: 2 * MIB]
+    again.unmount()
+
+
+# -- refusals -----------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_source_is_mounted(mounted: Mounts, source: Path) -> None:
+    """With a hint; what is put there later shows."""
+    path = mounted.place()
+    done = mountdl("mount", "--cache-dir", mounted.home / "cache", source, path)
+    pid = daemon_of(path)
+    try:
+        assert done.returncode == 0
+        assert "no descriptor" in done.stderr
+        assert within(5, lambda: list(path.iterdir())) == []
+    finally:
+        assert mountdl("unmount", path).returncode == 0
+        assert not lives(pid)
+
+
+def test_a_source_that_is_missing(mounted: Mounts) -> None:
+    status, said = refused(mounted, mounted.home / "nowhere", mounted.place())
+    assert status == 3
+    assert "nowhere does not exist" in said
+
+
+def test_a_source_that_can_not_be_read(mounted: Mounts, source: Path) -> None:
+    """Root may read everything, so without that capability."""
+    source.chmod(0o000)
+    less = "-dac_override,-dac_read_search"
+    powerless = ["setpriv", f"--bounding-set={less}", f"--inh-caps={less}"] if os.geteuid() == 0 else []
+    path = mounted.place()
+    done = run(*powerless, *command("mount", "--cache-dir", mounted.home / "cache", source, path))
+    source.chmod(0o700)
+
+    assert (done.returncode, done.stdout) == (17, "")
+    assert done.stderr == f"mountdl: {source} can't be read: Permission denied\n"
+
+
+def test_a_mountpoint_that_is_missing(published: Path, mounted: Mounts) -> None:
+    status, said = refused(mounted, published, mounted.home / "nowhere")
+    assert status == 3
+    assert "does not exist" in said
+
+
+def test_a_mountpoint_that_is_no_directory(published: Path, mounted: Mounts) -> None:
+    file = mounted.home / "file"
+    file.touch()
+    assert "is not a directory" in refused(mounted, published, file)[1]
+
+
+def test_a_mountpoint_that_is_not_empty(published: Path, mounted: Mounts) -> None:
+    """Nothing is hidden: what is in it is named."""
+    path = mounted.place()
+    (path / "thesis.txt").touch()
+    assert "not empty (thesis.txt is in it)" in refused(mounted, published, path)[1]
+
+
+def test_a_mountpoint_that_is_busy(published: Path, mounted: Mounts, film_bytes: bytes) -> None:
+    """By us or by others: neither is harmed."""
+    mount = mounted(published)
+    assert "is busy" in refused(mounted, published, mount.path)[1]
+    assert mount.read(NAME) == film_bytes[: 2 * MIB]
+
+    path = mounted.place()
+    assert run("mount", "-t", "tmpfs", "tmpfs", path).returncode == 0
+    try:
+        assert "of type tmpfs" in refused(mounted, published, path)[1]
+    finally:
+        run("umount", path)
+
+
+def test_options_that_are_wrong(published: Path, mounted: Mounts) -> None:
+    """The message names the option and what is allowed."""
+    for option, words in (
+        ("--read-timeout=soon", "--read-timeout"),
+        ("--backgrund=off", "--backgrund"),
+        ("--background=sometimes", "'sometimes' is not allowed"),
+    ):
+        status, said = refused(mounted, published, mounted.place(), option)
+        assert status == 28
+        assert words in said
+
+
+def test_a_log_that_can_not_be_written(published: Path, mounted: Mounts) -> None:
+    """What fails in the daemon is told by the command."""
+    said = refused(mounted, published, mounted.place(), "--log=/nonexistent/folder/log")[1]
+    assert "/nonexistent/folder/log" in said
+
+
+# -- https --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not nginx.available(), reason="nginx or openssl is not installed")
+def test_a_mirror_with_a_certificate_of_ones_own(mounted: Mounts, source: Path, film_bytes: bytes) -> None:
+    """Read with --ca-certificate; without it the error says that it is the certificate."""
+    root = mounted.home / "www"
+    root.mkdir()
+    (root / NAME).write_bytes(film_bytes)
+    with nginx.serving(root, mounted.home / "nginx") as server:
+        publish(source, NAME, film_bytes, [f"{server.tls}/{NAME}"])
+        mount = mounted(source, ca_certificate=server.certificate.authority)
+        assert mount.read(NAME) == film_bytes
+
+        start = time.monotonic()
+        strict = mounted(source, cache=mounted.home / "other")
+        assert strict.errno(NAME) == 5
+        assert time.monotonic() - start < 10
+        assert "certificate" in strict.xattr(NAME, "error")
+        assert "certificate" in strict.why(NAME)
+        trusting = mounted(source, cache=mounted.home / "third", check_certificate="false")
+        assert trusting.read(NAME, 0, 4096) == film_bytes[:4096]
+
+
+def test_python_is_this_one() -> None:
+    """The commands under test are of the tree that these tests are in."""
+    done = run(sys.executable, "-c", "import mountdl; print(mountdl.__file__)")
+    assert Path(done.stdout.strip()).parents[1] == Path(__file__).parents[2]
