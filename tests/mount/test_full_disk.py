@@ -1,0 +1,116 @@
+"""A cache disk without room: reads say so, the mount lives on, and heals when there is room."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.mirrors import Mirror, Mirrors, paced
+from tests.support.mounts import Mount, Mounts, eventually, mountdl, needs_fuse, run, within
+from tests.support.samples import MIB, publish
+
+pytestmark = [*needs_fuse, pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")]
+
+NAME = "film.bin"
+ROOM = 6
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a disk of 6 MiB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    assert run("mount", "-t", "tmpfs", "-o", f"size={ROOM}M", "tmpfs", path).returncode == 0
+    yield path
+    run("umount", "-l", path)
+
+
+def grown(disk: Path) -> None:
+    assert run("mount", "-o", "remount,size=64M", disk).returncode == 0
+
+
+def read_on(path: Path) -> tuple[bytes, int]:
+    """Read until an error; return what came and the error's number."""
+    got = bytearray()
+    with open(path, "rb", buffering=0) as file:
+        try:
+            while more := file.read(64 << 10):
+                got += more
+        except OSError as error:
+            return bytes(got), error.errno or -1
+    return bytes(got), 0
+
+
+@pytest.fixture
+def mirror(mirrors: Mirrors, source: Path, film_bytes: bytes) -> Mirror:
+    made = mirrors.add("only", {NAME: film_bytes}, paced(40 * MIB))
+    publish(source, NAME, film_bytes, [made.of(NAME)])
+    return made
+
+
+def test_a_read_of_more_than_there_is_room_for(
+    mirror: Mirror, mounted: Mounts, source: Path, disk: Path, film_bytes: bytes
+) -> None:
+    """It gets right bytes and then EIO, soon; status and why name the disk; all else goes on."""
+    mount = mounted(source, cache=disk)
+    start = time.monotonic()
+    got, number = within(20, lambda: read_on(mount / NAME))
+
+    assert number == errno.EIO
+    assert time.monotonic() - start < 10
+    assert MIB <= len(got) <= ROOM * MIB
+    assert got == film_bytes[: len(got)]
+    assert "No space left" in mount.xattr(NAME, "error")
+    assert "No space left" in mount.why(NAME)
+    assert mountdl("status", mount.path).stdout.count("No space left") == 1
+    assert run("ls", mount.path, timeout=5).stdout == f"{NAME}\n"
+    assert mount.read(NAME, 0, MIB) == film_bytes[:MIB]
+
+
+def test_it_heals_when_there_is_room(
+    mirror: Mirror, mounted: Mounts, source: Path, disk: Path, film_bytes: bytes
+) -> None:
+    """The next read gets the right bytes, without a remount; no mirror was blamed."""
+    mount = mounted(source, cache=disk)
+    assert within(20, lambda: read_on(mount / NAME))[1] == errno.EIO
+    grown(disk)
+
+    assert mount.read(NAME) == film_bytes
+    eventually(5, lambda: mount.file(NAME)["state"] == "complete")
+    assert mount.xattr(NAME, "error") == ""
+    [told] = mount.file(NAME)["sources"]
+    assert (told["failures"], told["state"]) == (0, "idle")
+
+
+def test_nothing_wrong_comes_out_of_it_later(
+    mirror: Mirror, mounted: Mounts, source: Path, disk: Path, film_bytes: bytes
+) -> None:
+    """Killed on a full disk and mounted again, with and without room."""
+    mount = mounted(source, cache=disk)
+    assert within(20, lambda: read_on(mount / NAME))[1] == errno.EIO
+    mount.kill()
+
+    again = mounted(source, cache=disk, on=mount.path)
+    got, number = within(20, lambda: read_on(again / NAME))
+    assert number == errno.EIO
+    assert got == film_bytes[: len(got)]
+    again.unmount()
+    grown(disk)
+    assert mounted(source, cache=disk, on=mount.path).read(NAME) == film_bytes
+
+
+def test_a_mirror_is_not_asked_for_ever(
+    mirror: Mirror, mounted: Mounts, source: Path, disk: Path, film_bytes: bytes
+) -> None:
+    """In the background of a full disk little is fetched that can't be kept."""
+    mount: Mount = mounted(source, cache=disk)
+    within(20, lambda: read_on(mount / NAME))
+    sent = mirror.sent
+    time.sleep(3)
+
+    assert mirror.sent - sent < 3 * MIB
