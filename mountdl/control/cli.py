@@ -77,6 +77,8 @@ def _dispatch(arguments: argparse.Namespace, serve: Serve, demo: Demo) -> int:
         unmounting.run(Path(arguments.mountpoint), Registry.of_user())
     elif command == "inspect":
         return _inspect(arguments)
+    elif command == "create":
+        _create(arguments)
     elif command == "demo":
         checks.check_fuse()
         return demo(None if arguments.mountpoint is None else Path(arguments.mountpoint).absolute())
@@ -129,6 +131,13 @@ def _inspect(arguments: argparse.Namespace) -> int:
     if not named:
         raise UsageError("nothing to inspect; see mountdl inspect --help")
     return inspect.run(named, preferences, as_json=arguments.json)
+
+
+def _create(arguments: argparse.Namespace) -> None:
+    from mountdl.control import create
+
+    files = tuple(Path(name) for name in arguments.files)
+    create.run(create.Order(files, arguments.out, arguments.format, tuple(arguments.mirror), arguments.piece_length))
 
 
 def _helped(arguments: Sequence[str], serve: Serve) -> int:

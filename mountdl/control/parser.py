@@ -37,6 +37,15 @@ Options may also stand in the environment (MOUNTDL_SPLIT=32) and in $XDG_CONFIG_
 (split = 32); the command line goes before the environment, the environment before the file.
 Sizes and rates take K, M, G and T: 16K is 16384.
 """
+_CREATE = """\
+Of a single file, a URL that does not end in a slash is that of the file; any other is that of a folder, below
+which the files have their own paths.
+
+examples:
+  mountdl create --mirror https://mirror.example.org/pub/ disc.iso
+  mountdl create -o all.meta4 --mirror https://mirror.example.org/pub/ one.iso two.iso photos/
+  mountdl create -o disc.torrent --piece-length 1M disc.iso
+"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -86,6 +95,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         "unmount": command("unmount", "unmount, and wait until the store is flushed"),
         "status": command("status", "show what is mounted, what is here and what arrives"),
         "inspect": command("inspect", "show what descriptors say, without touching the network"),
+        "create": command("create", "make a descriptor of local files", _CREATE),
         "why": command("why", "show why a read failed, or who sent which bytes"),
         "wait": command("wait", "return when a file is complete or can be played"),
         "demo": command("demo", "show it all on this machine, without the internet"),
@@ -143,6 +153,7 @@ def _fill_rest(made: dict[str, Parser]) -> None:
     inspect.add_argument("--base-url", metavar="URL", help="resolve relative URLs against this one")
     inspect.add_argument("--location", metavar="CC[,CC]", help="countries whose mirrors come first")
     inspect.add_argument("--language", metavar="L[,L]", help="show only files in these languages")
+    _fill_create(made["create"])
     why = made["why"]
     why.add_argument("file", metavar="FILE", help="a file in a mount")
     why.add_argument("--json", action="store_true", help="as a JSON document")
@@ -160,6 +171,31 @@ def _fill_rest(made: dict[str, Parser]) -> None:
     wait.set_defaults(what="all")
     wait.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="the longest time to wait")
     made["demo"].add_argument("mountpoint", metavar="MOUNTPOINT", nargs="?", help="where; a temporary one without it")
+
+
+def _fill_create(parser: Parser) -> None:
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a file, or a folder with all that is in it")
+    parser.add_argument("-o", dest="out", metavar="OUT", help="what to write, - for standard output (FILE.meta4)")
+    kinds = ("meta4", "metalink3", "magnet", "torrent")
+    parser.add_argument(
+        "--format", metavar="FORMAT", choices=kinds, help=f"{', '.join(kinds)} (what OUT ends in, else meta4)"
+    )
+    parser.add_argument(
+        "--mirror", metavar="URL", action="append", default=[], help="where the files can be had; may be given again"
+    )
+    parser.add_argument(
+        "--piece-length", metavar="SIZE", type=_length, help="bytes of a piece (256K to 16M, by the size of the file)"
+    )
+
+
+def _length(text: str) -> int:
+    try:
+        found = values.size(text)
+    except ValueError as error:
+        raise UsageError(f"--piece-length: {text!r} is not allowed; allowed is {error}") from error
+    if not 1 << 10 <= found <= 512 << 20:
+        raise UsageError(f"--piece-length: {text!r} is not allowed; allowed is 1K to 512M")
+    return found
 
 
 def _seconds(text: str) -> float:

@@ -1,4 +1,4 @@
-"""Read bencode (BEP 3) of strangers. Pure.
+"""Read bencode (BEP 3) of strangers, and write it. Pure.
 
 Law: no recursion, nothing is allocated that the input does not hold, and every count is bounded. Where real
 files are looser than the format (keys unsorted or repeated, leading zeros, bytes behind the end) the value
@@ -136,3 +136,24 @@ class _Decoder:
 
     def _bad(self, what: str) -> TorrentError:
         return TorrentError("bad-bencode", f"not bencoded: {what}, at byte {self._at}")
+
+
+def encode(value: Value) -> bytes:
+    """Return *value* as BEP 3 has it, the keys of dictionaries in order."""
+    parts: list[bytes] = []
+    # What is still to be written; None ends a list or dictionary. No recursion here either.
+    waiting: list[Value | None] = [value]
+    while waiting:
+        each = waiting.pop()
+        if each is None:
+            parts.append(b"e")
+        elif isinstance(each, bytes):
+            parts.append(b"%d:%s" % (len(each), each))
+        elif isinstance(each, int):
+            parts.append(b"i%de" % each)
+        else:
+            parts.append(b"l" if isinstance(each, list) else b"d")
+            waiting.append(None)
+            below = each if isinstance(each, list) else [part for key in sorted(each) for part in (key, each[key])]
+            waiting.extend(reversed(below))
+    return b"".join(parts)

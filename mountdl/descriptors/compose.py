@@ -1,0 +1,109 @@
+"""Write descriptors of files that are known. Pure.
+
+Law: what is written here is read back the same by `mountdl.descriptors.parse`, and the same input gives the
+same bytes: no dates, no random order. Text comes in portions, so that a million pieces take no memory.
+"""
+
+import base64
+from collections.abc import Iterator, Sequence
+from urllib.parse import quote
+from xml.sax.saxutils import escape, quoteattr
+
+from mountdl.descriptors import bencode
+from mountdl.descriptors.model import Entry, MirrorRef, PieceDigests
+from mountdl.integrity import digest_length
+
+_NAMES_3 = {"sha-1": "sha1", "sha-224": "sha224", "sha-256": "sha256", "sha-384": "sha384", "sha-512": "sha512"}
+# Topics of digests, in the order in which eMule's kin want to find them; the others in hexadecimal by name.
+_TOPICS = {"ed2k": "ed2k", "sha-256": "sha256", "sha-1": "sha1", "tth": "tree:tiger", "aich": "aich", "md5": "md5"}
+_BASE32 = frozenset({"sha-1", "tth", "aich"})
+_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
+
+
+def metalink4(entries: Sequence[Entry], generator: str) -> Iterator[str]:
+    """Yield a metalink of RFC 5854 for *entries*, whose sizes are known."""
+    yield f'{_DECLARATION}<metalink xmlns="urn:ietf:params:xml:ns:metalink">\n'
+    yield f"  <generator>{escape(generator)}</generator>\n"
+    for entry in entries:
+        yield f"  <file name={quoteattr(str(entry.path))}>\n    <size>{entry.size}</size>\n"
+        for name, value in entry.digests.items():
+            yield f'    <hash type="{name}">{value.hex()}</hash>\n'
+        if entry.pieces is not None:
+            yield f'    <pieces length="{entry.pieces.length}" type="{entry.pieces.algorithm}">\n'
+            yield from (f"      <hash>{value}</hash>\n" for value in _each(entry.pieces))
+            yield "    </pieces>\n"
+        for ref in entry.mirrors:
+            yield f'    <url priority="{ref.priority}"{_location(ref)}>{escape(ref.url)}</url>\n'
+        yield "  </file>\n"
+    yield "</metalink>\n"
+
+
+def metalink3(entries: Sequence[Entry], generator: str) -> Iterator[str]:
+    """Yield a metalink of version 3.0 for *entries*, whose sizes are known."""
+    yield f'{_DECLARATION}<metalink version="3.0" xmlns="http://www.metalinker.org/"'
+    yield f" generator={quoteattr(generator)}>\n  <files>\n"
+    for entry in entries:
+        yield f"    <file name={quoteattr(str(entry.path))}>\n      <size>{entry.size}</size>\n      <verification>\n"
+        for name, value in entry.digests.items():
+            yield f'        <hash type="{_NAMES_3.get(name, name)}">{value.hex()}</hash>\n'
+        if entry.pieces is not None:
+            kind = _NAMES_3.get(entry.pieces.algorithm, entry.pieces.algorithm)
+            yield f'        <pieces length="{entry.pieces.length}" type="{kind}">\n'
+            yield from (
+                f'          <hash piece="{place}">{value}</hash>\n' for place, value in enumerate(_each(entry.pieces))
+            )
+            yield "        </pieces>\n"
+        yield "      </verification>\n      <resources>\n"
+        for ref in entry.mirrors:
+            kind, preference = ref.url.partition(":")[0], max(1, 101 - ref.priority)
+            yield f'        <url type="{kind}" preference="{preference}"{_location(ref)}>{escape(ref.url)}</url>\n'
+        yield "      </resources>\n    </file>\n"
+    yield "  </files>\n</metalink>\n"
+
+
+def magnets(entries: Sequence[Entry]) -> Iterator[str]:
+    """Yield a line with a magnet link for each of *entries*; of its path only the last part is told."""
+    for entry in entries:
+        parts = [
+            f"xt=urn:{_TOPICS[name]}:{_topic(name, entry.digests[name])}" for name in _TOPICS if name in entry.digests
+        ]
+        # aMule takes a link only if size and name come right behind its own topic.
+        parts[1:1] = [f"xl={entry.size}", f"dn={quote(entry.path.name, safe='')}"]
+        parts += [f"as={quote(ref.url, safe='')}" for ref in entry.mirrors]
+        yield f"magnet:?{'&'.join(parts)}\n"
+
+
+def torrent(entries: Sequence[Entry], name: str, pieces: PieceDigests, seeds: Sequence[str], generator: str) -> bytes:
+    """Return a torrent of version 1.
+
+    Its only file is called *name*, or all are in a folder of that name, which is the first part of each
+    path. *pieces* are SHA-1 over all in order, *seeds* web seeds (BEP 19).
+    """
+    info: dict[bytes, bencode.Value] = {
+        b"name": name.encode(),
+        b"piece length": pieces.length,
+        b"pieces": pieces.digests,
+    }
+    if len(entries) == 1 and entries[0].path.parts == (name,):
+        info[b"length"] = entries[0].size or 0
+    else:
+        info[b"files"] = [
+            {b"length": entry.size or 0, b"path": [part.encode() for part in entry.path.parts[1:]]} for entry in entries
+        ]
+    root: dict[bytes, bencode.Value] = {b"created by": generator.encode(), b"info": info}
+    if seeds:
+        root[b"url-list"] = [seed.encode() for seed in seeds]
+    return bencode.encode(root)
+
+
+def _each(pieces: PieceDigests) -> Iterator[str]:
+    width = digest_length(pieces.algorithm)
+    return (pieces.digests[at : at + width].hex() for at in range(0, len(pieces.digests), width))
+
+
+def _location(ref: MirrorRef) -> str:
+    return f' location="{ref.location}"' if ref.location else ""
+
+
+def _topic(name: str, value: bytes) -> str:
+    return base64.b32encode(value).decode().rstrip("=") if name in _BASE32 else value.hex()
