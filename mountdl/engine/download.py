@@ -2,9 +2,8 @@
 
 Law: bytes go from a source through `_take` into the store; a reader is woken when what it wants is
 readable, and takes it from the store. Deduplication, retry, switching mirror, hedging and completion
-in the background are one act: change state, `_replan()`. All state changes in `def` methods.
-
-It does not know files, names, inodes or protocols.
+in the background are one act: change state, `_replan()`. All state changes in `def` methods. It knows
+neither files and inodes nor protocols.
 """
 
 import logging
@@ -35,6 +34,7 @@ VERIFIERS = 2
 """Threads that hash one content: hashing with one core outruns most links, with two most disks."""
 USED = 4 << 20
 """Bytes read before a content counts as used (or all of it, if it is shorter): more than a thumbnailer takes."""
+GONE = -1  # the place of a source that is none of the content's any more
 STORE_PAUSE = 30.0
 """Seconds without background work after the store failed."""
 
@@ -54,6 +54,8 @@ class Download:
         discarded: Callable[[Content], None],
     ) -> None:
         self.content, self.stored = content, stored
+        # Kept for life: what is in the store was cut and is judged by it, whatever a descriptor says later.
+        self._chunk_map = content.chunk_map
         self.roster = Roster(settings.retry_wait, settings.max_tries)
         self.incidents = Incidents()
         self.readers = 0
@@ -61,7 +63,7 @@ class Download:
         self.error: str | None = None
         self.starved = False
         self._settings, self._traffic, self._discarded = settings, traffic, discarded
-        self._settling = Settling(content, stored, self.roster, self.incidents, self._verdict)
+        self._settling = Settling(content, stored, self.roster, self.incidents, self._verdict, self._store_failed)
         self._demand = Demand()
         self._windows = Windows(self._demand, content.chunk_map)
         self._flights: dict[int, Flight] = {}
@@ -88,8 +90,8 @@ class Download:
         """
         if self.readable(extent):
             return
-        waiter = self._waiters.add(extent, trio.current_time())
-        want = self._demand.add(self.content.chunk_map.cover(extent), Priority.READ)
+        want = self._demand.add(self._chunk_map.cover(extent), Priority.READ)
+        waiter = self._waiters.add(extent, want, trio.current_time())
         self._traffic.reading(1, waiter.since)
         self._settling.examine(want.extent, urgent=True)
         self._replan()
@@ -101,6 +103,7 @@ class Download:
                 raise waiter.error
             if not waiter.event.is_set():
                 raise self._too_late(extent)
+            self.error = None
         finally:
             self._waiters.remove(waiter)
             self._demand.remove(want)
@@ -120,7 +123,7 @@ class Download:
 
     def want(self, extent: Extent) -> Want:
         """Fetch *extent* in idle bandwidth until all of it is readable or `unwant` is called with the result."""
-        want = self._demand.add(self.content.chunk_map.cover(extent), Priority.BACKGROUND)
+        want = self._demand.add(self._chunk_map.cover(extent), Priority.BACKGROUND)
         self._background.append(want)
         self._alarm.set()
         return want
@@ -133,7 +136,7 @@ class Download:
 
     def damaged(self, extent: Extent) -> None:
         """Take in that the store could not give *extent* back: fetch it again."""
-        cover = self.content.chunk_map.cover(extent)
+        cover = self._chunk_map.cover(extent)
         self.incidents.add(None, "the store lost bytes; they are fetched again", cover)
         self._settling.drop(cover)
         self._replan()
@@ -154,6 +157,13 @@ class Download:
             or self._settling.whole_due
             or self._background
         )
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it is neither read nor can it go on by itself: no source may be asked now."""
+        now = trio.current_time()
+        able = any(state.score.ready(now) for state in self.roster.states)
+        return not (self.readers or self._flights or self._waiters or able or self._settling.verifier.pending)
 
     def statistics(self) -> DownloadStatus:
         """Return what is known now."""
@@ -241,7 +251,13 @@ class Download:
         self._replan()
 
     async def _judge_whole(self) -> None:
-        good = await self._settling.judge_whole()
+        try:
+            good = await self._settling.judge_whole()
+        except StoreError as error:
+            self._settling.whole_due = False
+            self._store_failed(error)
+            self.damaged(Extent(0, self.content.size))
+            return
         self._settling.settle_whole(good)
         if not good:
             self.error = f"the whole file did not match {self.content.digest} and was discarded"
@@ -262,8 +278,10 @@ class Download:
         if not wants and not self._flights:
             return
         held, states = self._settling.held, self.roster.states
-        views = [f.view(now, held, states.index(f.state)) for f in self._flights.values() if f.state in states]
-        decided = plan(wants, held, views, self.roster.views(now), self.content.chunk_map, self._lanes())
+        places = {state: place for place, state in enumerate(states)}
+        views = [flight.view(now, held, places.get(flight.state, GONE)) for flight in self._flights.values()]
+        lanes = min(self._settings.split, self.content.max_connections or self._settings.split)
+        decided = plan(wants, held, views, self.roster.views(now), self._chunk_map, lanes)
         self.starved = decided.starved
         for number in decided.cancels:
             self._flights[number].scope.cancel()
@@ -271,13 +289,10 @@ class Download:
             self._launch(assignment)
         self._despair(now)
 
-    def _lanes(self) -> int:
-        return min(self._settings.split, self.content.max_connections or self._settings.split)
-
     def _despair(self, now: float) -> None:
         """Tell readers whose extent no source can bring any more."""
         for waiter in self._waiters:
-            cover = self.content.chunk_map.cover(waiter.extent)
+            cover = self._chunk_map.cover(waiter.extent)
             gap = next(self._settling.held.missing(cover), None)
             if gap is None or any(flight.extent.overlaps(cover) for flight in self._flights.values()):
                 continue  # it waits for a verdict, or for bytes on their way
@@ -290,6 +305,7 @@ class Download:
             self.incidents.add(None, f"a read failed: {error}", waiter.extent)
         self.error = str(error)
         waiter.fail(error)
+        self._demand.remove(waiter.want)
 
     def _too_late(self, extent: Extent) -> ContentUnavailable:
         self.error = f"bytes {extent} did not arrive within {self._settings.read_timeout:g} s: {self.roster.reasons()}"
@@ -345,7 +361,7 @@ class Download:
         state.score.delivered += length
         state.host.delivered += length
         self._traffic.received(self.content.key, length, flight.last_at)
-        chunks = self.content.chunk_map.cover(Extent(offset, offset + length))
+        chunks = self._chunk_map.cover(Extent(offset, offset + length))
         self._settling.take(state, offset, memoryview(data), urgent=self._waiters.await_any(chunks))
         self._wake()
         if flight.ends(flight.last_at):
@@ -355,7 +371,11 @@ class Download:
         name = flight.state.source.name
         log.info("%s: %s", name, error.reason)
         self.incidents.add(name, error.reason, flight.rest)
-        self.roster.failed(flight.state, error, trio.current_time())
+        now = trio.current_time()
+        if flight.delivered:
+            flight.state.score.strikes = 0  # it works, if badly
+            self._waiters.progress(flight.extent, now)
+        self.roster.failed(flight.state, error, now, flight.started_at)
 
     def _store_failed(self, error: StoreError) -> None:
         log.warning("the store: %s", error)

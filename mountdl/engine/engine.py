@@ -13,7 +13,7 @@ from mountdl.engine.download import Download
 from mountdl.engine.flight import SourceState
 from mountdl.engine.incidents import Incident
 from mountdl.engine.reader import Reader
-from mountdl.engine.scoreboard import HostScore
+from mountdl.engine.scoreboard import SECOND_CHANCE, HostScore
 from mountdl.engine.status import DownloadStatus
 from mountdl.engine.traffic import Traffic
 from mountdl.errors import ContentUnavailable, SourceError, StoreError
@@ -51,6 +51,7 @@ class Engine:
         self._unopened: dict[ContentKey, str] = {}
         self._traffic = Traffic(self._lane_freed)
         self._contents: Mapping[ContentKey, Content] = {}
+        self._put_off: dict[ContentKey, float] = {}
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -60,8 +61,9 @@ class Engine:
                 self._nursery = nursery
                 task_status.started()
                 while True:
-                    self._sweep(trio.current_time())
-                    self._start_background()
+                    now = trio.current_time()
+                    self._sweep(now)
+                    self._start_background(now)
                     await trio.sleep(1.0)
         finally:
             for download in self._downloads.values():
@@ -198,17 +200,25 @@ class Engine:
         for key, download in list(self._downloads.items()):
             if not download.busy and now - download.idle_since > LINGER:
                 self._close(key)
+            elif self._settings.background == "all" and download.stuck:
+                self._put_off[key] = now + SECOND_CHANCE
+                self._close(key)
 
-    def _start_background(self) -> None:
+    def _start_background(self, now: float) -> None:
         if self._settings.background != "all":
             return
         running = sum(1 for download in self._downloads.values() if not download.complete)
         for key, content in self._contents.items():
             if running >= AT_ONCE:
                 return
-            if key not in self._downloads and not self._stored_whole(content):
+            if key in self._downloads or now < self._put_off.get(key, 0.0) or self._stored_whole(content):
+                continue
+            try:
                 self.download(content).want(Extent(0, content.size))
                 running += 1
+            except StoreError as error:
+                log.info("%s is not completed now: %s", key, error)
+                self._put_off[key] = now + SECOND_CHANCE
 
     def _stored_whole(self, content: Content) -> bool:
         glance = self._store.glance(content.key, content.size)

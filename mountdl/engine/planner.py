@@ -19,6 +19,8 @@ from mountdl.priorities import Priority
 MIB = 1 << 20
 LONGEST_FLIGHT = 16 * MIB
 """Bytes. Long enough that a request's own cost (0.3 ms, measured) and a gap between two vanish."""
+MOST_ASKED = 4
+"""Sources that are asked for the same bytes at most, when one after the other falls silent."""
 TOP_UP = 4 * MIB
 """Bytes by which a window that is more than half full is topped up at least."""
 SHORTEST_URGENT = 128 << 10
@@ -203,12 +205,12 @@ class _Table:
             return self.urgent[view.source] > 0 and self.lanes > -2
         return self.free[view.source] > 0 and self.lanes > 0
 
-    def quickest(self, gap: Extent, priority: Priority, without: int | None = None) -> SourceView | None:
+    def quickest(self, gap: Extent, priority: Priority, without: frozenset[int] = frozenset()) -> SourceView | None:
         """Return the source with a lane that is expected to deliver first what it may of *gap*."""
         able = [
             view
             for view in self.views.values()
-            if view.source != without and self.has_lane(view, priority) and view.reach(gap)
+            if view.source not in without and self.has_lane(view, priority) and view.reach(gap)
         ]
         return min(able, key=lambda view: (view.eta(view.reach(gap).length), view.rank), default=None)
 
@@ -301,16 +303,25 @@ class _Table:
         for flight in self.flights:
             owed = flight.extent.intersection(want.extent)
             part = next(self.held.missing(owed), None)
-            if part is None or self.asked_twice(flight, part):
+            if part is None or self.answered_for(part):
                 continue
-            view = self.quickest(part, want.priority, without=flight.source)
-            if view is None and flight.stalled:
+            asked = frozenset(other.source for other in self.flights if other.extent.overlaps(part))
+            view = self.quickest(part, want.priority, without=asked)
+            if view is None and flight.stalled and self.asked(part) == 1:
                 view = self.quickest(part, want.priority)
             if view is not None and view.eta(part.length) * factor + extra < flight.due(part.stop):
                 self.assign(view, view.reach(part), want.priority, hedge=True)
 
-    def asked_twice(self, flight: FlightView, part: Extent) -> bool:
-        if any(other.flight != flight.flight and other.extent.overlaps(part) for other in self.flights):
+    def asked(self, part: Extent) -> int:
+        """Return how many flights owe bytes of *part*."""
+        return sum(1 for flight in self.flights if flight.extent.overlaps(part))
+
+    def answered_for(self, part: Extent) -> bool:
+        """Say whether enough was done about *part*: of several that owe it one delivers, or they are too many."""
+        owing = [other for other in self.flights if other.extent.overlaps(part)]
+        if len(owing) > 1 and not all(other.stalled for other in owing):
+            return True
+        if len(owing) >= MOST_ASKED:
             return True
         return any(made.hedge and made.extent.overlaps(part) for made in self.assignments)
 

@@ -85,11 +85,15 @@ class Roster:
 
     # -- failures -----------------------------------------------------------------------------------------
 
-    def failed(self, state: SourceState, error: SourceError, now: float) -> None:
-        """Note that a flight of *state* failed."""
+    def failed(self, state: SourceState, error: SourceError, now: float, began: float | None = None) -> None:
+        """Note that a flight of *state*, begun at *began*, failed.
+
+        What failed together, as when a server goes and cuts all connections, is one strike.
+        """
         if isinstance(error, SourceMismatch):
             self._changed.add(state)
-        state.score.failed(error, now, self._retry_wait, random.random)
+        together = began is not None and state.score.strikes > 0 and began <= state.score.failed_at
+        state.score.failed(error, now, self._retry_wait, random.random, strike=not together)
         if state.score.strikes >= self._max_tries:
             state.score.give_up(now)
 

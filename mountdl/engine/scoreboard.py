@@ -176,10 +176,12 @@ class SourceScore:
         if not self.bad_chunks:
             self.reason = None
 
-    def failed(self, error: SourceError, now: float, wait: float, jitter: Callable[[], float]) -> None:
-        """Note a failure: back off from *wait* seconds on, doubling; or drop it for a long while."""
+    def failed(
+        self, error: SourceError, now: float, wait: float, jitter: Callable[[], float], *, strike: bool = True
+    ) -> None:
+        """Note a failure: back off from *wait* seconds on, doubling at each *strike*; or drop it for a long while."""
         self.failures += 1
-        self.strikes += 1
+        self.strikes += strike
         self.failed_at = now
         self.reason = error.reason
         if isinstance(error, SourceRefused | SourceMismatch):
@@ -187,11 +189,13 @@ class SourceScore:
         elif isinstance(error, SourceUnavailable) and error.retry_after is not None:
             self.asked_to_wait_until = self.retry_at = now + min(error.retry_after, SECOND_CHANCE)
         else:
-            backoff = min(wait * 2 ** min(self.strikes - 1, 10), LONGEST_BACKOFF)
+            backoff = min(wait * 2 ** min(max(self.strikes - 1, 0), 10), LONGEST_BACKOFF)
             self.retry_at = now + backoff * (0.75 + jitter() / 2)
 
     def blamed(self, extent: Extent, now: float, reason: str) -> None:
         """Note that it sent wrong bytes for *extent*: never ask it for them again, and ban it the second time."""
+        if extent in self.bad:
+            return
         self.bad_chunks += 1
         self.bad.append(extent)
         self.reason = reason

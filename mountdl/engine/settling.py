@@ -31,8 +31,8 @@ WHOLE_STEP = 32 << 20
 class Settling:
     """What is here of one content, and what it is worth.
 
-    *verdict* is called after each judgement with whether it was good; *awaited* says whether a reader
-    waits for an extent.
+    *verdict* is called after each judgement with whether it was good, *store_failed* when the store
+    could not take one in.
     """
 
     def __init__(
@@ -42,10 +42,12 @@ class Settling:
         roster: Roster,
         incidents: Incidents,
         verdict: Callable[[bool], None],
+        store_failed: Callable[[StoreError], None],
     ) -> None:
         self.content, self.stored = content, stored
         self.level, self._chunk_map = content.level, content.chunk_map
         self._roster, self._incidents, self._verdict = roster, incidents, verdict
+        self._store_failed = store_failed
         self.verifier = Verifier(content.chunk_map, stored, self._judged)
         self.whole_due = False
         self.doubt = self._inherit()
@@ -102,20 +104,27 @@ class Settling:
 
     def drop(self, extent: Extent) -> None:
         """Discard *extent*: it is neither held nor owed to anybody any more."""
-        self.stored.discard(extent)
         self.held.remove(extent)
         self.doubt.remove(extent)
         self._roster.settle(extent)
+        try:
+            self.stored.discard(extent)
+        except StoreError as error:  # what is fetched again goes over it
+            self._store_failed(error)
 
     # -- verdicts -------------------------------------------------------------------------------------------
 
     def _judged(self, index: int, good: bool) -> None:
         extent = self._chunk_map.extent(index)
         self.doubt.remove(extent)
-        if good:
-            self._acquit(index, extent)
-        else:
-            self._convict(index, extent)
+        try:
+            if good:
+                self._acquit(index, extent)
+            else:
+                self._convict(index, extent)
+        except StoreError as error:
+            self.held.remove(extent)
+            self._store_failed(error)
         self._verdict(good)
 
     def _acquit(self, index: int, extent: Extent) -> None:
@@ -155,18 +164,17 @@ class Settling:
     # -- contents with a digest of the whole only -----------------------------------------------------------
 
     async def judge_whole(self) -> bool:
-        """Hash all of it and return whether it matches. If cancelled, it will be judged another time."""
+        """Hash all of it and return whether it matches. If cancelled, it will be judged another time.
+
+        Raises StoreError when the store can't give it back.
+        """
         digest = self.content.digest
         if digest is None:
             return True
         check = WholeCheck(digest, self.content.size)
-        try:
-            for start in range(0, self.content.size, WHOLE_STEP):
-                step = Extent(start, start + WHOLE_STEP).clip(self.content.size)
-                await in_thread(self.stored.hash_extent, step, check)
-        except StoreError as error:
-            log.warning("can't judge %s: %s", self.content.key, error)
-            return False
+        for start in range(0, self.content.size, WHOLE_STEP):
+            step = Extent(start, start + WHOLE_STEP).clip(self.content.size)
+            await in_thread(self.stored.hash_extent, step, check)
         return check.verified
 
     def settle_whole(self, good: bool) -> None:

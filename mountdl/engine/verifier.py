@@ -31,6 +31,9 @@ class Verifier:
     def submit(self, index: int, *, urgent: bool) -> None:
         """Queue chunk *index*, before all others if a reader waits for it."""
         if index in self.pending:
+            if urgent and index in self._queue:
+                self._queue.remove(index)
+                self._queue.appendleft(index)
             return
         self.pending.add(index)
         if urgent:

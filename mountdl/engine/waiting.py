@@ -5,23 +5,29 @@ from dataclasses import dataclass
 
 import trio
 
+from mountdl.engine.demand import Want
 from mountdl.errors import MountdlError
 from mountdl.extents import Extent
 
 
 @dataclass(eq=False, slots=True)
 class Waiter:
-    """A reader who has waited for *extent* since *since*; *error* is why it will not come."""
+    """A reader who has waited for *extent*, by *want*, without any progress since *since*.
+
+    *error* is why it will not come.
+    """
 
     extent: Extent
+    want: Want
     since: float
     event: trio.Event
     error: MountdlError | None = None
 
     def fail(self, error: MountdlError) -> None:
-        """End the wait with *error*."""
-        self.error = error
-        self.event.set()
+        """End the wait with *error*, unless it is over already."""
+        if not self.event.is_set():
+            self.error = error
+            self.event.set()
 
 
 class Waiters:
@@ -36,9 +42,9 @@ class Waiters:
     def __iter__(self) -> Iterator[Waiter]:
         return iter(tuple(self._waiting))
 
-    def add(self, extent: Extent, now: float) -> Waiter:
+    def add(self, extent: Extent, want: Want, now: float) -> Waiter:
         """Return a new waiter for *extent*."""
-        waiter = Waiter(extent, now, trio.Event())
+        waiter = Waiter(extent, want, now, trio.Event())
         self._waiting.add(waiter)
         return waiter
 
@@ -49,6 +55,12 @@ class Waiters:
     def await_any(self, extent: Extent) -> bool:
         """Say whether somebody waits for a byte of *extent*."""
         return any(waiter.extent.overlaps(extent) for waiter in self._waiting)
+
+    def progress(self, extent: Extent, now: float) -> None:
+        """Take in that bytes of *extent* arrived: who waits for some of them waits anew."""
+        for waiter in self._waiting:
+            if waiter.extent.overlaps(extent):
+                waiter.since = now
 
     def wake(self, readable: Callable[[Extent], bool]) -> None:
         """Let those go on whose extent is readable."""

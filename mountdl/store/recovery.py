@@ -45,6 +45,8 @@ def weigh(manifest: Manifest | None, journal: Reading, fingerprint: str) -> Clai
 def replay(claims: Claims, records: Iterable[Record], *, believed: bool) -> None:
     """Let *records* change *claims*, in order. What is not *believed* is only doubted, but for discards.
 
+    What is believed counts as written, also where it was verified: only a manifest, which a run leaves
+    behind in good order, makes bytes verified. After a kill they are hashed once more, not fetched.
     Doing it twice is as doing it once: a checkpoint may already hold what the first records say.
     """
     for kind, extent in records:
@@ -60,8 +62,6 @@ def replay(claims: Claims, records: Iterable[Record], *, believed: bool) -> None
             continue
         claims.written.add(extent)
         claims.doubted.remove(extent)
-        if kind is Kind.VERIFIED:
-            claims.verified.add(extent)
 
 
 def reconcile(claims: Claims, allocated: ExtentSet | None, length: int, grain: int) -> None:

@@ -77,7 +77,6 @@ async def test_a_dead_network_is_asked_less_and_less(tmp_path: Path, clock: Mock
         assert len(source.fetched) <= 7
 
 
-@pytest.mark.xfail(strict=True, reason="each flight of one hiccup counts as a failure of its own")
 async def test_a_hiccup_that_cuts_all_connections_is_one_failure(tmp_path: Path, clock: MockClock) -> None:
     """A server that restarts cuts eight connections at once: the background goes on seconds later."""
     data = pattern(64 << 20)
@@ -92,10 +91,9 @@ async def test_a_hiccup_that_cuts_all_connections_is_one_failure(tmp_path: Path,
             await trio.sleep(0.01)
         source.fault = lambda source, offset: None
         await trio.sleep(5)
-        assert source.flying
+        assert bench.engine.status(what).state in {"active", "complete"}
 
 
-@pytest.mark.xfail(strict=True, reason="contents that nobody can bring take the places of the background for ever")
 async def test_dead_contents_do_not_hold_up_the_others(tmp_path: Path, clock: MockClock) -> None:
     """With background "all", files whose mirrors are gone don't keep the rest from being fetched."""
     gone = FakeSource(DATA, "gone", fault=failing(SourceRefused("gone", "answered 404")))
@@ -108,7 +106,6 @@ async def test_dead_contents_do_not_hold_up_the_others(tmp_path: Path, clock: Mo
         assert "complete" == bench.engine.status(good).state
 
 
-@pytest.mark.xfail(strict=True, reason="a content that can not be opened ends the engine with background all")
 async def test_a_content_in_use_elsewhere_does_not_end_the_engine(tmp_path: Path, clock: MockClock) -> None:
     """With background "all", a file that another process has open is left to it; the others are fetched."""
     taken, free = content(pattern(300), urls=("fake://a",)), content(DATA, urls=("fake://a",))

@@ -63,9 +63,6 @@ async def test_the_only_source_falls_silent_and_is_asked_again(tmp_path: Path, c
         assert len(source.fetched) <= 3
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a source that brings something each time before it fails counts as one that does not answer"
-)
 async def test_a_source_that_dies_again_and_again_is_read_through(tmp_path: Path, clock: MockClock) -> None:
     """A mirror that resets every connection after 64 bytes still delivers, a piece at a time."""
 
@@ -152,7 +149,6 @@ async def test_an_io_error_of_the_disk_is_the_readers(
         assert None is bench.engine.status(what).sources[0].reason
 
 
-@pytest.mark.xfail(strict=True, reason="the last error stays the state of a download until it is complete")
 async def test_an_error_is_over_when_reads_work_again(tmp_path: Path, clock: MockClock) -> None:
     """After an outage the status does not go on saying "error" while every read is served."""
     source = FakeSource(DATA, fault=dying(0))

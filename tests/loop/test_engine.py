@@ -29,7 +29,6 @@ from tests.support.scripts import Fault, dying, lying, shrinking, stalling, timi
 DATA = pattern(400)
 
 
-@pytest.mark.xfail(strict=True, reason="a silent source that is asked twice keeps a third from being asked")
 async def test_a_source_that_is_added_serves_who_waits(tmp_path: Path, clock: MockClock) -> None:
     """A descriptor that names another mirror appears while a read waits in vain: the read succeeds."""
     sources = {"fake://dead": FakeSource(DATA, "dead", latency=1e6), "fake://good": FakeSource(DATA, "good")}
@@ -82,12 +81,7 @@ async def test_all_sources_removed_while_a_read_waits(tmp_path: Path, clock: Moc
         assert DATA[:10] == await reader.read(Extent(0, 10))
 
 
-CUT = pytest.mark.xfail(strict=True, reason="wants follow the new chunk map, verdicts the old one")
-
-
-@pytest.mark.parametrize(
-    ("old", "new"), [pytest.param(32, 24, marks=CUT), (None, 24), pytest.param(48, None, marks=CUT)]
-)
+@pytest.mark.parametrize(("old", "new"), [(32, 24), (None, 24), (48, None)])
 async def test_another_chunk_map_while_it_runs(
     tmp_path: Path, clock: MockClock, old: int | None, new: int | None
 ) -> None:
@@ -256,7 +250,6 @@ def test_every_read_is_right_while_one_source_is_honest(kinds: list[str], seed: 
         run_stress(Path(directory), kinds, seed)
 
 
-@pytest.mark.xfail(strict=True, reason="a silent source that is asked twice keeps a third from being asked")
 @pytest.mark.parametrize(
     ("kinds", "seed"),
     [

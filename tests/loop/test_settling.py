@@ -139,7 +139,6 @@ async def test_a_chunk_of_two_sources_that_can_not_be_read_back(
         assert DATA[-10:] == await reader.read(Extent(len(DATA) - 10, len(DATA)))
 
 
-@pytest.mark.xfail(strict=True, reason="an error of the store in a verdict ends the engine")
 async def test_a_disk_that_can_not_discard_does_not_end_the_mount(
     tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,7 +156,6 @@ async def test_a_disk_that_can_not_discard_does_not_end_the_mount(
         assert DATA[CHUNK : CHUNK + 10] == await reader.read(Extent(CHUNK, CHUNK + 10))
 
 
-@pytest.mark.xfail(strict=True, reason="a disk error while the whole is judged drops the source")
 async def test_a_disk_error_while_judging_the_whole_blames_nobody(
     tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
