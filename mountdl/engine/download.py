@@ -90,7 +90,7 @@ class Download:
         """
         if self.readable(extent):
             return
-        want = self._demand.add(self._chunk_map.cover(extent), Priority.READ)
+        earlier, want = self.error, self._demand.add(self._chunk_map.cover(extent), Priority.READ)
         waiter = self._waiters.add(extent, want, trio.current_time())
         self._traffic.reading(1, waiter.since)
         self._settling.examine(want.extent, urgent=True)
@@ -103,7 +103,8 @@ class Download:
                 raise waiter.error
             if not waiter.event.is_set():
                 raise self._too_late(extent)
-            self.error = None
+            if self.error is earlier:
+                self.error = None
         finally:
             self._waiters.remove(waiter)
             self._demand.remove(want)
@@ -161,8 +162,7 @@ class Download:
     @property
     def stuck(self) -> bool:
         """Whether it is neither read nor can it go on by itself: no source may be asked now."""
-        now = trio.current_time()
-        able = any(state.score.ready(now) for state in self.roster.states)
+        able = any(state.score.ready(trio.current_time()) for state in self.roster.states)
         return not (self.readers or self._flights or self._waiters or able or self._settling.verifier.pending)
 
     def statistics(self) -> DownloadStatus:
