@@ -180,6 +180,22 @@ class _Mounted:
         """See `Files`."""
         self._engine.prefetch(content, extent)
 
+    def pin(self, content: Content, *, on: bool) -> None:
+        """See `Files`."""
+        self._store.pin(content.key, on=on)
+
+    def pinned(self, content: Content) -> bool:
+        """See `Files`."""
+        return self._store.pinned(content.key)
+
+    def pause(self, content: Content, *, on: bool) -> None:
+        """See `Files`."""
+        self._engine.pause(content, on=on)
+
+    def paused(self, content: Content) -> bool:
+        """See `Files`."""
+        return self._engine.paused(content)
+
 
 def _first(group: BaseExceptionGroup[MountdlError]) -> MountdlError:
     error: BaseException = group

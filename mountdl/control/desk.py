@@ -39,7 +39,7 @@ class Desk:
         """See `Control`."""
         nodes = self._shown() if path is None else [self._found(path)]
         watch = self._watch.statistics()
-        cautions = [*self._watch.built.cautions, *watch.cautions]
+        cautions = dict.fromkeys([*self._watch.built.cautions, *watch.cautions])
         return {
             "mountpoint": str(self._mount.mountpoint),
             "source": self._mount.source,

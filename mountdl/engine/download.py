@@ -61,7 +61,7 @@ class Download:
         self.readers = 0
         self.idle_since = trio.current_time()
         self.error: str | None = None
-        self.starved = False
+        self.starved = self.paused = False
         self._settings, self._traffic, self._discarded = settings, traffic, discarded
         self._settling = Settling(content, stored, self.roster, self.incidents, self._verdict, self._store_failed)
         self._demand = Demand()
@@ -273,8 +273,8 @@ class Download:
         if self._nursery is None:
             return
         now = trio.current_time()
-        quiet = self._may_work(now)
-        wants = [want for want in self._demand if want.priority is not Priority.BACKGROUND or quiet]
+        least = Priority.READ if self.paused else Priority.BACKGROUND if self._may_work(now) else Priority.READAHEAD
+        wants = [want for want in self._demand if want.priority <= least]
         if not wants and not self._flights:
             return
         held, states = self._settling.held, self.roster.states

@@ -52,6 +52,7 @@ class Engine:
         self._traffic = Traffic(self._lane_freed)
         self._contents: Mapping[ContentKey, Content] = {}
         self._put_off: dict[ContentKey, float] = {}
+        self._paused: set[ContentKey] = set()
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -87,6 +88,7 @@ class Engine:
         if download is None:
             stored = self._stored(content)
             download = Download(content, stored, self._settings, self._traffic, self._discarded)
+            download.paused = content.key in self._paused
             self._downloads[content.key] = download
             download.adopt(content, self._states(content, []))
             if self._nursery is not None:
@@ -133,6 +135,17 @@ class Engine:
     def prefetch(self, content: Content, extent: Extent) -> None:
         """Fetch *extent* of *content* in idle bandwidth though nobody reads it. Raises StoreError."""
         self.download(content).want(extent)
+
+    def pause(self, content: Content, *, on: bool) -> None:
+        """Fetch of *content* only what a reader waits for, or go on, until the engine ends. Raises StoreError."""
+        (self._paused.add if on else self._paused.discard)(content.key)
+        if content.key in self._downloads:
+            self._downloads[content.key].paused = on
+            self._downloads[content.key].poke()
+
+    def paused(self, content: Content) -> bool:
+        """Say whether *content* is paused."""
+        return content.key in self._paused
 
     def warm(self, content: Content) -> None:
         """Connect to the best mirror of *content* ahead of a first read."""
@@ -211,7 +224,12 @@ class Engine:
         for key, content in self._contents.items():
             if running >= AT_ONCE:
                 return
-            if key in self._downloads or now < self._put_off.get(key, 0.0) or self._stored_whole(content):
+            if (
+                key in self._downloads
+                or key in self._paused
+                or now < self._put_off.get(key, 0.0)
+                or self._stored_whole(content)
+            ):
                 continue
             try:
                 self.download(content).want(Extent(0, content.size))

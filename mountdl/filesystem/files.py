@@ -32,3 +32,15 @@ class Files(Protocol):
 
     def prefetch(self, content: Content, extent: Extent) -> None:
         """Fetch *extent* though nobody reads it."""
+
+    def pin(self, content: Content, *, on: bool) -> None:
+        """Keep its bytes on disk, or no longer. Raises StoreError."""
+
+    def pinned(self, content: Content) -> bool:
+        """Say whether it is pinned."""
+
+    def pause(self, content: Content, *, on: bool) -> None:
+        """Fetch only what a reader waits for, or go on. Raises StoreError."""
+
+    def paused(self, content: Content) -> bool:
+        """Say whether it is paused."""

@@ -248,7 +248,8 @@ class Operations(pyfuse3.Operations):
             return {}
         cautions = "; ".join(caution.message for caution in node.cautions)
         values = file_xattrs(node.content, self._files.status(node.content), cautions)
-        return {**values, b"pin": b"0"}
+        switches = {b"pin": self._files.pinned(node.content), b"pause": self._files.paused(node.content)}
+        return {**values, **{name: b"%d" % on for name, on in switches.items()}}
 
     @answering
     async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
@@ -266,17 +267,29 @@ class Operations(pyfuse3.Operations):
     @answering
     async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
         node = self.node(inode)
-        if not isinstance(node, File) or name != PREFIX + b"prefetch":
+        if not isinstance(node, File) or name not in {PREFIX + verb for verb in (b"prefetch", b"pin", b"pause")}:
             raise FUSEError(errno.EROFS)
         if ctx.uid not in {0, os.getuid()}:
             raise FUSEError(errno.EPERM)
-        self._files.prefetch(node.content, _extent(value, node.content.size))
+        if name == PREFIX + b"prefetch":
+            self._files.prefetch(node.content, _extent(value, node.content.size))
+        elif name == PREFIX + b"pin":
+            self._files.pin(node.content, on=_switch(value))
+        else:
+            self._files.pause(node.content, on=_switch(value))
 
     # -- what a read-only file system refuses ---------------------------------------------------------------
 
     @answering
     async def _refuse(self, *_: object) -> None:
         raise FUSEError(errno.EROFS)
+
+
+def _switch(value: bytes) -> bool:
+    """Read `1` or `0`. FUSEError(EINVAL) for anything else."""
+    if value.strip() not in {b"0", b"1"}:
+        raise FUSEError(errno.EINVAL)
+    return value.strip() == b"1"
 
 
 def _extent(value: bytes, size: int) -> Extent:

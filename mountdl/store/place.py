@@ -21,6 +21,7 @@ from mountdl.errors import StoreDamaged, StoreError, StoreFull
 DATA = ".data"
 MANIFEST = ".manifest"
 JOURNAL = ".journal"
+PIN = ".pin"
 
 _NEW = ".new"
 # A key is at most 170 characters (sha-512, a size of 16 digits, the suffix of a distinct chunk map);

@@ -17,7 +17,7 @@ from mountdl.content import ContentKey
 from mountdl.errors import ExitStatus, StoreDamaged, StoreError, UsageError
 from mountdl.store import journal as journals
 from mountdl.store import manifest as manifests
-from mountdl.store.place import DATA, MANIFEST, Place, is_key, store_errors
+from mountdl.store.place import DATA, MANIFEST, PIN, Place, is_key, store_errors
 from mountdl.store.stored import Stored
 
 log = logging.getLogger(__name__)
@@ -112,6 +112,23 @@ class Store:
         if header is None or header.size != size:
             return Glance(0, 0, blocks)
         return Glance(header.written, header.verified, blocks)
+
+    def pin(self, key: ContentKey, *, on: bool) -> None:
+        """Keep *key*'s bytes, or no longer, whatever room is wanted for others; it may have none yet.
+
+        Raises StoreError.
+        """
+        place = Place(self._contents, key)
+        with store_errors(f"can't {'pin' if on else 'unpin'} {key}"):
+            place.make_folder()
+            if on:
+                os.close(place.open(PIN, os.O_WRONLY | os.O_CREAT))
+            else:
+                place.unlink(PIN)
+
+    def pinned(self, key: ContentKey) -> bool:
+        """Say whether *key* is pinned."""
+        return Place(self._contents, key).path(PIN).exists()
 
     def space(self) -> Space:
         """Say how much room the disk has. StoreError when it does not tell."""
