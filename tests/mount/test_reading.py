@@ -63,8 +63,9 @@ def ended(process: subprocess.Popen[str]) -> str:
 @pytest.fixture
 def hostile(mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes, tmp_path: Path) -> Mount:
     """Mount `film.bin`, its original beside it, of a liar, a staller, a deaf, a dying and an honest mirror."""
-    files = {"film.bin": film_bytes}
-    (tmp_path / "film.bin").write_bytes(film_bytes)
+    data = film_bytes[: 11 * MIB + 777]
+    files = {"film.bin": data}
+    (tmp_path / "film.bin").write_bytes(data)
     bad = [
         mirrors.add("liar", files, lying(CHUNK, rate=8 * MIB)),
         mirrors.add("staller", files, stalling(MIB)),
@@ -72,7 +73,7 @@ def hostile(mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes, 
         mirrors.add("mortal", files, dying(3 * MIB)),
     ]
     good = mirrors.add("honest", files, paced(4 * MIB))
-    publish(source, "film.bin", film_bytes, [mirror.of("film.bin") for mirror in [*bad, good]])
+    publish(source, "film.bin", data, [mirror.of("film.bin") for mirror in [*bad, good]])
     return mounted(source, timeout=2, retry_wait=0.3)
 
 
