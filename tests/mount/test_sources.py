@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
 from tests.support.content import pattern
-from tests.support.mirrors import Mirrors
+from tests.support.mirrors import Mirrors, stalling
 from tests.support.mounts import LONGEST, Mount, Mounts, eventually, needs_fuse, run, within
 from tests.support.samples import MIB, metalink4, publish
 
@@ -50,6 +51,18 @@ def test_added_changed_and_removed(mirrors: Mirrors, mounted: Mounts, source: Pa
     eventually(SOON, lambda: shown(mount) == ["a.bin"])
     (source / "a.bin.meta4").rename(source / "c.bin.meta4")
     eventually(SOON, lambda: "a.bin" in shown(mount) or "c.bin" in shown(mount))
+
+
+def test_a_mirror_that_is_added_while_a_reader_waits(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
+    """The read that hangs on the old one gets its bytes from the new one, through the same handle."""
+    stuck, good = mirrors.add("stuck", {"a.bin": ONE}, stalling(0)), mirrors.add("good", {"a.bin": ONE})
+    publish(source, "a.bin", ONE, [stuck.of("a.bin")])
+    mount = mounted(source, timeout=60)
+    Timer(0.5, lambda: publish(source, "a.bin", ONE, [stuck.of("a.bin"), good.of("a.bin")])).start()
+
+    start = time.monotonic()
+    assert mount.read("a.bin") == ONE
+    assert time.monotonic() - start < 5
 
 
 def test_half_written_descriptor(mirrors: Mirrors, mounted: Mounts, source: Path, tmp_path: Path) -> None:

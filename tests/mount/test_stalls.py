@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.content import pattern
-from tests.support.mirrors import Mirror, Mirrors, changing, honest, stalling
+from tests.support.mirrors import Mirror, Mirrors, changing, dripping, honest, stalling
 from tests.support.mounts import Mount, Mounts, eventually, needs_fuse, run, within
 from tests.support.samples import MIB, publish
 
@@ -157,4 +157,31 @@ def test_hundreds_of_killed_readers(stalled: Mirror, mounted: Mounts, film_bytes
 
     manners.append(honest)
     assert mount.read("stuck.bin", 4 * MIB, MIB) == STUCK[4 * MIB : 5 * MIB]
+    prompt(mount, film_bytes)
+
+
+def test_a_mirror_that_drips(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
+    """A few bytes a second are never silence: a read still ends in time, and another mirror takes over."""
+    drip = mirrors.add("drip", {"drip.bin": STUCK}, dripping)
+    publish(source, "drip.bin", STUCK, [drip.of("drip.bin")])
+    mount = mounted(source, read_timeout=2)
+    start = time.monotonic()
+    assert mount.errno("drip.bin", 0, 4096) == errno.EIO
+    assert time.monotonic() - start < 3
+
+    good = mirrors.add("good", {"drip.bin": STUCK})
+    publish(source, "drip.bin", STUCK, [drip.of("drip.bin"), good.of("drip.bin")])
+    eventually(3, lambda: "/good/" in mount.xattr("drip.bin", "sources"))
+    assert mount.read("drip.bin", timeout=10) == STUCK
+
+
+def test_a_mapped_page_that_can_not_be_had(stalled: Mirror, mounted: Mounts, film_bytes: bytes) -> None:
+    """Kills its reader with SIGBUS in time, as every file system does, and nothing else."""
+    mount = mounted(mounted.home / "source", read_timeout=1)
+    code = "import mmap, sys; f = open(sys.argv[1], 'rb'); mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)[5]"
+    start = time.monotonic()
+    done = run(sys.executable, "-S", "-c", code, mount / "stuck.bin", timeout=10)
+
+    assert done.returncode == -signal.SIGBUS
+    assert time.monotonic() - start < 3
     prompt(mount, film_bytes)

@@ -152,6 +152,16 @@ def stalling(after: int) -> Manner:
     return manner
 
 
+async def dripping(mirror: Mirror, data: bytes, request: Request, stream: Stream) -> bool:
+    """Send 20 bytes a second."""
+    start, stop = span(request, len(data))
+    await stream.send_all(head(request, len(data)))
+    for at in range(start, stop):
+        await mirror.send(stream, data[at : at + 1])
+        await trio.sleep(0.05)
+    return True
+
+
 def dying(after: int) -> Manner:
     """Be gone, port and all, in the middle of a body once *after* bytes were sent."""
 
