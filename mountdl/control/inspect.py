@@ -5,7 +5,7 @@ Law: any file and any bytes end in a document or in an error with a kind, never 
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,9 @@ from mountdl.control.text import shown
 from mountdl.descriptors import parse, parse_headers, parse_link, prefer
 from mountdl.descriptors.limits import MAX_DOCUMENT
 from mountdl.descriptors.model import Descriptor
-from mountdl.descriptors.report import describe, describe_text
+from mountdl.descriptors.report import describe_text, parts
 from mountdl.errors import DescriptorError, ExitStatus, MountdlError, UsageError
 from mountdl.settings import PreferenceSettings
-
-Json = dict[str, object]
 
 LINK = "#!metalink3!"
 """What marks an argument that is no file but a link: URL#!metalink3!URL."""
@@ -34,24 +32,54 @@ class Head:
 def run(named: Sequence[str | Head], preferences: PreferenceSettings, *, as_json: bool) -> ExitStatus:
     """Print what the descriptors in *named* say; return the status of the first that can't be used."""
     status = ExitStatus.OK
-    documents: list[Json] = []
+    show, show_error = (_json, _json_error) if as_json else (_text, _text_error)
+    if as_json:
+        sys.stdout.write('{"documents": [')
     for number, each in enumerate(named):
         path = each.path if isinstance(each, Head) else each
         try:
             descriptor = load(each, preferences)
         except MountdlError as error:
             status = status or error.exit_status
-            documents.append({"path": path, "error": {"kind": _kind(error), "message": str(error)}})
-            if not as_json:
-                sys.stdout.flush()
-                print(f"mountdl: {shown(path)}: {shown(error)} [{_kind(error)}]", file=sys.stderr)
+            show_error(number, path, error)
         else:
-            documents.append({"path": path, **describe(descriptor)})
-            if not as_json:
-                print("\n" * (number > 0) + "\n".join([f"path: {shown(path)}", *describe_text(descriptor)]))
+            show(number, path, descriptor)
     if as_json:
-        print(json.dumps({"documents": documents}, indent=2))
+        sys.stdout.write("\n]}\n")
     return status
+
+
+def _text(number: int, path: str, descriptor: Descriptor) -> None:
+    print("\n" * (number > 0) + "\n".join([f"path: {shown(path)}", *describe_text(descriptor)]))
+
+
+def _text_error(number: int, path: str, error: MountdlError) -> None:
+    del number
+    sys.stdout.flush()
+    print(f"mountdl: {shown(path)}: {shown(error)} [{_kind(error)}]", file=sys.stderr)
+
+
+def _json(number: int, path: str, descriptor: Descriptor) -> None:
+    """Write a document as it comes, a line for each part of a list: 100,000 files are 60 MB as one text."""
+    sys.stdout.write(f"{',' * (number > 0)}\n{{{_member('path', path)}")
+    for name, value in parts(descriptor):
+        if not isinstance(value, Iterator):
+            sys.stdout.write(f",\n {_member(name, value)}")
+            continue
+        sys.stdout.write(f",\n {json.dumps(name)}: [")
+        for place, part in enumerate(value):
+            sys.stdout.write(f"{',' * (place > 0)}\n  {json.dumps(part)}")
+        sys.stdout.write("]")
+    sys.stdout.write("}")
+
+
+def _json_error(number: int, path: str, error: MountdlError) -> None:
+    found = {"kind": _kind(error), "message": str(error)}
+    sys.stdout.write(f"{',' * (number > 0)}\n{{{_member('path', path)},\n {_member('error', found)}}}")
+
+
+def _member(name: str, value: object) -> str:
+    return f"{json.dumps(name)}: {json.dumps(value)}"
 
 
 def load(named: str | Head, preferences: PreferenceSettings) -> Descriptor:

@@ -98,12 +98,18 @@ class PieceCollector:
             return
         if indexes == array("q", [_NO_INDEX]) * count:
             return
-        order = sorted(range(count), key=indexes.__getitem__)
-        if any(indexes[place] != wanted for wanted, place in enumerate(order)):
-            self._drop("pieces-bad-index", "the indexes of the piece hashes are not 0, 1, 2 and so on")
-            return
-        packed = self._digests
-        self._digests = bytearray().join(packed[place * width : (place + 1) * width] for place in order)
+        seen = bytearray(count)
+        ordered = bytearray(count * width)
+        packed = memoryview(self._digests)
+        for place, wanted in enumerate(indexes):
+            if not 0 <= wanted < count or seen[wanted]:
+                packed.release()
+                self._drop("pieces-bad-index", "the indexes of the piece hashes are not 0, 1, 2 and so on")
+                return
+            seen[wanted] = 1
+            ordered[wanted * width : (wanted + 1) * width] = packed[place * width : (place + 1) * width]
+        packed.release()
+        self._digests = ordered
 
 
 def _index(text: str | None) -> int:

@@ -24,11 +24,14 @@ Json = dict[str, object]
 
 def describe(descriptor: Descriptor) -> Json:
     """Return *descriptor* as the JSON values of `mountdl inspect --json`."""
-    return {
-        "kind": descriptor.kind,
-        **_BODIES[descriptor.kind](descriptor),
-        "warnings": [warning(caution) for caution in descriptor.cautions],
-    }
+    return {name: list(value) if isinstance(value, Iterator) else value for name, value in parts(descriptor)}
+
+
+def parts(descriptor: Descriptor) -> Iterator[tuple[str, object]]:
+    """Yield names and values of `describe`, with an iterator for each list that may be long."""
+    yield "kind", descriptor.kind
+    yield from _BODIES[descriptor.kind](descriptor).items()
+    yield "warnings", map(warning, descriptor.cautions)
 
 
 def _metalink(descriptor: Descriptor) -> Json:
@@ -36,16 +39,16 @@ def _metalink(descriptor: Descriptor) -> Json:
         "version": descriptor.version,
         "origin": descriptor.origin,
         "dynamic": descriptor.dynamic,
-        "files": [_file(entry) for entry in descriptor.entries],
+        "files": map(_file, descriptor.entries),
     }
 
 
 def _magnets(descriptor: Descriptor) -> Json:
-    return {"entries": [_magnet(magnet) for magnet in descriptor.magnets]}
+    return {"entries": map(_magnet, descriptor.magnets)}
 
 
 def _groups(descriptor: Descriptor) -> Json:
-    return {"entries": [{"urls": list(group.urls), "options": _options(group)} for group in descriptor.groups]}
+    return {"entries": ({"urls": list(group.urls), "options": _options(group)} for group in descriptor.groups)}
 
 
 def _options(group: UriGroup) -> Json:
@@ -85,7 +88,7 @@ def _torrent(descriptor: Descriptor) -> Json:
         return {}
     return {
         "info_hash": {"v1": _hex(found.info_hash_v1), "v2": _hex(found.info_hash_v2)},
-        "files": [{"path": str(file.path), "size": file.size, "offset": file.offset} for file in found.files],
+        "files": ({"path": str(file.path), "size": file.size, "offset": file.offset} for file in found.files),
         "piece_length": found.piece_length,
         "piece_count": found.piece_count,
         "trackers": [list(tier) for tier in found.trackers],
