@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.content import pattern
-from tests.support.mirrors import Mirror, Mirrors, changing, dripping, honest, stalling
+from tests.support.mirrors import Mirror, Mirrors, changing, dripping, honest, paced, stalling
 from tests.support.mounts import Mount, Mounts, eventually, needs_fuse, run, within
 from tests.support.samples import MIB, publish
 
@@ -185,3 +186,14 @@ def test_a_mapped_page_that_can_not_be_had(stalled: Mirror, mounted: Mounts, fil
     assert done.returncode == -signal.SIGBUS
     assert time.monotonic() - start < 3
     prompt(mount, film_bytes)
+
+
+def test_a_reader_that_inherited_its_file(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
+    """Who opened it is gone, as in `exec <FILE` of a shell that ends; a slow mirror's bytes still reach the other."""
+    data = pattern(MIB, seed=7)
+    slow = mirrors.add("slow", {"slow.bin": data}, paced(None, latency=1.5))
+    publish(source, "slow.bin", data, [slow.of("slow.bin")])
+    mount = mounted(source)
+    done = run("sh", "-c", 'exec 3<"$0"; sha256sum <&3 & exit 0', mount / "slow.bin")
+
+    assert (done.stdout.split()[:1], done.stderr) == ([hashlib.sha256(data).hexdigest()], "")
