@@ -147,7 +147,7 @@ def test_hundreds_of_killed_readers(stalled: Mirror, mounted: Mounts, film_bytes
     """Three times 200 reads that hang, killed: the mount serves on, and the file when its mirror does."""
     manners = [stalling(0)]
     stalled.manner = changing(manners)
-    mount = mounted(mounted.home / "source", timeout=3)
+    mount = mounted(mounted.home / "source", timeout=60)
     for _ in range(3):
         reader = started(READ_MANY, mount / "stuck.bin", 200)
         readers.append(reader)
