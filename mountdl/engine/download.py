@@ -232,10 +232,8 @@ class Download:
         self._alarm.set()
 
     def _interval(self) -> float:
-        if self._waiters:
-            return 0.05
-        if self._flights:
-            return 0.2
+        if self._waiters or self._flights:
+            return 0.05 if self._waiters else 0.2
         return 1.0 if self._demand and not self.complete else 30.0
 
     def _tick(self) -> None:
@@ -322,8 +320,9 @@ class Download:
         self._flights[flight.number] = flight
         state.flights += 1
         state.host.flying.add(flight)
-        if assignment.hedge:
-            self.incidents.add(state.source.name, "was asked for bytes that another source is late with", flight.extent)
+        for late in [other for other in self._flights.values() if assignment.hedge and other is not flight]:
+            if late.extent.overlaps(flight.extent):
+                self.incidents.add(late.state.source.name, "was late; another source was asked too", flight.extent)
         log.debug("%s: %s %s", state.source.name, assignment.priority.name, flight.extent)
         self._nursery.start_soon(self._fly, flight)
 
