@@ -1,6 +1,7 @@
 """From nodes of the tree to what stat(2) and getxattr(2) say of them."""
 
 import os
+import re
 import stat
 
 import pyfuse3
@@ -55,7 +56,7 @@ def note_xattrs(state: str, reason: str) -> dict[bytes, bytes]:
 
 
 def safe_name(url: str) -> str:
-    """Return *url* without user name and password."""
-    scheme, separator, rest = url.partition("://")
+    """Return *url* without user name, password, query and fragment."""
+    scheme, separator, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("://")
     authority, slash, path = rest.partition("/")
     return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ MOST_BACKGROUND = 512
 def attach(operations: Operations, source: str, mountpoint: Path, *, allow_other: bool) -> None:
     """Mount. Raises UsageError when the kernel or fusermount3 refuses."""
     # A ":" in fsname marks the mount as remote, so that indexers and thumbnailers keep away.
-    options = {f"fsname=mountdl:{source}".replace(",", "_"), "subtype=mountdl"}
+    options = {_name(source), "subtype=mountdl"}
     if allow_other:
         options.add("allow_other")
     try:
@@ -39,6 +40,12 @@ def attach(operations: Operations, source: str, mountpoint: Path, *, allow_other
             f"can't mount on {mountpoint}: {error}; is /dev/fuse there, fuse3 installed, and the place free?",
             ExitStatus.UNKNOWN,
         ) from error
+
+
+def _name(source: str) -> str:
+    """Return the option that calls the mount after *source*."""
+    # pyfuse3 takes ASCII only, and a comma would begin the next option.
+    return "fsname=mountdl:" + "".join(ch if ch.isascii() and ch != "," else "_" for ch in source)
 
 
 async def answers(mountpoint: Path) -> None:
@@ -119,12 +126,14 @@ def _mount_command(*argv: str) -> bool:
         return False
 
 
-def _device(mountpoint: str) -> str | None:
+def _device(mountpoint: str, table: Path = Path("/proc/self/mountinfo")) -> str | None:
     """Return MAJOR:MINOR of a mount, without asking the mount itself."""
     found = None
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/mountinfo").read_text().splitlines():
-            fields = line.split(" ")
-            if os.fsencode(fields[4]).decode("unicode_escape") == mountpoint:
-                found = fields[2]
+        for line in table.read_bytes().splitlines():
+            fields = line.split(b" ")
+            # proc_pid_mountinfo(5): space, tab, line break and backslash are octal escapes, all else is as it is.
+            plain = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8) & 255]), fields[4])
+            if plain == os.fsencode(mountpoint):
+                found = fields[2].decode()
     return found

@@ -1,0 +1,40 @@
+"""What a mount is called, and how it is found again among the kernel's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mountdl.filesystem import mount
+from mountdl.filesystem.attributes import safe_name
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("/srv/a", "/srv/a"), ("/srv/a,ro", "/srv/a_ro"), ("/srv/Müsli", "/srv/M_sli"), ("/srv/\udcff", "/srv/_")],
+)
+def test_the_name_of_a_mount_is_one_option_in_ascii(source: str, name: str) -> None:
+    """pyfuse3 can't be given anything else: a source with an umlaut would not be mounted."""
+    assert mount._name(source) == f"fsname=mountdl:{name}"  # noqa: SLF001
+
+
+@pytest.mark.parametrize("place", ["/mnt/plain", "/mnt/Müsli", "/mnt/a b\n\\040", "/mnt/\udcff"])
+def test_a_mount_is_found_by_its_place(place: str, tmp_path: Path) -> None:
+    """Whatever bytes its name and the names of other mounts have."""
+    octal = place.replace("\\", "\\134").replace(" ", "\\040").replace("\n", "\\012")
+    table = tmp_path / "mountinfo"
+    lines = [f"1 0 0:{number} / {name} rw - fuse x rw\n" for number, name in ((7, "/mnt/\udcfe"), (8, octal))]
+    table.write_bytes("".join(lines).encode(errors="surrogateescape"))
+
+    assert mount._device(place, table) == "0:8"  # noqa: SLF001
+    assert mount._device("/elsewhere", table) is None  # noqa: SLF001
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://u:secret@h/a?token=secret", "http://h/a?secret", "http://h/a#secret", "http://secret@h/a?x=@secret"],
+)
+def test_a_source_is_named_without_secrets(url: str) -> None:
+    """`user.mountdl.sources` can be read by everybody who sees the mount."""
+    assert safe_name(url) == "http://h/a"
