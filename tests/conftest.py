@@ -12,7 +12,7 @@ import trio.testing
 
 @pytest.fixture
 def clock() -> trio.testing.MockClock:
-    """A clock for which waiting costs no time; a test that takes it runs under it."""
+    """Give a clock for which waiting costs no time; a test that takes it runs under it."""
     return trio.testing.MockClock(autojump_threshold=0)
 
 
