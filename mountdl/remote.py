@@ -41,8 +41,7 @@ async def place(source: str, folder: Path, transports: list[Transport]) -> None:
     if document is None:
         (folder / f"{name}.meta4").write_text(described(name, plain, probe))
     else:
-        known = PurePosixPath(name).suffix.lower() in SUFFIXES
-        (folder / (name if known else f"{name}.meta4")).write_bytes(document)
+        _put(folder, name, document)
 
 
 async def _place_linked(url: str, folder: Path, transports: list[Transport]) -> bool:
@@ -55,8 +54,14 @@ async def _place_linked(url: str, folder: Path, transports: list[Transport]) -> 
     if document is None:
         log.warning("what the link calls a metalink is none, so its plain address is taken")
         return False
-    (folder / f"{name_of(url)}.metalink").write_bytes(document)
+    _put(folder, name_of(url), document)
     return True
+
+
+def _put(folder: Path, name: str, document: bytes) -> None:
+    """Write *document* under a name that is a descriptor's, so that it is found."""
+    known = PurePosixPath(name).suffix.lower() in SUFFIXES
+    (folder / (name if known else f"{name}.meta4")).write_bytes(document)
 
 
 def _transport(url: str, transports: list[Transport]) -> Transport:

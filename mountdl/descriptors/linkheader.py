@@ -268,11 +268,18 @@ def _raw(algorithm: str, text: str) -> bytes | None:
     return values.digest(algorithm, decoded.decode("ascii"))
 
 
+def named_mirrors(found: HeaderFindings) -> tuple[MirrorRef, ...]:
+    """Return the mirrors that *found* names, best first: those that share the server's entity tags before all others."""
+    return tuple(
+        MirrorRef(each.url, 1 if each.preferred else each.priority, each.location) for each in found.duplicates
+    )
+
+
 def _entry(found: HeaderFindings, url: str, status: int, fields: list[tuple[str, str]]) -> Entry:
     """Return the file at *url*: its mirrors beside it, if a digest can check them."""
     mirrors = [MirrorRef(url, 1)]
     if found.digests:
-        mirrors += [MirrorRef(each.url, each.priority, each.location) for each in found.duplicates]
+        mirrors += named_mirrors(found)
     swarms = [
         SwarmRef(each.url, _METADATA[each.mediatype]) for each in found.described_by if each.mediatype in _METADATA
     ]

@@ -128,7 +128,10 @@ def _check_prefixes(parser: etree.XMLParser) -> None:
 
 
 def _not_well_formed(problem: etree.XMLSyntaxError) -> DescriptorError:
-    message = " ".join((problem.msg or "syntax error").split())
+    # libxml2 quotes the document, which may hold what would command a terminal.
+    message = "".join(
+        c if c.isprintable() else ascii(c)[1:-1] for c in " ".join((problem.msg or "syntax error").split())
+    )
     if getattr(problem, "code", None) in _AMPERSAND:
         message += " (an & in a URL must be written as &amp;)"
     return DescriptorError("not-well-formed", f"not well-formed XML: {message}")

@@ -106,5 +106,4 @@ def digests_of(headers: Mapping[str, str]) -> dict[str, bytes]:
 
 def mirrors_of(headers: Mapping[str, str], url: str) -> tuple[MirrorRef, ...]:
     """Return the mirrors that the answer for *url* names (RFC 6249 section 3), the preferred ones first."""
-    found = linkheader.findings(headers.items(), url, Cautions()).duplicates
-    return tuple(MirrorRef(each.url, 1 if each.preferred else each.priority, each.location) for each in found)
+    return linkheader.named_mirrors(linkheader.findings(headers.items(), url, Cautions()))

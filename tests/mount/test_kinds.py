@@ -1,0 +1,312 @@
+"""Each kind of descriptor in one source: the right bytes, how well they are verified, from which sources."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from mountdl import digests
+from tests.support import torrents
+from tests.support.content import pattern
+from tests.support.httpserver import Request, Stream, answer
+from tests.support.mirrors import Manner, Mirror, Mirrors, honest, lying
+from tests.support.mounts import LONGEST, Mount, Mounts, eventually, mountdl, needs_fuse, run
+from tests.support.samples import CHUNK, MIB, metalink3, metalink4
+
+pytestmark = needs_fuse
+
+DATA = pattern(MIB + 4321, seed=7)
+OTHER = pattern(300_000, seed=8)
+FILES = {"f.bin": DATA, "top/f.bin": DATA, "top/sub/o.bin": OTHER, "f1.bin": DATA, "f2.bin": OTHER}
+
+
+def own(algorithm: str, data: bytes = DATA) -> bytes:
+    made = digests.hasher(algorithm)
+    made.update(data)
+    return made.digest()
+
+
+def base32(raw: bytes) -> str:
+    return base64.b32encode(raw).decode().rstrip("=")
+
+
+SHA1 = hashlib.sha1(DATA).digest()
+TOPICS = {
+    "sha1": f"sha1:{base32(SHA1)}",
+    "md5": f"md5:{hashlib.md5(DATA).hexdigest()}",
+    "sha256": f"sha256:{hashlib.sha256(DATA).hexdigest()}",
+    "sha512": f"sha512:{hashlib.sha512(DATA).hexdigest()}",
+    "tree": f"tree:tiger:{base32(own('tth'))}",
+    "bitprint": f"bitprint:{base32(SHA1)}.{base32(own('tth'))}",
+    "ed2k": f"ed2k:{own('ed2k').hex()}",
+    "aich": f"aich:{base32(own('aich'))}",
+    "tiger": f"tiger:{own('tiger').hex()}",
+    "md4": f"md4:{own('md4').hex()}",
+}
+
+
+def listed(mount: Mount) -> list[str]:
+    found = run("find", mount.path, "-type", "f", "-printf", "%P\n", timeout=10)
+    return sorted(found.stdout.splitlines())
+
+
+def sources(mount: Mount, name: str) -> list[str]:
+    return sorted(line.split("\t")[0] for line in mount.xattr(name, "sources").splitlines())
+
+
+def whole(mount: Mount, name: str, expected: bytes = DATA) -> None:
+    """Read all of it; in the end every byte is verified."""
+    assert mount.read(name) == expected
+    eventually(LONGEST, lambda: mount.xattr(name, "verified") == str(len(expected)))
+    eventually(LONGEST, lambda: mount.xattr(name, "state") == "complete")
+
+
+@pytest.fixture
+def two(mirrors: Mirrors) -> tuple[Mirror, Mirror]:
+    return mirrors.add("one", FILES), mirrors.add("two", FILES)
+
+
+def test_metalinks(two: tuple[Mirror, Mirror], mounted: Mounts, source: Path) -> None:
+    """Of both versions: verified chunk by chunk."""
+    urls = [mirror.of("f.bin") for mirror in two]
+    (source / "four.bin.meta4").write_text(metalink4("x.bin", DATA, urls))
+    (source / "three.bin.metalink").write_text(metalink3("x.bin", DATA, urls))
+    mount = mounted(source)
+
+    assert listed(mount) == ["four.bin", "three.bin"]
+    for name in listed(mount):
+        assert mount.xattr(name, "level") == "chunk"
+        assert sources(mount, name) == sorted(urls)
+        whole(mount, name)
+
+
+def test_magnets_with_mirrors(two: tuple[Mirror, Mirror], mounted: Mounts, source: Path) -> None:
+    """Each kind of topic verifies the whole file; as, ws and xs are its sources; `&amp;` and broken lines are fine."""
+    urls = [mirror.of("f.bin") for mirror in two]
+    for name, topic in TOPICS.items():
+        link = (
+            f"magnet:?xt=urn:{topic}&amp;dn={name}.bin\n&amp;xl={len(DATA)}&as={quote(urls[0])}&xs={quote(urls[1])}\n"
+        )
+        (source / f"{name}.magnet").write_text(link)
+    mount = mounted(source)
+
+    assert listed(mount) == sorted(f"{name}.bin" for name in TOPICS)
+    for name in listed(mount):
+        assert mount.xattr(name, "level") == "whole"
+        assert sources(mount, name) == sorted(urls)
+        whole(mount, name)
+    assert mount.xattr("bitprint.bin", "digest") == f"sha-1:{SHA1.hex()}"
+    assert mount.xattr("ed2k.bin", "digest") == f"ed2k:{own('ed2k').hex()}"
+
+
+@pytest.mark.parametrize("topic", ["tree", "ed2k", "aich"])
+def test_a_magnet_whose_mirror_lies(topic: str, mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
+    """The topic finds out; what was wrong is fetched anew from the other."""
+    liar, good = mirrors.add("liar", FILES, lying(CHUNK, every=1)), mirrors.add("good", FILES)
+    link = f"magnet:?xt=urn:{TOPICS[topic]}&dn=f.bin&xl={len(DATA)}&as={liar.of('f.bin')}&as={good.of('f.bin')}"
+    (source / "f.magnet").write_text(link)
+    mount = mounted(source, background="off")
+
+    def right() -> bool:
+        return mount.read("f.bin") == DATA and mount.xattr("f.bin", "verified") == str(len(DATA))
+
+    eventually(LONGEST, right)
+    assert mount.xattr("f.bin", "state") == "complete"
+    assert "does not match" in mount.why("f.bin")
+
+
+def test_an_ed2k_link_of_whole_parts(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
+    """Either of the two hashes that such a file has will do."""
+    data = pattern(digests.PART, seed=3)
+    mirror = mirrors.add("one", {"f.bin": data})
+    older = digests.alternative("ed2k", len(data))
+    assert older is not None
+    older.update(data)
+    for name, value in {"older": older.digest(), "emule": own("ed2k", data)}.items():
+        (source / f"{name}.magnet").write_text(
+            f"magnet:?xt=urn:ed2k:{value.hex()}&dn={name}&xl={len(data)}&as={mirror.of('f.bin')}"
+        )
+    mount = mounted(source)
+
+    whole(mount, "older", data)
+    whole(mount, "emule", data)
+
+
+def test_a_magnet_without_a_size(two: tuple[Mirror, Mirror], mounted: Mounts, source: Path) -> None:
+    """Its mirror is asked."""
+    (source / "f.magnet").write_text(f"magnet:?xt=urn:{TOPICS['md5']}&dn=f.bin&as={two[0].of('f.bin')}")
+    mount = mounted(source)
+
+    eventually(LONGEST, lambda: listed(mount) == ["f.bin"])
+    whole(mount, "f.bin")
+
+
+def test_a_magnet_to_a_swarm_alone(mounted: Mounts, source: Path) -> None:
+    """It is shown as one that waits, and says why."""
+    (source / "s.magnet").write_text(f"magnet:?xt=urn:btih:{'12' * 20}&dn=film.mkv")
+    mount = mounted(source)
+
+    assert listed(mount) == ["film.mkv.resolving"]
+    assert mount.read("film.mkv.resolving") == b""
+    assert mount.xattr("film.mkv.resolving", "state") == "resolving"
+    assert "swarms are not supported yet" in mount.xattr("film.mkv.resolving", "error")
+
+
+def test_torrents_with_web_seeds(two: tuple[Mirror, Mirror], mounted: Mounts, source: Path) -> None:
+    """Of one file: its piece digests; of several, aligned by padding or not: the files, from their own URLs."""
+    single = torrents.single(DATA, CHUNK, "f.bin")
+    (source / "one.torrent").write_bytes(torrents.torrent(single, url_list=[f"{mirror.url}/" for mirror in two]))
+    several = torrents.several({"f.bin": DATA, "sub/o.bin": OTHER}, CHUNK)
+    (source / "several.torrent").write_bytes(torrents.torrent(several, url_list=f"{two[0].url}"))
+    mount = mounted(source)
+
+    assert listed(mount) == ["f.bin", "top/f.bin", "top/sub/o.bin"]
+    assert mount.xattr("f.bin", "level") == "chunk"
+    assert sources(mount, "f.bin") == sorted(mirror.of("f.bin") for mirror in two)
+    whole(mount, "f.bin")
+    assert sources(mount, "top/sub/o.bin") == [two[0].of("top/sub/o.bin")]
+    assert mount.read("top/f.bin") == DATA
+    assert mount.read("top/sub/o.bin") == OTHER
+
+
+def test_a_torrent_of_version_2_with_web_seeds(two: tuple[Mirror, Mirror], mounted: Mounts, source: Path) -> None:
+    """Each file has its own tree of digests."""
+    files = {"f.bin": DATA, "sub/o.bin": OTHER}
+    made = torrents.version_2(files, 16384)
+    (source / "v2.torrent").write_bytes(torrents.encode(torrents.tidy({**made, "url-list": f"{two[1].url}/"})))
+    mount = mounted(source)
+
+    assert listed(mount) == ["top/f.bin", "top/sub/o.bin"]
+    for name, data in files.items():
+        assert mount.xattr(f"top/{name}", "level") == "chunk"
+        whole(mount, f"top/{name}", data)
+
+
+def test_a_torrent_without_any_source(mounted: Mounts, source: Path) -> None:
+    """Its files are shown; a read fails soon, with a reason."""
+    (source / "t.torrent").write_bytes(torrents.torrent(torrents.single(DATA, CHUNK, "f.bin"), announce="http://t/a"))
+    mount = mounted(source)
+
+    assert listed(mount) == ["f.bin"]
+    assert (mount / "f.bin").stat().st_size == len(DATA)
+    assert mount.errno("f.bin", timeout=10) == errno.EIO
+    assert "no source" in mount.xattr("f.bin", "error")
+
+
+def test_lists_and_shortcuts(two: tuple[Mirror, Mirror], mounted: Mounts, source: Path) -> None:
+    """Several URIs of a line are mirrors, patterns several files; sizes are asked for."""
+    one, other = two
+    lines = [
+        f"{one.of('f.bin')}\t{other.of('f.bin')}",
+        "  out=named/by-list.bin",
+        f"{{{one.url},{other.url}}}/f[1-2].bin",
+        f"{one.of('f.bin')}",
+        f"  checksum=sha-1={SHA1.hex()}",
+    ]
+    (source / "l.uris").write_text("\n".join(lines))
+    (source / "s.bin.url").write_text(f"[InternetShortcut]\r\nURL={one.of('f.bin')}\r\n")
+    (source / "d.desktop").write_text(f"[Desktop Entry]\nType=Link\nURL={other.of('f2.bin')}\n")
+    (source / "notes.txt").write_text(f"{one.of('f.bin')}\n")
+    mount = mounted(source)
+
+    expected = ["f.bin", "f1.bin", "f2 (2).bin", "f2.bin", "named/by-list.bin", "s.bin"]
+    eventually(LONGEST, lambda: listed(mount) == expected)
+    assert sources(mount, "named/by-list.bin") == sorted(mirror.of("f.bin") for mirror in two)
+    assert sources(mount, "f1.bin") == sorted(mirror.of("f1.bin") for mirror in two)
+    assert {mount.xattr(name, "level") for name in expected} == {"none", "whole"}
+    assert mount.xattr("f.bin", "level") == "whole"
+    whole(mount, "f.bin")
+    for name in expected:
+        assert mount.read(name) == (OTHER if name.startswith("f2") else DATA)
+
+
+def redirecting(to: Callable[[], list[Mirror]]) -> Manner:
+    """Send everybody to the first mirror, and name all of them with a digest (RFC 6249)."""
+
+    async def manner(mirror: Mirror, data: bytes, request: Request, stream: Stream) -> bool:
+        links = ", ".join(f"<{each.of('f.bin')}>; rel=duplicate; pri={rank}" for rank, each in enumerate(to(), 1))
+        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        fields = (f"Location: {to()[0].of('f.bin')}", f"Link: {links}", f"Digest: SHA-256={digest}")
+        await stream.send_all(answer("302 Found", *fields, length=0))
+        return True
+
+    return manner
+
+
+def test_a_plain_url_of_a_redirector(
+    two: tuple[Mirror, Mirror], mirrors: Mirrors, mounted: Mounts, source: Path, tmp_path: Path
+) -> None:
+    """Its mirrors and its digest make one file with many sources, whether in a list or as the SOURCE itself."""
+    redirector = mirrors.add("redirector", FILES, redirecting(lambda: list(two)))
+    everybody = sorted(mirror.of("f.bin") for mirror in (*two, redirector))
+    (source / "f.uris").write_text(redirector.of("f.bin"))
+    for what in (source, redirector.of("f.bin")):
+        mount = mounted(what, cache=tmp_path / f"cache{what == source}")  # type: ignore[arg-type]
+        eventually(LONGEST, lambda mount=mount: listed(mount) == ["f.bin"])  # type: ignore[misc]
+        assert mount.xattr("f.bin", "level") == "whole"
+        assert mount.xattr("f.bin", "digest") == f"sha-256:{hashlib.sha256(DATA).hexdigest()}"
+        assert sources(mount, "f.bin") == everybody
+        whole(mount, "f.bin")
+
+
+def test_links_and_magnets_as_source(two: tuple[Mirror, Mirror], mirrors: Mirrors, mounted: Mounts) -> None:
+    """`URL#!metalink3!URL` is its metalink; a magnet link is its file."""
+    text = metalink4("m.bin", DATA, [two[0].of("f.bin")]).encode()
+    documents = mirrors.add("documents", {"m.meta4": text}, honest)
+    mount = mounted(f"{two[0].of('f.bin')}#!metalink3!{documents.of('m.meta4')}")  # type: ignore[arg-type]
+    assert listed(mount) == ["m.bin"]
+    assert mount.xattr("m.bin", "level") == "chunk"
+    whole(mount, "m.bin")
+    link = f"magnet:?xt=urn:{TOPICS['aich']}&dn=g.bin&xl={len(DATA)}&as={two[1].of('f.bin')}"
+    mount = mounted(link)  # type: ignore[arg-type]
+    assert listed(mount) == ["g.bin"]
+    whole(mount, "g.bin")
+
+
+def test_what_is_refused_says_why(two: tuple[Mirror, Mirror], mounted: Mounts, source: Path) -> None:
+    """`NAME.error` of each kind, also of a descriptor of which no file is left; the others are shown."""
+    (source / "bad.magnet").write_text("magnet:?dn=x")
+    (source / "bad.torrent").write_bytes(b"d4:infode")
+    (source / "bad.uris").write_text("file:///etc/passwd\n")
+    (source / "bad.url").write_text("[InternetShortcut]\n")
+    (source / "left.meta4").write_text(
+        '<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="../up"><url>http://h/x</url></file>'
+        '<file name="b.bin"><url>rsync://h/x</url></file></metalink>'
+    )
+    (source / "good.bin.meta4").write_text(metalink4("good.bin", DATA, [two[0].of("f.bin")]))
+    mount = mounted(source)
+    names = ["bad.magnet", "bad.torrent", "bad.uris", "bad.url", "left.meta4"]
+
+    eventually(LONGEST, lambda: listed(mount) == sorted([*(f"{name}.error" for name in names), "good.bin"]))
+    assert b"leads upwards" in mount.read("left.meta4.error")
+    assert b"b.bin: nothing is left to fetch it from" in mount.read("left.meta4.error")
+    assert b"no-usable-topic" in mount.read("bad.magnet.error")
+    for name, status in {"bad.magnet": 27, "bad.torrent": 26, "bad.uris": 20}.items():
+        done = mountdl("mount", "--cache-dir", mount.cache, source / name, mounted.place())
+        assert done.returncode == status, done.stderr
+    whole(mount, "good.bin")
+
+
+def test_what_create_makes_can_be_mounted(
+    two: tuple[Mirror, Mirror], mounted: Mounts, source: Path, tmp_path: Path
+) -> None:
+    """From a file to a descriptor of each kind and back."""
+    (tmp_path / "f.bin").write_bytes(DATA)
+    for number, kind in enumerate(["meta4", "metalink3", "magnet", "torrent"]):
+        suffix = {"metalink3": "metalink"}.get(kind, kind)
+        (source / str(number)).mkdir()
+        out = source / str(number) / f"f.bin.{suffix}"
+        done = mountdl("create", "--format", kind, "-o", out, "--mirror", f"{two[0].url}/", tmp_path / "f.bin")
+        assert (done.returncode, done.stderr) == (0, "")
+    mount = mounted(source)
+
+    assert listed(mount) == [f"{number}/f.bin" for number in range(4)]
+    assert [mount.xattr(name, "level") for name in listed(mount)] == ["chunk"] * 4
+    for name in listed(mount):
+        whole(mount, name)
