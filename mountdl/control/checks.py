@@ -25,6 +25,7 @@ def check(settings: Settings, registry: Registry) -> list[str]:
     mount = settings.mount
     check_fuse()
     check_mountpoint(mount.mountpoint, registry)
+    check_store(settings.store.directory, mount.mountpoint)
     if mount.allow_other:
         check_allow_other()
     return [] if "://" in mount.source or mount.source.startswith("magnet:") else check_source(Path(mount.source))
@@ -74,6 +75,16 @@ def check_mountpoint(mountpoint: Path, registry: Registry) -> None:
         raise UsageError(f"{shown(mountpoint)} can't be read: {error.strerror}", ExitStatus.IO) from error
     if names:
         raise UsageError(f"{shown(mountpoint)} is not empty ({shown(min(names))} is in it): choose another directory")
+
+
+def check_store(store: Path, mountpoint: Path) -> None:
+    """Raise UsageError when *store* would lie in the mount: its daemon would wait for itself, for ever."""
+    try:
+        place = store.resolve()
+    except (OSError, RuntimeError):
+        return  # a loop of links: the store says so when it is opened
+    if place.is_relative_to(mountpoint):
+        raise UsageError(f"the store {shown(store)} would be inside the mount: choose another --cache-dir")
 
 
 def _check_free(mountpoint: Path, registry: Registry) -> None:
