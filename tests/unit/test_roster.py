@@ -1,6 +1,5 @@
 """Who may be asked, whom to blame, and when there is no hope."""
 
-
 from mountdl.descriptors.model import MirrorRef
 from mountdl.engine.flight import SourceState
 from mountdl.engine.planner import LONGEST_FLIGHT
