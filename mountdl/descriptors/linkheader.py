@@ -269,7 +269,7 @@ def _raw(algorithm: str, text: str) -> bytes | None:
 
 
 def named_mirrors(found: HeaderFindings) -> tuple[MirrorRef, ...]:
-    """Return the mirrors that *found* names, best first: those that share the server's entity tags before all others."""
+    """Return the mirrors that *found* names, best first; those with the server's entity tags before all."""
     return tuple(
         MirrorRef(each.url, 1 if each.preferred else each.priority, each.location) for each in found.duplicates
     )

@@ -161,3 +161,19 @@ async def test_an_address_without_fields_is_itself() -> None:
         probe = await transport.probe(MirrorRef(server.url))
 
     assert (probe.digests, probe.mirrors) == ({}, ())
+
+
+async def test_quirk_31_a_metalink_for_the_plain_url(tmp_path: Path) -> None:
+    """A document that comes for a file's address is taken for what it is, and is never asked for."""
+
+    def react(request: Request) -> bytes:
+        assert "metalink" not in request.headers.get("accept", "")
+        if request.method == "HEAD":
+            return answer("200 OK", "Accept-Ranges: bytes", length=len(METALINK))
+        return partial(request, METALINK)
+
+    async with serving(computing(react)) as server, running() as transport:
+        await remote.place(f"{server.url}/f.iso", tmp_path, [transport])
+        [path] = tmp_path.iterdir()
+
+    assert [(str(entry.path), entry.size) for entry in parse(path.name, path.read_bytes()).entries] == [("b.iso", 3)]
