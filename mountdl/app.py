@@ -113,20 +113,21 @@ class _Mounted:
         from mountdl.filesystem.operations import Operations
 
         mount = self.settings.mount
+        source = remote.shown(mount.source)
         operations = Operations(self._watch.built.tree, self, str(mount.mountpoint))
         self._shown = operations.publish
         end = partial(fuse.terminate, operations)
         await nursery.start(_on_signals, end)
-        fuse.attach(operations, mount.source, mount.mountpoint, allow_other=mount.allow_other)
+        fuse.attach(operations, source, mount.mountpoint, allow_other=mount.allow_other)
         nursery.start_soon(self._forget_pages, fuse.forget_pages)
         if mount.control_socket is not None:
-            desk = Desk(mount, os.getpid(), self._watch, self._engine, end)
+            desk = Desk(replace(mount, source=source), os.getpid(), self._watch, self._engine, end)
             await nursery.start(server.serve, desk, mount.control_socket)
         async with trio.open_nursery() as served:
             served.start_soon(fuse.serve, operations)
             await fuse.answers(mount.mountpoint)
             ready()
-            log.info("%s is mounted on %s: %d files", mount.source, mount.mountpoint, self._watch.built.tree.files)
+            log.info("%s is mounted on %s: %d files", source, mount.mountpoint, self._watch.built.tree.files)
         fuse.detach()
 
     def _publish(self, built: Built) -> None:

@@ -4,6 +4,8 @@ It becomes a folder with one descriptor in it, which is then a source like any o
 """
 
 import logging
+import os
+import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 from xml.sax.saxutils import escape, quoteattr
@@ -22,15 +24,28 @@ def is_remote(source: str) -> bool:
     return "://" in source or source.lower().startswith("magnet:")
 
 
+def shown(source: str) -> str:
+    """Return *source* as everybody may see it: no user name, password, query or fragment; of a magnet link, topics."""
+    if not is_remote(source):
+        return source
+    plain, _, query = re.split("#", source, maxsplit=1)[0].partition("?")
+    if source.lower().startswith("magnet:"):
+        topics = [part for part in query.split("&") if re.match(r"xt(\.\d+)?=", part)]
+        return f"{plain}?{'&'.join(topics)}"
+    scheme, separator, rest = plain.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+
+
 async def place(source: str, folder: Path, transports: list[Transport]) -> None:
     """Put into *folder* the descriptor that *source* is or leads to. Raises UsageError."""
     if source.lower().startswith("magnet:"):
-        (folder / "link.magnet").write_text(source + "\n")
+        _put(folder, "link.magnet", os.fsencode(source) + b"\n")
         return
     try:
         plain, metalink = links.split(source)
-    except UrlRefused:
-        plain, metalink = source, None
+    except UrlRefused as refusal:
+        raise UsageError(f"can't mount {shown(source)}: {refusal}") from refusal
     if metalink is not None and await _place_linked(metalink, folder, transports):
         return
     name = name_of(plain)
@@ -39,7 +54,7 @@ async def place(source: str, folder: Path, transports: list[Transport]) -> None:
     except SourceError as error:
         raise UsageError(f"can't mount {error}", ExitStatus.NOT_FOUND) from error
     if document is None:
-        (folder / f"{name}.meta4").write_text(described(name, plain, probe))
+        _put(folder, f"{name}.meta4", described(name, plain, probe).encode())
     else:
         _put(folder, name, document)
 
@@ -59,9 +74,12 @@ async def _place_linked(url: str, folder: Path, transports: list[Transport]) -> 
 
 
 def _put(folder: Path, name: str, document: bytes) -> None:
-    """Write *document* under a name that is a descriptor's, so that it is found."""
+    """Write *document* under a name that is a descriptor's, so that it is found. Raises UsageError."""
     known = PurePosixPath(name).suffix.lower() in SUFFIXES
-    (folder / (name if known else f"{name}.meta4")).write_bytes(document)
+    try:
+        (folder / (name if known else f"{name}.meta4")).write_bytes(document)
+    except OSError as error:
+        raise UsageError(f"can't write a descriptor into {folder}: {error.strerror}", ExitStatus.IO) from error
 
 
 def _transport(url: str, transports: list[Transport]) -> Transport:
@@ -69,21 +87,22 @@ def _transport(url: str, transports: list[Transport]) -> Transport:
     found = next((each for each in transports if scheme in each.schemes), None)
     if found is None:
         known = ", ".join(sorted(name for each in transports for name in each.schemes))
-        raise UsageError(f"{url}: addresses that begin with {scheme}: can't be mounted, only {known}")
+        raise UsageError(f"{shown(url)}: addresses that begin with {scheme}: can't be mounted, only {known}")
     return found
 
 
 def name_of(url: str) -> str:
     """Return a file name for what *url* leads to."""
     name = unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2], errors="replace")
-    name = "".join("_" if ch in "/\\" or ord(ch) < 32 or ord(ch) == 127 else ch for ch in name)
-    return name[-200:].lstrip(".") or "file"
+    # XML has no way to say U+FFFE and U+FFFF; 200 bytes leave room for a suffix among the 255 of a name.
+    name = "".join("_" if ch in "/\\\ufffe\uffff" or ord(ch) < 32 or ord(ch) == 127 else ch for ch in name)
+    return name.encode()[-200:].decode(errors="ignore").lstrip(".") or "file"
 
 
 def described(name: str, url: str, probe: Probe) -> str:
     """Return a Metalink 4 document for a plain file. UsageError when its server does not say its size."""
     if probe.size is None:
-        raise UsageError(f"{url}: the server does not say how long the file is, so it can't be shown")
+        raise UsageError(f"{shown(url)}: the server does not say how long the file is, so it can't be shown")
     hashes = "".join(
         f"<hash type={quoteattr(algorithm)}>{value.hex()}</hash>" for algorithm, value in probe.digests.items()
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
 from mountdl.descriptors import parse
 from mountdl.errors import UsageError
-from mountdl.remote import described, is_remote, name_of
+from mountdl.remote import described, is_remote, name_of, place, shown
 from mountdl.sources.base import Probe
 
 
@@ -30,6 +31,8 @@ def test_paths_are_not_remote(source: str, remote: bool) -> None:
         ("http://h/a%2Fb", "a_b"),
         ("http://h/.hidden", "hidden"),
         ("http://h/" + "x" * 300, "x" * 200),
+        ("http://h/" + "%F0%9F%98%80" * 90, "\U0001f600" * 50),
+        ("http://h/a%EF%BF%BF", "a_"),
     ],
 )
 def test_a_name_is_one_safe_component(url: str, name: str) -> None:
@@ -50,3 +53,41 @@ def test_a_file_of_unknown_length_is_refused() -> None:
     """A size is needed to show a file at all."""
     with pytest.raises(UsageError, match="does not say how long"):
         described("a", "http://h/a", Probe(None, ranges=False))
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("/srv/a?b@c#d", "/srv/a?b@c#d"),
+        ("http://user:secret@h:8/a/b?token=secret#secret", "http://h:8/a/b"),
+        ("http://h/a@b", "http://h/a@b"),
+        ("http://h?u@secret/", "http://h"),
+        ("magnet:?dn=a&xt=urn:btih:00&xt.1=urn:x&tr=http://h/secret", "magnet:?xt=urn:btih:00&xt.1=urn:x"),
+    ],
+)
+def test_a_source_is_shown_without_secrets(source: str, seen: str) -> None:
+    """The table of mounts can be read by everybody, and the log is pasted into bug reports."""
+    assert shown(source) == seen
+
+
+@pytest.mark.parametrize("source", ["http://[::1", "http://h:99999/x", "http://h:abc/x", "://", "gopher://h/x"])
+async def test_what_is_no_url_is_refused(source: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^can't mount "):
+        await place(source, tmp_path, [])
+
+
+async def test_a_refusal_tells_no_secret(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        await place("ftp://user:secret@h/x?secret", tmp_path, [])
+    assert "secret" not in str(refused.value)
+
+
+async def test_a_magnet_link_may_have_any_bytes(tmp_path: Path) -> None:
+    """A command line is bytes; what is wrong with the link is told like that of any other descriptor."""
+    await place("magnet:?xt=\udcff", tmp_path, [])
+    assert (tmp_path / "link.magnet").read_bytes() == b"magnet:?xt=\xff\n"
+
+
+async def test_no_room_for_the_descriptor_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="can't write a descriptor"):
+        await place("magnet:?xt=urn:btih:00", tmp_path / "gone", [])
