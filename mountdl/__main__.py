@@ -3,22 +3,45 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mountdl.control import cli
-from mountdl.settings import Settings
+if TYPE_CHECKING:
+    from mountdl.settings import Settings
+
+_INTERRUPTED = 130
 
 
 def main() -> None:
     """Run `mountdl`."""
-    sys.exit(cli.main(sys.argv[1:], _serve, _demo))
+    sys.exit(_interruptible(_main))
 
 
 def mount_helper() -> None:
     """Run `mount.mountdl`, which mount(8) calls."""
-    sys.exit(cli.mount_helper(sys.argv[1:], _serve))
+    sys.exit(_interruptible(_mount_helper))
 
 
-def _serve(settings: Settings, ready: Callable[[], None]) -> None:
+def _interruptible(run: Callable[[], int]) -> int:
+    # What follows is imported in here: a Ctrl-C during the 0.1 s that this takes deserves no traceback either.
+    try:
+        return run()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _main() -> int:
+    from mountdl.control import cli
+
+    return cli.main(sys.argv[1:], _serve, _demo)
+
+
+def _mount_helper() -> int:
+    from mountdl.control import cli
+
+    return cli.mount_helper(sys.argv[1:], _serve)
+
+
+def _serve(settings: "Settings", ready: Callable[[], None]) -> None:
     from mountdl.app import serve
 
     serve(settings, ready)

@@ -43,10 +43,21 @@ def _guarded(name: str, run: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output (head, less) has enough. Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output (head, less) has enough.
+        _drop_output()
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        # Files are named in their own sentences; what is left is our output, on a full disk.
+        _drop_output()
+        where = "standard output" if error.filename is None else error.filename
+        print(f"{name}: {shown(where)}: {error.strerror or error}", file=sys.stderr)
+        return ExitStatus.IO
     return status
+
+
+def _drop_output() -> None:
+    """Throw away what standard output still holds: Python would complain once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: Sequence[str], serve: Serve, demo: Demo) -> int:

@@ -58,6 +58,10 @@ def locate(path: Path, registry: Registry) -> tuple[Entry, str]:
         if entry is not None:
             inside = candidate.relative_to(entry.mountpoint)
             return entry, "" if inside == Path() else str(inside)
+    mounted = mounttable.around(mounttable.resolved(path))
+    if mounted is not None and mounted.ours and mounttable.dead(mounted.mountpoint):
+        where = shown(mounted.mountpoint)
+        raise UsageError(f"the daemon of {where} is dead: mount it again, or mountdl unmount {where}", ExitStatus.IO)
     raise UsageError(f"{shown(path)} is not in a mount of mountdl that you run", ExitStatus.NOT_FOUND)
 
 

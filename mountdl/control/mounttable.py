@@ -53,16 +53,23 @@ def on(mountpoint: Path) -> Mounted | None:
     return next((each for each in reversed(read()) if each.mountpoint == mountpoint), None)
 
 
+def around(path: Path) -> Mounted | None:
+    """Return the mount that *path* is on or in, the innermost; asks no mount."""
+    found = [each for each in read() if path.is_relative_to(each.mountpoint)]
+    return max(reversed(found), key=lambda each: len(each.mountpoint.parts), default=None)
+
+
 def resolved(path: Path) -> Path:
     """Return *path* without symbolic links, its last part not touched: it may be a mount that is dead."""
     path = path.absolute()
     if path == path.parent:
         return path
-    parent = path.parent.resolve()
+    # Not Path.resolve and not Path.is_symlink: a loop of links or a dead mount raises there.
+    parent = Path(os.path.realpath(path.parent))
     if path.name == "..":
         return parent.parent
     plain = parent / path.name
-    return plain if on(plain) is not None or not plain.is_symlink() else plain.resolve()
+    return plain if on(plain) is not None or not os.path.islink(plain) else Path(os.path.realpath(plain))  # noqa: PTH114
 
 
 def dead(mountpoint: Path) -> bool:
