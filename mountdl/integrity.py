@@ -5,18 +5,22 @@ functions ("sha-256", "sha-1", "md5"), as RFC 5854 section 4.2.6 asks.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from mountdl import digests as own
 from mountdl.digests import Hasher
+from mountdl.digests.padded import Merkle, Sha1WithZeros
 from mountdl.extents import Extent
 
 __all__ = [
     "ALGORITHMS",
     "DEFAULT_CHUNK_LENGTH",
+    "MERKLE",
     "PIECE_ALGORITHMS",
+    "ZEROS",
     "ChunkMap",
     "Digest",
     "Hasher",
@@ -32,7 +36,21 @@ DEFAULT_CHUNK_LENGTH = 1 << 20
 """Chunk length in bytes where no descriptor gives one: what one request fetches at no visible cost."""
 
 
-_PLAIN: dict[str, tuple[int, Callable[[], Hasher]]] = {
+MERKLE = "merkle-sha-256"
+"""BitTorrent's tree of a whole file (BEP 52); with a number behind it, of a piece of so many leaves."""
+
+ZEROS = "sha-1-zeros"
+"""With a number behind it: SHA-1 of a piece of so many bytes that zeros fill up (BEP 47)."""
+
+_SIZED = re.compile(rf"({MERKLE}|{ZEROS})-(\d{{1,12}})")
+
+
+def _own(name: str) -> tuple[int, Callable[[], Hasher]]:
+    return own.LENGTHS[name], partial(own.hasher, name)
+
+
+# Strongest first: the order in which reference formats rank them; a digest not listed verifies nothing.
+_HASHERS: dict[str, tuple[int, Callable[[], Hasher]]] = {
     "sha-512": (64, hashlib.sha512),
     "sha-384": (48, hashlib.sha384),
     "sha-256": (32, hashlib.sha256),
@@ -41,38 +59,47 @@ _PLAIN: dict[str, tuple[int, Callable[[], Hasher]]] = {
     "sha3-384": (48, hashlib.sha3_384),
     "sha3-256": (32, hashlib.sha3_256),
     "sha3-224": (28, hashlib.sha3_224),
+    MERKLE: (32, Merkle),
     "sha-1": (20, lambda: hashlib.sha1(usedforsecurity=False)),
+    "tth": _own("tth"),
+    "aich": _own("aich"),
+    "tiger": _own("tiger"),
     "md5": (16, lambda: hashlib.md5(usedforsecurity=False)),
-}
-_WEAK = ("md5", "ed2k", "md4")
-_OWN = {name: (width, partial(own.hasher, name)) for name, width in own.LENGTHS.items()}
-_ALL = _PLAIN | _OWN
-# Strongest first: the order in which reference formats rank them; a digest not listed verifies nothing.
-_HASHERS: dict[str, tuple[int, Callable[[], Hasher]]] = {
-    name: _ALL[name] for name in (*(each for each in _ALL if each not in _WEAK), *_WEAK)
+    "ed2k": _own("ed2k"),
+    "md4": _own("md4"),
 }
 ALGORITHMS: tuple[str, ...] = tuple(_HASHERS)
 """Algorithms that verify, strongest first."""
 
-PIECE_ALGORITHMS = frozenset(_PLAIN)
-"""Those that pieces may be hashed by: the others are of whole files, and too slow for what a reader waits for."""
+PIECE_ALGORITHMS = frozenset(ALGORITHMS) - own.LENGTHS.keys() - {MERKLE}
+"""Those that metalinks hash pieces by: others are of whole files, and too slow for what a reader waits for."""
 
 _STRENGTH = {name: -place for place, name in enumerate(ALGORITHMS)}
 
 
 def digest_length(algorithm: str) -> int:
-    """Return the bytes of a digest of *algorithm*. KeyError for one that is not in `ALGORITHMS`."""
-    return _HASHERS[algorithm][0]
+    """Return the bytes of a digest of *algorithm*. KeyError for one that is not in `ALGORITHMS` nor sized."""
+    sized = _SIZED.fullmatch(algorithm)
+    return _HASHERS[_plain(sized[1]) if sized else algorithm][0]
 
 
 def hasher(algorithm: str) -> Hasher:
-    """Return a fresh hasher of *algorithm*. KeyError for one that is not in `ALGORITHMS`."""
+    """Return a fresh hasher of *algorithm*. KeyError for one that is not in `ALGORITHMS` nor sized."""
+    sized = _SIZED.fullmatch(algorithm)
+    if sized:
+        return Merkle(int(sized[2])) if sized[1] == MERKLE else Sha1WithZeros(int(sized[2]))
     return _HASHERS[algorithm][1]()
+
+
+def _plain(name: str) -> str:
+    """Return the algorithm that ranks as sized *name* does."""
+    return MERKLE if name == MERKLE else "sha-1"
 
 
 def strength(algorithm: str) -> int:
     """Return a number that is greater for a stronger algorithm; the least for one that verifies nothing."""
-    return _STRENGTH.get(algorithm, -len(ALGORITHMS))
+    sized = _SIZED.fullmatch(algorithm)
+    return _STRENGTH.get(_plain(sized[1]) if sized else algorithm, -len(ALGORITHMS))
 
 
 def canonical(name: str) -> str:

@@ -24,7 +24,8 @@ examples:
 `mountdl COMMAND --help` tells more; the manual is mountdl(1).
 """
 _MOUNT = """\
-SOURCE is a folder, searched in all its subfolders for .metalink and .meta4 files, or one such file.
+SOURCE is a folder, searched in all its subfolders for .metalink, .meta4, .magnet, .torrent, .uris, .url and
+.desktop files; or one such file, the URL of one or of any file, or a magnet link.
 The command returns once files can be read, and says why when they can't be.
 
 examples:

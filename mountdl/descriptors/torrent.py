@@ -24,6 +24,7 @@ from mountdl.descriptors.model import (
     TorrentFile,
 )
 from mountdl.descriptors.torrentfiles import RawFile
+from mountdl.integrity import MERKLE, ZEROS
 
 _SHA1 = 20
 _LONGEST_PIECE = 512 << 20
@@ -85,6 +86,7 @@ class _Reader:
         self.pieces: bytes | None = None
         self.total = 0
         self.single = False
+        self.filled: set[int] = set()
 
     def read(self) -> Torrent:
         name = torrentfiles.name_of(self._info)
@@ -169,6 +171,9 @@ class _Reader:
         for index, file in enumerate(files):
             if file.padding:
                 continue
+            behind = files[index + 1] if index + 1 < len(files) else None
+            if behind is not None and behind.padding and behind.size == -file.size % length:
+                self.filled.add(index)
             if file.link:
                 self._cautions.add("symlink", f"the link {quoted('/'.join(file.parts))} is left out")
                 continue
@@ -288,17 +293,24 @@ def _entries(torrent: Torrent, reader: _Reader) -> tuple[Entry, ...]:
 
 
 def _digests(file: TorrentFile) -> dict[str, bytes]:
-    """Return the digest of a file of one block, which its root is."""
-    return {"sha-256": file.root} if file.root is not None and file.size <= merkle.BLOCK else {}
+    """Return what the root of a file of version 2 is: of one block, its plain digest."""
+    if file.root is None:
+        return {}
+    return {"sha-256" if file.size <= merkle.BLOCK else MERKLE: file.root}
 
 
 def _pieces(file: TorrentFile, length: int, reader: _Reader) -> PieceDigests | None:
     """Return the piece digests that are of *file* alone, if there are any for all of it."""
-    if file.layer and length == merkle.BLOCK:
-        return PieceDigests("sha-256", length, file.layer)
-    # A version 1 piece that is shared with a neighbour, or with padding, says nothing of one file.
-    shared = file.offset % length or (file.size % length and file.offset + file.size != reader.total)
+    if file.layer:
+        leaves = length // merkle.BLOCK
+        return PieceDigests("sha-256" if leaves == 1 else f"{MERKLE}-{leaves}", length, file.layer)
+    if file.root is not None and file.size:
+        return PieceDigests(MERKLE, length, file.root)
+    # A version 1 piece that is shared with a neighbour says nothing of one file; padding is known to be zeros.
+    filled = file.index in reader.filled
+    shared = file.offset % length or (file.size % length and file.offset + file.size != reader.total and not filled)
     if reader.pieces is None or shared or not file.size:
         return None
     first, count = file.offset // length, -(-file.size // length)
-    return PieceDigests("sha-1", length, reader.pieces[first * _SHA1 : (first + count) * _SHA1])
+    algorithm = f"{ZEROS}-{length}" if filled else "sha-1"
+    return PieceDigests(algorithm, length, reader.pieces[first * _SHA1 : (first + count) * _SHA1])

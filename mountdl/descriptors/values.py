@@ -18,7 +18,9 @@ _MAX_NUMBER = (1 << 63) - 1
 
 # Digests that are shown but verify nothing here: rank them with none of integrity's.
 _SHOWN_ONLY = {"ripemd160": 20, "crc32": 4, "adler32": 4}
-_LENGTHS = _SHOWN_ONLY | {name: integrity.digest_length(name) for name in integrity.ALGORITHMS}
+_LENGTHS = _SHOWN_ONLY | {
+    name: integrity.digest_length(name) for name in integrity.ALGORITHMS if name != integrity.MERKLE
+}
 _ALIASES = {"rmd160": "ripemd160", "ripemd-160": "ripemd160", "tiger192": "tiger", "md-5": "md5", "md-4": "md4"}
 
 

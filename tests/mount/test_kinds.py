@@ -175,11 +175,19 @@ def test_torrents_with_web_seeds(two: tuple[Mirror, Mirror], mounted: Mounts, so
     assert mount.read("top/sub/o.bin") == OTHER
 
 
-def test_a_torrent_of_version_2_with_web_seeds(two: tuple[Mirror, Mirror], mounted: Mounts, source: Path) -> None:
-    """Each file has its own tree of digests."""
+@pytest.mark.parametrize("kind", ["padded", "version 2", "both"])
+def test_torrents_whose_files_begin_pieces(
+    kind: str, two: tuple[Mirror, Mirror], mirrors: Mirrors, mounted: Mounts, source: Path
+) -> None:
+    """Each file is verified by its own pieces, the last filled up with zeros; a liar is found out."""
     files = {"f.bin": DATA, "sub/o.bin": OTHER}
-    made = torrents.version_2(files, 16384)
-    (source / "v2.torrent").write_bytes(torrents.encode(torrents.tidy({**made, "url-list": f"{two[1].url}/"})))
+    padded = {"f.bin": DATA, ".pad/1": bytes(-len(DATA) % CHUNK), "sub/o.bin": OTHER}
+    root = torrents.version_2(files, CHUNK) if kind != "padded" else {"info": {}}
+    if kind != "version 2":
+        root["info"] = {**root["info"], **torrents.several(padded, CHUNK)}  # type: ignore[dict-item]
+    liar = mirrors.add("liar", FILES, lying(CHUNK, every=3))
+    root["url-list"] = [f"{mirror.url}/" for mirror in (liar, two[1])]
+    (source / "t.torrent").write_bytes(torrents.encode(torrents.tidy(root)))
     mount = mounted(source)
 
     assert listed(mount) == ["top/f.bin", "top/sub/o.bin"]

@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mountdl.content import Level, content_of
 from mountdl.descriptors import bencode, limits, names, parse, torrent
-from mountdl.descriptors.model import Descriptor
+from mountdl.descriptors.model import Descriptor, PieceDigests
 from mountdl.descriptors.report import describe, describe_text
+from mountdl.digests.padded import Merkle
 from mountdl.errors import DescriptorError, ExitStatus
+from mountdl.integrity import WholeCheck
 from tests.support.torrents import BLOCK, encode, pieces, several, single, tidy, tree_root, version_2
 from tests.support.torrents import torrent as made
 
@@ -198,7 +201,8 @@ def test_padding_is_hidden_and_moves_nothing():
     data = made(several({"a": b"012", ".pad/1": b"\0", "b": b"01", ".pad/2": b"\0\0"}))
     assert files(data) == [("top/a", 3, 0), ("top/b", 2, 4)]
     assert [file.index for file in read(data).torrent.files] == [0, 2]
-    assert [entry.pieces for entry in read(data).entries] == [None, None]
+    for entry, whole in zip(read(data).entries, (b"012\0", b"01\0\0"), strict=True):
+        assert entry.pieces == PieceDigests("sha-1-zeros-4", 4, hashlib.sha1(whole).digest())
 
 
 @pytest.mark.parametrize(
@@ -642,3 +646,66 @@ def test_as_libtorrent_reads_it(data):
         if not storage.file_flags(n) & lt.file_storage.flag_pad_file
     ]
     assert files(data) == shown
+
+
+SIZES = st.lists(st.integers(0, 150_000), min_size=1, max_size=4)
+
+
+def padded(contents, length):
+    """Return *contents* with padding behind each but the last, as programs align files (BEP 47)."""
+    found = {}
+    for number, (name, data) in enumerate(contents.items()):
+        found[name] = data
+        if number + 1 < len(contents) and -len(data) % length:
+            found[f".pad/{number}"] = bytes(-len(data) % length)
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(SIZES, st.sampled_from([BLOCK, 4 * BLOCK]), st.sampled_from(["1", "2", "both"]), st.data())
+def test_aligned_files_are_verified_by_their_own_pieces(sizes, length, version, chance):
+    """Of every version: each chunk of a file that begins a piece is judged, and any other byte is found out."""
+    contents = {f"f{number}": bytes([number + 1]) * size for number, size in enumerate(sizes)}
+    if version == "1":
+        root = {"info": several(padded(contents, length), length)}
+    else:
+        root = version_2(contents, length)
+        if version == "both":
+            root["info"] = {**root["info"], **several(padded(contents, length), length)}
+    for entry in read(encode(tidy(root))).entries:
+        data = contents[entry.path.name]
+        content = content_of(entry, len(data))
+        if not data:
+            continue
+        assert content.level is Level.CHUNK
+        for index in range(content.chunk_map.count):
+            extent = content.chunk_map.extent(index)
+            part = bytearray(data[extent.start : extent.stop])
+            assert content.chunk_map.matches(index, part)
+            part[chance.draw(st.integers(0, len(part) - 1))] ^= 1
+            assert not content.chunk_map.matches(index, part)
+        if content.digest is not None:
+            check = WholeCheck(content.digest, len(data))
+            check.update(data)
+            assert check.verified
+
+
+def test_a_tree_of_any_portions_and_sizes():
+    """As the slow and plain way has it, over every shape of tree."""
+    for size in (0, 1, BLOCK - 1, BLOCK, BLOCK + 1, *(n * BLOCK - 5 for n in range(2, 18))):
+        data = bytes(range(251)) * (size // 251 + 1)
+        data = data[:size]
+        leaves = [hashlib.sha256(data[at : at + BLOCK]).digest() for at in range(0, size, BLOCK)]
+        for asked in (None, 16, 32):
+            made = Merkle(asked)
+            for at in range(0, size, 10_007):
+                made.update(data[at : at + 10_007])
+                made.digest()
+            count = max(asked or 1, 1 << max(len(leaves) - 1, 0).bit_length())
+            assert made.digest() == tree_root(leaves, count), (size, asked)
+
+
+def test_neighbours_without_padding_are_not_verified():
+    """A piece with bytes of two files can't judge either: the files are served as what nothing verifies."""
+    [one, two] = read(made(several({"a": b"0123456", "b": b"01234"}))).entries
+    assert (one.pieces, two.pieces) == (None, None)
