@@ -28,7 +28,9 @@ def check(settings: Settings, registry: Registry) -> list[str]:
     check_store(settings.store.directory, mount.mountpoint)
     if mount.allow_other:
         check_allow_other()
-    return [] if "://" in mount.source or mount.source.startswith("magnet:") else check_source(Path(mount.source))
+    return (
+        [] if "://" in mount.source or mount.source.lower().startswith("magnet:") else check_source(Path(mount.source))
+    )
 
 
 def check_fuse(device: Path = _DEVICE) -> None:

@@ -197,6 +197,6 @@ def _fields(layer: Iterable[Given]) -> dict[str, object]:
 
 def located(source: str) -> str:
     """Return *source* with a path made absolute; URLs and magnet links stay as they are."""
-    if "://" in source or source.startswith("magnet:"):
+    if "://" in source or source.lower().startswith("magnet:"):
         return source
     return str(values.path(source))

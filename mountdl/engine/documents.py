@@ -4,6 +4,8 @@ For a SOURCE that is a URL: what is behind it may be a descriptor, or a file tha
 mount as it is.
 """
 
+import re
+
 from mountdl.content import Content, ContentKey
 from mountdl.descriptors.model import MirrorRef
 from mountdl.errors import SourceError
@@ -15,7 +17,8 @@ from mountdl.sources.base import Probe, Transport
 LARGEST_DOCUMENT = 128 << 20
 """Bytes of a descriptor at most, as in a folder."""
 _SNIFFED = 4096
-_MARKS = (b"<metalink", b"magnet:", b"d8:announce", b"d13:announce-list")
+_MARKS = re.compile(rb"<metalink|magnet:|\Ad\d{1,2}:[a-z]")
+"""What a descriptor shows near its start; a torrent is a bencoded dictionary (BEP 3)."""
 
 
 class _Memory:
@@ -42,7 +45,7 @@ async def look(transport: Transport, url: str) -> tuple[Probe, bytes | None]:
     source = transport.source(ref, content)
     memory = _Memory()
     await source.fetch(Extent(0, _SNIFFED).clip(probe.size), memory, priority=Priority.READ)
-    if not any(mark in memory.data for mark in _MARKS):
+    if _MARKS.search(memory.data) is None:
         return probe, None
     if probe.size > LARGEST_DOCUMENT:
         raise SourceError(source.name, f"has {probe.size} bytes, which is too long for a descriptor")

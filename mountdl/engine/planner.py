@@ -19,7 +19,7 @@ from mountdl.priorities import Priority
 MIB = 1 << 20
 LONGEST_FLIGHT = 16 * MIB
 """Bytes. Long enough that a request's own cost (0.3 ms, measured) and a gap between two vanish."""
-MOST_ASKED = 4
+MOST_ASKED = 16
 """Sources that are asked for the same bytes at most, when one after the other falls silent."""
 TOP_UP = 4 * MIB
 """Bytes by which a window that is more than half full is topped up at least."""
@@ -32,8 +32,8 @@ class SourceView:
     """A source as the planner sees it. *latency* in seconds, *rate* in bytes a second of one flight.
 
     *free* lanes for any flight, *urgent* lanes for a reader's; *rank*: lower is preferred where
-    nothing else decides; *longest*: bytes that a flight of its should carry at most; *sequential*: it
-    delivers from offset 0 only; *bad*: extents never to ask of it.
+    nothing else decides; *longest*: bytes that a flight of its should carry at most; *strikes*: failures
+    since it last delivered; *sequential*: it delivers from offset 0 only; *bad*: never to ask of it.
     """
 
     source: int
@@ -43,6 +43,7 @@ class SourceView:
     rate: float
     rank: int = 0
     longest: int = LONGEST_FLIGHT
+    strikes: int = 0
     sequential: bool = False
     bad: tuple[Extent, ...] = ()
 
@@ -212,7 +213,7 @@ class _Table:
             for view in self.views.values()
             if view.source not in without and self.has_lane(view, priority) and view.reach(gap)
         ]
-        return min(able, key=lambda view: (view.eta(view.reach(gap).length), view.rank), default=None)
+        return min(able, key=lambda v: (v.strikes > 0, v.eta(v.reach(gap).length), v.rank), default=None)
 
     def urgent_part(self, view: SourceView, gap: Extent) -> Extent:
         """Cut *gap* so that its parts, flown side by side, take about one latency each."""

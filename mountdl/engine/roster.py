@@ -63,6 +63,7 @@ class Roster:
             rate=max(host.rate, 1.0),
             rank=state.rank,
             longest=TRIAL_FLIGHT if host.lanes.trying else LONGEST_FLIGHT,
+            strikes=score.strikes,
             sequential=limits.sequential,
             bad=(*score.bad, *(extent for extent, avoiding in self._avoid.items() if state in avoiding)),
         )

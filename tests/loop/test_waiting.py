@@ -8,13 +8,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mountdl.errors import ContentUnavailable
+from mountdl.errors import ContentUnavailable, SourceUnavailable
 from mountdl.extents import Extent, ExtentSet
 from mountdl.priorities import Priority
 from mountdl.settings import EngineSettings
 from tests.support.content import content, pattern
 from tests.support.engines import running
-from tests.support.fakes import FakeSource
+from tests.support.fakes import FakeSource, failing
 
 KIB, MIB = 1 << 10, 1 << 20
 DATA = pattern(12 * MIB)
@@ -172,3 +172,24 @@ async def test_two_readers_of_one_source_fetch_no_byte_twice(tmp_path: Path, clo
             nursery.start_soon(walk, 6 * MIB)
         covered = ExtentSet(extent for extent, _ in source.fetched)
         assert source.bytes_asked <= 1.05 * covered.total
+
+
+async def test_many_silent_mirrors_hide_no_good_one(tmp_path: Path, clock: MockClock) -> None:
+    """However many mirrors before it accept and say nothing, a good one is asked within the read time-out."""
+    data = pattern(100)
+    sources = {f"fake://{n}": FakeSource(data, name=f"silent-{n}", latency=1e6) for n in range(8)}
+    sources["fake://good"] = FakeSource(data, name="good")
+    async with running(tmp_path, sources) as bench:
+        reader = bench.engine.open(content(data, urls=tuple(sources)))
+        assert data[:10] == await reader.read(Extent(0, 10))
+
+
+async def test_mirrors_that_refused_come_after_those_not_tried(tmp_path: Path, clock: MockClock) -> None:
+    """A thousand dead mirrors cost a thousand refusals, not the read."""
+    data = pattern(100)
+    down = SourceUnavailable("dead", "connection refused")
+    sources = {f"fake://{n}": FakeSource(data, name=f"dead-{n}", fault=failing(down)) for n in range(300)}
+    sources["fake://good"] = FakeSource(data, name="good")
+    async with running(tmp_path, sources) as bench:
+        reader = bench.engine.open(content(data, urls=tuple(sources)))
+        assert data[:10] == await reader.read(Extent(0, 10))
