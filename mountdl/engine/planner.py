@@ -310,6 +310,8 @@ class _Table:
             view = self.quickest(part, want.priority, without=asked)
             if view is None and flight.stalled and self.asked(part) == 1:
                 view = self.quickest(part, want.priority)
+                # Flights that nobody wants any more and that are as silent must not hold the lanes it needs.
+                self.reader_starved |= view is None and want.priority is Priority.READ
             if view is not None and view.eta(part.length) * factor + extra < flight.due(part.stop):
                 self.assign(view, view.reach(part), want.priority, hedge=True)
 
