@@ -11,6 +11,7 @@ from mountdl.descriptors import SUFFIXES, parse
 from mountdl.descriptors.model import LOWEST_PRIORITY, Descriptor
 from mountdl.descriptors.report import describe, describe_text
 from mountdl.errors import DescriptorError
+from tests.fuzz.laws import KINDS
 
 SEEDS = [
     b'<?xml version="1.0" encoding="UTF-8"?>\n<metalink xmlns="urn:ietf:params:xml:ns:metalink">'
@@ -30,42 +31,6 @@ SEEDS = [
     b'</pieces><signature type="pgp" file="x.sig">t</signature></verification><resources maxconnections="1">'
     b'<url type="http" preference="90">http://h.example/a</url></resources></file></files></metalink>',
 ]
-
-KINDS = frozenset(
-    {
-        "empty",
-        "not-well-formed",
-        "unsupported-encoding",
-        "forbidden-dtd",
-        "too-deep",
-        "too-large",
-        "limits",
-        "not-metalink",
-        "no-files",
-        "not-a-magnet",
-        "no-usable-topic",
-        "bad-urn",
-        "no-sources",
-        "conflict",
-        "unsupported",
-        "bad-encoding",
-        "bad-link",
-        "bad-torrent",
-        "bad-bencode",
-        "missing-info",
-        "missing-name",
-        "missing-pieces",
-        "pieces-mismatch",
-        "bad-piece-length",
-        "bad-piece-layers",
-        "bad-size",
-        "bad-path",
-        "unsafe-path",
-        "duplicate-path",
-        "inconsistent",
-        "unsupported-version",
-    }
-)
 
 
 def look(name: str, data: bytes) -> Descriptor | None:
