@@ -11,7 +11,7 @@ from enum import Enum
 from typing import NewType, TypeVar
 
 from mountdl.descriptors.model import Entry, MirrorRef, SwarmRef
-from mountdl.integrity import DEFAULT_CHUNK_LENGTH, ChunkMap, Digest, strength, strongest
+from mountdl.integrity import DEFAULT_CHUNK_LENGTH, LEAST_CHUNK_LENGTH, ChunkMap, Digest, strength, strongest
 
 _Ref = TypeVar("_Ref", MirrorRef, SwarmRef)
 
@@ -45,7 +45,7 @@ class Content:
     @property
     def level(self) -> Level:
         """How well it can be verified."""
-        if self.chunk_map.algorithm is not None:
+        if self.chunk_map.complete:
             return Level.CHUNK
         return Level.WHOLE if self.digest is not None else Level.NONE
 
@@ -64,8 +64,11 @@ def content_key(entry: Entry, size: int) -> ContentKey:
     if digest is not None:
         return ContentKey(f"{digest.algorithm}-{digest.value.hex()}-{size:x}")
     if entry.pieces is not None:
-        body = hashlib.sha256(entry.pieces.digests).hexdigest()
-        return ContentKey(f"pieces-{entry.pieces.algorithm}-{entry.pieces.length:x}-{body}-{size:x}")
+        pieces = entry.pieces
+        body = hashlib.sha256(pieces.digests).hexdigest()
+        # Digests that are of neighbours too tell the ends of two files apart, however they lie in them.
+        place = f"-{pieces.lead:x}" if pieces.lead or pieces.open_end else ""
+        return ContentKey(f"pieces-{pieces.algorithm}-{pieces.length:x}{place}-{body}-{size:x}")
     urls = "\n".join(sorted({mirror.url for mirror in entry.mirrors} | {swarm.url for swarm in entry.swarms}))
     return ContentKey(f"urls-{hashlib.sha256(urls.encode()).hexdigest()}-{size:x}")
 
@@ -84,11 +87,18 @@ def content_of(entry: Entry, size: int) -> Content:
 
 
 def chunk_map_of(entry: Entry, size: int) -> ChunkMap:
-    """Cut *size* bytes as the entry's piece digests do, or by default where it has none that fit."""
+    """Cut *size* bytes as the entry's piece digests do, or by default where it has none that fit.
+
+    Several short pieces make a chunk: each chunk costs some 0.1 ms, of which a map of single bytes takes hours.
+    """
     pieces = entry.pieces
-    if pieces is not None and pieces.count == -(-size // pieces.length):
-        return ChunkMap(size, pieces.length, pieces.algorithm, pieces.digests)
-    return ChunkMap(size, DEFAULT_CHUNK_LENGTH)
+    if pieces is None or pieces.count != (-(-(size + pieces.lead) // pieces.length) if size else 0):
+        return ChunkMap(size, DEFAULT_CHUNK_LENGTH)
+    several = -(-LEAST_CHUNK_LENGTH // pieces.length)
+    piece = pieces.length if several > 1 else 0
+    return ChunkMap(
+        size, several * pieces.length, pieces.algorithm, pieces.digests, piece, pieces.lead, pieces.open_end
+    )
 
 
 def compatible(one: Content, other: Content) -> bool:
@@ -98,13 +108,13 @@ def compatible(one: Content, other: Content) -> bool:
     if any(other.digests.get(name, value) != value for name, value in one.digests.items()):
         return False
     a, b = one.chunk_map, other.chunk_map
-    same_cut = a.algorithm is not None and (a.algorithm, a.length) == (b.algorithm, b.length)
-    return not same_cut or a.digests == b.digests
+    same_cut = a.complete and b.complete and (a.algorithm, a.length, a.piece) == (b.algorithm, b.length, b.piece)
+    return not same_cut or (a.lead, a.digests) == (b.lead, b.digests)
 
 
 def merge(one: Content, other: Content) -> Content:
     """Return one content with the sources of both and the better chunk map. They must be `compatible`."""
-    maps = sorted((one.chunk_map, other.chunk_map), key=lambda m: (-strength(m.algorithm or ""), m.length))
+    maps = sorted((one.chunk_map, other.chunk_map), key=_worth)
     limits = [limit for limit in (one.max_connections, other.max_connections) if limit is not None]
     return replace(
         one,
@@ -114,6 +124,10 @@ def merge(one: Content, other: Content) -> Content:
         swarms=_united(one.swarms + other.swarms),
         max_connections=min(limits, default=None),
     )
+
+
+def _worth(chunk_map: ChunkMap) -> tuple[bool, int, int]:
+    return not chunk_map.complete, -strength(chunk_map.algorithm or ""), chunk_map.length
 
 
 def _united(refs: tuple[_Ref, ...]) -> tuple[_Ref, ...]:

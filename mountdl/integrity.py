@@ -18,9 +18,11 @@ from mountdl.extents import Extent
 __all__ = [
     "ALGORITHMS",
     "DEFAULT_CHUNK_LENGTH",
+    "LEAST_CHUNK_LENGTH",
     "MERKLE",
     "PIECE_ALGORITHMS",
     "ZEROS",
+    "ChunkCheck",
     "ChunkMap",
     "Digest",
     "Hasher",
@@ -34,6 +36,9 @@ __all__ = [
 
 DEFAULT_CHUNK_LENGTH = 1 << 20
 """Chunk length in bytes where no descriptor gives one: what one request fetches at no visible cost."""
+
+LEAST_CHUNK_LENGTH = 64 << 10
+"""Bytes of a chunk at least, where digests are of fewer: half of what the kernel reads at once."""
 
 
 MERKLE = "merkle-sha-256"
@@ -85,10 +90,15 @@ def digest_length(algorithm: str) -> int:
 
 def hasher(algorithm: str) -> Hasher:
     """Return a fresh hasher of *algorithm*. KeyError for one that is not in `ALGORITHMS` nor sized."""
+    return _maker(algorithm)()
+
+
+def _maker(algorithm: str) -> Callable[[], Hasher]:
+    """Return what makes hashers of *algorithm*, for where many are made."""
     sized = _SIZED.fullmatch(algorithm)
     if sized:
-        return Merkle(int(sized[2])) if sized[1] == MERKLE else Sha1WithZeros(int(sized[2]))
-    return _HASHERS[algorithm][1]()
+        return partial(Merkle if sized[1] == MERKLE else Sha1WithZeros, int(sized[2]))
+    return _HASHERS[algorithm][1]
 
 
 def _plain(name: str) -> str:
@@ -166,68 +176,150 @@ class WholeCheck:
 class ChunkMap:
     """How a content of *size* bytes is cut into chunks of *length* (the last may be shorter).
 
-    With an *algorithm*, *digests* holds the expected raw digest of each chunk, packed in order;
-    without, chunks have no digest and only say in what units bytes are fetched.
+    With an *algorithm*, *digests* holds the expected raw digests, packed in order: of each chunk, or, where
+    *piece* is not 0, of each that many bytes, of which a chunk is a multiple. Without, chunks have no digest
+    and only say in what units bytes are fetched.
+
+    A file of a torrent may begin *lead* bytes after a boundary, so that the first chunk is shorter by them and
+    its first digest is also of bytes that are not here; with *open_end* so is the last one. `sure` is what
+    remains: what the digests can tell.
     """
 
     size: int
     length: int
     algorithm: str | None = None
     digests: bytes = b""
+    piece: int = 0
+    lead: int = 0
+    open_end: bool = False
 
     def __post_init__(self) -> None:
-        if self.length < 1 or self.size < 0:
-            raise ValueError(f"no chunk map has size {self.size} and chunk length {self.length}")
-        if self.algorithm is not None and len(self.digests) != self.count * digest_length(self.algorithm):
+        piece = self._piece
+        if self.length < 1 or self.size < 0 or self.length % piece or not 0 <= self.lead < piece:
+            raise ValueError(f"no chunk map has size {self.size}, chunk length {self.length} and lead {self.lead}")
+        wanted = -(-(self.size + self.lead) // piece) if self.size else 0
+        if self.algorithm is not None and len(self.digests) != wanted * digest_length(self.algorithm):
             raise ValueError("the digests do not cover the size")
+
+    @property
+    def _piece(self) -> int:
+        return self.piece or self.length
 
     @property
     def count(self) -> int:
         """How many chunks there are."""
-        return -(-self.size // self.length)
+        return -(-(self.size + self.lead) // self.length) if self.size else 0
+
+    @property
+    def sure(self) -> Extent:
+        """Return the bytes that the digests are of, and of nothing else; an empty extent where there are none."""
+        if self.algorithm is None:
+            return Extent(0, 0)
+        piece = self._piece
+        start = -self.lead % piece
+        stop = (self.size + self.lead) // piece * piece - self.lead if self.open_end else self.size
+        return Extent(start, stop) if start < stop else Extent(0, 0)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte has a digest that can tell."""
+        return self.algorithm is not None and self.sure.length == self.size
+
+    def floor(self, offset: int) -> int:
+        """Return where the chunk that holds *offset* begins."""
+        return max(0, (offset + self.lead) // self.length * self.length - self.lead)
 
     def extent(self, index: int) -> Extent:
         """Return the extent of chunk *index*."""
-        start = index * self.length
-        return Extent(start, min(start + self.length, self.size))
+        start = index * self.length - self.lead
+        return Extent(max(0, start), min(start + self.length, self.size))
+
+    def judged(self, index: int) -> Extent:
+        """Return the part of chunk *index* that its digests can tell; all of it nearly always."""
+        return self.extent(index).intersection(self.sure)
 
     def touching(self, extent: Extent) -> range:
         """Return the indexes of the chunks that hold at least one byte of *extent*."""
         if not extent:
             return range(0)
-        return range(extent.start // self.length, -(-min(extent.stop, self.size) // self.length))
+        stop = -(-(min(extent.stop, self.size) + self.lead) // self.length)
+        return range((extent.start + self.lead) // self.length, stop)
 
-    def within(self, extent: Extent) -> range:
-        """Return the indexes of the chunks that lie wholly in *extent*."""
-        stop = self.count if extent.stop >= self.size else extent.stop // self.length
-        return range(-(-extent.start // self.length), stop)
+    def within(self, extent: Extent) -> Extent:
+        """Return the bytes of the chunks whose `judged` part lies wholly in *extent*; empty where there are none."""
+        sure = self.sure
+        inner = extent.intersection(sure)
+        if not inner:
+            return inner
+        start = sure.start if inner.start == sure.start else self.cover(Extent(inner.start - 1, inner.start)).stop
+        stop = sure.stop if inner.stop == sure.stop else self.floor(inner.stop)
+        return Extent(start, max(start, stop))
 
     def cover(self, extent: Extent) -> Extent:
         """Return the smallest extent of whole chunks that covers *extent*; an empty one stays as it is."""
         if not extent:
             return extent
-        start = extent.start // self.length * self.length
-        stop = min(-(-extent.stop // self.length) * self.length, self.size)
-        return Extent(min(start, stop), stop)
+        stop = min(-(-(extent.stop + self.lead) // self.length) * self.length - self.lead, self.size)
+        return Extent(min(self.floor(extent.start), stop), stop)
 
-    def expected(self, index: int) -> Digest | None:
-        """Return the digest that chunk *index* must have, or None when it is not known."""
-        if self.algorithm is None:
-            return None
-        width = digest_length(self.algorithm)
-        return Digest(self.algorithm, self.digests[index * width : (index + 1) * width])
+    def check(self, index: int) -> "ChunkCheck":
+        """Return what finds out whether the bytes of `judged` of chunk *index* are the expected ones."""
+        judged = self.judged(index)
+        if self.algorithm is None or not judged:
+            return ChunkCheck(None, 1, b"")
+        piece, width = self._piece, digest_length(self.algorithm)
+        first, last = ((at + self.lead) // piece for at in (judged.start, judged.stop + piece - 1))
+        return ChunkCheck(self.algorithm, piece, self.digests[first * width : last * width])
 
     def matches(self, index: int, data: bytes | bytearray | memoryview) -> bool:
-        """Say whether *data* is chunk *index*; True where no digest is known."""
-        if self.algorithm is None:
-            return True
-        check = hasher(self.algorithm)
+        """Say whether *data* is `judged` of chunk *index*; True where no digest is known."""
+        check = self.check(index)
         check.update(data)
-        width = digest_length(self.algorithm)
-        return check.digest() == self.digests[index * width : (index + 1) * width]
+        return check.verified
 
     @property
     def fingerprint(self) -> str:
         """A short text that two maps share exactly when they cut and verify alike."""
         body = hashlib.sha256(self.digests).hexdigest()[:32]
-        return f"{self.algorithm or 'none'}/{self.length}/{self.size}/{body}"
+        text = f"{self.algorithm or 'none'}/{self.length}/{self.size}/{body}"
+        if (self.piece, self.lead, self.open_end) == (0, 0, False):
+            return text
+        return f"{text}/{self._piece}+{self.lead}{'+' * self.open_end}"
+
+
+class ChunkCheck:
+    """A hasher that finds out whether the bytes of a chunk hash to *expected*, one digest for each *piece* bytes.
+
+    Without an *algorithm* any bytes do.
+    """
+
+    def __init__(self, algorithm: str | None, piece: int, expected: bytes) -> None:
+        self._make = None if algorithm is None else _maker(algorithm)
+        self._piece, self._expected = piece, expected
+        self._found = bytearray()
+        self._open = None if self._make is None else self._make()
+        self._filled = 0
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Take *data* in."""
+        if self._make is None or self._open is None:
+            return
+        view, at = memoryview(data), 0
+        while at < len(view):
+            stop = min(at + self._piece - self._filled, len(view))
+            self._open.update(view[at:stop])
+            self._filled += stop - at
+            at = stop
+            if self._filled == self._piece:
+                self._found += self._open.digest()
+                self._open, self._filled = self._make(), 0
+
+    def digest(self) -> bytes:
+        """Return the digests of what was taken in, packed."""
+        rest = self._open.digest() if self._open is not None and self._filled else b""
+        return bytes(self._found) + rest
+
+    @property
+    def verified(self) -> bool:
+        """Whether the bytes taken in are the expected ones."""
+        return self._make is None or self.digest() == self._expected

@@ -49,11 +49,17 @@ class SwarmRef:
 
 @dataclass(frozen=True, slots=True)
 class PieceDigests:
-    """Raw digests of consecutive pieces of *length* bytes from the start, packed in one bytes object."""
+    """Raw digests of consecutive pieces of *length* bytes from the start, packed in one bytes object.
+
+    In a torrent the first piece may begin *lead* bytes before the file, in another one, and with *open_end*
+    the last goes on in the next: these digests are of the file only together with others.
+    """
 
     algorithm: str
     length: int
     digests: bytes
+    lead: int = 0
+    open_end: bool = False
 
     @property
     def count(self) -> int:

@@ -172,7 +172,7 @@ class _Reader:
             if file.padding:
                 continue
             behind = files[index + 1] if index + 1 < len(files) else None
-            if behind is not None and behind.padding and behind.size == -file.size % length:
+            if behind is not None and behind.padding and behind.size == -(file.offset + file.size) % length:
                 self.filled.add(index)
             if file.link:
                 self._cautions.add("symlink", f"the link {quoted('/'.join(file.parts))} is left out")
@@ -300,17 +300,18 @@ def _digests(file: TorrentFile) -> dict[str, bytes]:
 
 
 def _pieces(file: TorrentFile, length: int, reader: _Reader) -> PieceDigests | None:
-    """Return the piece digests that are of *file* alone, if there are any for all of it."""
+    """Return the digests of the pieces that *file* is in."""
     if file.layer:
         leaves = length // merkle.BLOCK
         return PieceDigests("sha-256" if leaves == 1 else f"{MERKLE}-{leaves}", length, file.layer)
     if file.root is not None and file.size:
         return PieceDigests(MERKLE, length, file.root)
-    # A version 1 piece that is shared with a neighbour says nothing of one file; padding is known to be zeros.
-    filled = file.index in reader.filled
-    shared = file.offset % length or (file.size % length and file.offset + file.size != reader.total and not filled)
-    if reader.pieces is None or shared or not file.size:
+    if reader.pieces is None or not file.size:
         return None
-    first, count = file.offset // length, -(-file.size // length)
+    # Padding is known to be zeros; of what else shares a version 1 piece with a file, the file alone can't tell.
+    filled = file.index in reader.filled
+    lead, stop = file.offset % length, file.offset + file.size
+    first, last = file.offset // length, -(-stop // length)
     algorithm = f"{ZEROS}-{length}" if filled else "sha-1"
-    return PieceDigests(algorithm, length, reader.pieces[first * _SHA1 : (first + count) * _SHA1])
+    open_end = bool(stop % length) and stop != reader.total and not filled
+    return PieceDigests(algorithm, length, reader.pieces[first * _SHA1 : last * _SHA1], lead, open_end)

@@ -240,8 +240,9 @@ class Engine:
 
     def _stored_whole(self, content: Content) -> bool:
         glance = self._store.glance(content.key, content.size)
-        there = glance.written if content.level is Level.NONE else glance.verified
-        return there == content.size
+        if content.level is Level.NONE:
+            return glance.written == content.size and glance.verified >= content.chunk_map.sure.length
+        return glance.verified == content.size
 
     # -- status -----------------------------------------------------------------------------------------------
 

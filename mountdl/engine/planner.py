@@ -274,7 +274,7 @@ class _Table:
     def from_chunk(self, start: int, want: Want) -> Extent:
         """Return the part of *want* from the chunk that holds *start* on."""
         start = min(start, want.extent.stop)
-        return Extent(start // self.chunk_map.length * self.chunk_map.length, want.extent.stop)
+        return Extent(self.chunk_map.floor(start), want.extent.stop)
 
     def worthwhile(self, part: Extent, want: Want) -> bool:
         """Say whether to fly *part* now: a short one at the far end of a window waits until it has grown."""
@@ -284,10 +284,9 @@ class _Table:
 
     def flight_part(self, view: SourceView, gap: Extent, want: Want) -> Extent:
         """Cut *gap* to what one flight should carry: about half a second, all lanes having a share."""
-        chunk = self.chunk_map.length
         share = want.extent.length // max(1, sum(max(0, n) for n in self.free.values()))
         length = min(int(view.rate / 2), view.longest, max(share, MIB))
-        stop = (gap.start + max(length, MIB)) // chunk * chunk
+        stop = self.chunk_map.floor(gap.start + max(length, MIB))
         if stop <= gap.start:  # a chunk longer than a flight
             stop = gap.start + max(length, MIB)
         return Extent(gap.start, min(gap.stop, stop))

@@ -1,6 +1,7 @@
 """Take bytes in, judge them, and find out who lied.
 
-Law: `held` is what need not be fetched: written, or left in doubt by an earlier run and complete
+Law: what a digest of a chunk can tell (`ChunkMap.sure`) is readable once it told, the rest once written.
+`held` is what need not be fetched: written, or left in doubt by an earlier run and complete
 enough to be hashed. A chunk that is complete goes to the verifier; its verdict marks it verified or
 discards it and blames who brought it. The first to bring a byte owns it: nothing overwrites what is
 held.
@@ -46,6 +47,7 @@ class Settling:
     ) -> None:
         self.content, self.stored = content, stored
         self.level, self._chunk_map = content.level, content.chunk_map
+        self._sure = content.chunk_map.sure
         self._roster, self._incidents, self._verdict = roster, incidents, verdict
         self._store_failed = store_failed
         self.verifier = Verifier(content.chunk_map, stored, self._judged)
@@ -60,13 +62,14 @@ class Settling:
         """Say whether a read may return *extent*: verified where chunks have digests, else written."""
         if self.level is Level.CHUNK:
             return self.stored.verified.covers(extent)
-        return self.stored.written.covers(extent)
+        return self.stored.verified.covers(extent.intersection(self._sure)) and self.stored.written.covers(extent)
 
     @property
     def complete(self) -> bool:
         """Whether all of it is here and judged as far as it can be."""
-        there = self.stored.written if self.level is Level.NONE else self.stored.verified
-        return there.total == self.content.size
+        if self.level is Level.NONE:
+            return self.readable(Extent(0, self.content.size))
+        return self.stored.verified.total == self.content.size
 
     # -- bytes come in --------------------------------------------------------------------------------------
 
@@ -80,20 +83,19 @@ class Settling:
             self.stored.write(gap.start, data[gap.start - offset : gap.stop - offset])
             self.held.add(gap)
             state.score.brought.add(gap)
-        if self.level is Level.CHUNK:
-            self._submit(extent, urgent=urgent)
-        else:
-            self._note_whole()
+        if self._sure:
+            self._submit(extent.intersection(self._sure), urgent=urgent)
+        self._note_whole()
 
     def _submit(self, extent: Extent, *, urgent: bool) -> None:
         for index in self._chunk_map.touching(extent):
-            chunk = self._chunk_map.extent(index)
+            chunk = self._chunk_map.judged(index)
             if self.held.covers(chunk) and not self.stored.verified.covers(chunk):
                 self.verifier.submit(index, urgent=urgent)
 
     def _note_whole(self) -> None:
         if self.level is Level.WHOLE and not self.complete:
-            self.whole_due = self.stored.written.total == self.content.size
+            self.whole_due = self.readable(Extent(0, self.content.size))
 
     def examine(self, extent: Extent, *, urgent: bool, most: int = 1 << 30) -> None:
         """Have at most *most* of the chunks hashed that are in doubt there."""
@@ -115,7 +117,7 @@ class Settling:
     # -- verdicts -------------------------------------------------------------------------------------------
 
     def _judged(self, index: int, good: bool) -> None:
-        extent = self._chunk_map.extent(index)
+        extent = self._chunk_map.judged(index)
         self.doubt.remove(extent)
         try:
             if good:
@@ -125,6 +127,7 @@ class Settling:
         except StoreError as error:
             self.held.remove(extent)
             self._store_failed(error)
+        self._note_whole()
         self._verdict(good)
 
     def _acquit(self, index: int, extent: Extent) -> None:
@@ -200,18 +203,15 @@ class Settling:
     # -- what an earlier run left ---------------------------------------------------------------------------
 
     def _inherit(self) -> ExtentSet:
-        """Return the whole chunks on disk that are not known to be sound."""
+        """Return what of whole chunks is on disk and not known to be sound."""
         there = self.stored.written.copy()
         for extent in self.stored.doubted:
             there.add(extent)
         if self.level is not Level.CHUNK:
             self._inherit_unjudged(there)
-            return ExtentSet()
         doubt = ExtentSet()
         for extent in there:
-            within = self._chunk_map.within(extent)
-            if within:
-                doubt.add(Extent(within.start * self._chunk_map.length, self._chunk_map.extent(within[-1]).stop))
+            doubt.add(self._chunk_map.within(extent))
         for extent in self.stored.verified:
             doubt.remove(extent)
         return doubt
@@ -222,4 +222,10 @@ class Settling:
             self.stored.trust(Extent(0, self.content.size))
             return
         for extent in list(self.stored.doubted):
-            self.stored.discard(extent)
+            for part in _outside(extent, self._sure):
+                self.stored.discard(part)
+
+
+def _outside(extent: Extent, inner: Extent) -> list[Extent]:
+    """Return the parts of *extent* that are not in *inner*."""
+    return list(ExtentSet([inner]).missing(extent))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from mountdl.content import Content, content_of
 from mountdl.descriptors.model import Entry, MirrorRef, PieceDigests
+from mountdl.integrity import ChunkMap
 
 
 def pattern(size: int, seed: int = 0) -> bytes:
@@ -32,5 +34,10 @@ def entry(
 
 
 def content(data: bytes, *, chunk: int | None = 16, urls: tuple[str, ...] = (), whole: bool = True) -> Content:
-    """Return the content that *data* is."""
-    return content_of(entry(data, chunk=chunk, urls=urls, whole=whole), len(data))
+    """Return the content that *data* is, cut into chunks of *chunk* bytes however short."""
+    described = entry(data, chunk=chunk, urls=urls, whole=whole)
+    pieces = described.pieces
+    found = content_of(described, len(data))
+    if pieces is None:
+        return found
+    return replace(found, chunk_map=ChunkMap(len(data), pieces.length, pieces.algorithm, pieces.digests))

@@ -21,50 +21,90 @@ from mountdl.integrity import (
     strongest,
 )
 
-maps = st.builds(ChunkMap, size=st.integers(0, 60), length=st.integers(1, 17))
+
+@st.composite
+def maps(draw: st.DrawFn) -> ChunkMap:
+    """Of any cut: pieces that make a chunk or are one, beginning before the content and ending behind it."""
+    size, piece, several = draw(st.integers(0, 60)), draw(st.integers(1, 9)), draw(st.integers(1, 4))
+    lead, open_end = draw(st.integers(0, piece - 1)), draw(st.booleans())
+    count = -(-(size + lead) // piece) if size else 0
+    algorithm = draw(st.sampled_from([None, "md5"]))
+    return ChunkMap(size, piece * several, algorithm, bytes(16 * count) if algorithm else b"", piece, lead, open_end)
+
+
 extents = st.tuples(st.integers(0, 70), st.integers(0, 70)).map(lambda pair: Extent(min(pair), max(pair)))
 
 
+def offsets(extent: Extent) -> set[int]:
+    return set(range(extent.start, extent.stop))
+
+
 def chunks_of(chunk_map: ChunkMap) -> dict[int, set[int]]:
-    return {i: set(range(chunk_map.extent(i).start, chunk_map.extent(i).stop)) for i in range(chunk_map.count)}
+    return {i: offsets(chunk_map.extent(i)) for i in range(chunk_map.count)}
 
 
-@given(maps)
+@given(maps())
 def test_chunks_part_the_content(chunk_map: ChunkMap) -> None:
-    """Chunks follow one another without gaps; only the last may be short, none is empty."""
+    """Chunks follow one another without gaps; only the first and last may be short, none is empty."""
     cut = [chunk_map.extent(i) for i in range(chunk_map.count)]
 
     assert list(range(chunk_map.size)) == [offset for extent in cut for offset in range(extent.start, extent.stop)]
-    assert all(extent.length == chunk_map.length for extent in cut[:-1])
+    assert all(extent.length == chunk_map.length for extent in cut[1:-1])
     assert all(cut)
+    assert all(chunk_map.floor(offset) == extent.start for extent in cut for offset in offsets(extent))
 
 
-@given(maps, extents)
+@given(maps(), extents)
 def test_touching_within_and_cover_agree_with_sets(chunk_map: ChunkMap, asked: Extent) -> None:
     """Touching chunks share a byte with the extent, chunks within lie wholly in it, cover is the touching ones."""
     asked = asked.clip(chunk_map.size)
-    wanted = set(range(asked.start, asked.stop))
+    wanted = offsets(asked)
     chunks = chunks_of(chunk_map)
     touching = [i for i, chunk in chunks.items() if chunk & wanted]
+    judged = [offsets(chunk_map.judged(i)) for i in chunks]
 
     assert touching == list(chunk_map.touching(asked))
-    assert [i for i, chunk in chunks.items() if chunk <= wanted] == list(chunk_map.within(asked))
+    assert offsets(chunk_map.within(asked)) == set().union(*(part for part in judged if part <= wanted))
     if asked:
         cover = chunk_map.cover(asked)
-        assert set().union(*(chunks[i] for i in touching)) == set(range(cover.start, cover.stop))
+        assert set().union(*(chunks[i] for i in touching)) == offsets(cover)
 
 
-@given(st.binary(max_size=40), st.integers(1, 9))
-def test_a_chunk_matches_its_own_bytes_only(data: bytes, length: int) -> None:
-    """Each chunk's bytes match its digest; altered ones do not."""
-    parts = [data[i : i + length] for i in range(0, len(data), length)]
+@given(maps())
+def test_what_is_judged_is_sure(chunk_map: ChunkMap) -> None:
+    """The parts of chunks that digests can tell are, together, the bytes that are sure: whole pieces."""
+    sure = offsets(chunk_map.sure)
+
+    assert set().union(*(offsets(chunk_map.judged(i)) for i in range(chunk_map.count))) == sure
+    assert chunk_map.complete == (chunk_map.algorithm is not None and sure == set(range(chunk_map.size)))
+    if sure:
+        assert (chunk_map.sure.start + chunk_map.lead) % chunk_map.piece == 0
+        assert chunk_map.sure.start < chunk_map.piece
+        assert chunk_map.size - chunk_map.sure.stop < chunk_map.piece
+
+
+@given(st.binary(max_size=60), st.integers(1, 9), st.integers(1, 4), st.data())
+def test_a_chunk_matches_its_own_bytes_only(data: bytes, piece: int, several: int, chance: st.DataObject) -> None:
+    """Of a file among neighbours: what can be judged matches, also in portions; any other byte is found out."""
+    start = chance.draw(st.integers(0, len(data)))
+    own = Extent(start, chance.draw(st.integers(start, len(data))))
+    lead, stop = own.start % piece, -(-own.stop // piece) * piece
+    parts = [data[at : at + piece] for at in range(own.start - lead, min(stop, len(data)) if own else 0, piece)]
     packed = b"".join(hashlib.sha1(part, usedforsecurity=False).digest() for part in parts)
-    chunk_map = ChunkMap(len(data), length, "sha-1", packed)
+    open_end = bool(own.stop % piece) and own.stop < len(data)
+    chunk_map = ChunkMap(own.length, several * piece, "sha-1", packed if own else b"", piece, lead, open_end)
 
-    for index, part in enumerate(parts):
-        assert chunk_map.matches(index, part)
-        assert not chunk_map.matches(index, bytes([part[0] ^ 1]) + part[1:])
-        assert chunk_map.expected(index) == Digest("sha-1", hashlib.sha1(part, usedforsecurity=False).digest())
+    for index in range(chunk_map.count):
+        judged = chunk_map.judged(index)
+        right = bytearray(data[own.start + judged.start : own.start + judged.stop])
+        portions = chunk_map.check(index)
+        for at in range(0, len(right), 4):
+            portions.update(right[at : at + 4])
+        assert chunk_map.matches(index, right)
+        assert portions.verified
+        if right:
+            right[chance.draw(st.integers(0, len(right) - 1))] ^= 1
+            assert not chunk_map.matches(index, right)
 
 
 def test_without_digests_every_chunk_matches() -> None:
@@ -72,12 +112,18 @@ def test_without_digests_every_chunk_matches() -> None:
     chunk_map = ChunkMap(10, 4)
 
     assert chunk_map.matches(0, b"anything")
-    assert chunk_map.expected(0) is None
+    assert not chunk_map.sure
 
 
 @pytest.mark.parametrize(
     ("size", "length", "algorithm", "digests"),
-    [(1, 0, None, b""), (-1, 4, None, b""), (9, 4, "md5", bytes(32)), (8, 4, "md5", bytes(33))],
+    [
+        (1, 0, None, b""),
+        (-1, 4, None, b""),
+        (9, 4, "md5", bytes(32)),
+        (8, 4, "md5", bytes(33)),
+        (0, 4, "md5", bytes(16)),
+    ],
 )
 def test_a_map_that_does_not_fit_is_refused(size: int, length: int, algorithm: str | None, digests: bytes) -> None:
     """There is one digest a chunk, and chunks have at least one byte."""
@@ -90,8 +136,11 @@ def test_a_fingerprint_tells_maps_apart() -> None:
     one = ChunkMap(8, 4, "md5", bytes(32))
     others = [ChunkMap(8, 4), ChunkMap(8, 5), ChunkMap(8, 4, "md5", b"\1" * 32), ChunkMap(7, 4, "md5", bytes(32))]
 
+    others += [ChunkMap(8, 8, "md5", bytes(32), 4), ChunkMap(7, 4, "md5", bytes(32), lead=1)]
+    others += [ChunkMap(7, 4, "md5", bytes(32), lead=1, open_end=True)]
+
     assert one.fingerprint == ChunkMap(8, 4, "md5", bytes(32)).fingerprint
-    assert len({one.fingerprint, *(other.fingerprint for other in others)}) == 5
+    assert len({one.fingerprint, *(other.fingerprint for other in others)}) == 8
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -14,6 +14,7 @@ from mountdl.descriptors.model import Descriptor, PieceDigests
 from mountdl.descriptors.report import describe, describe_text
 from mountdl.digests.padded import Merkle
 from mountdl.errors import DescriptorError, ExitStatus
+from mountdl.extents import Extent
 from mountdl.integrity import WholeCheck
 from tests.support.torrents import BLOCK, encode, pieces, several, single, tidy, tree_root, version_2
 from tests.support.torrents import torrent as made
@@ -186,14 +187,17 @@ def test_several_files():
     assert files(data) == [("top/a", 4, 0), ("top/d/b", 0, 4), ("top/d/c", 5, 4), ("top/e", 2, 9)]
 
 
-def test_pieces_of_one_file_alone():
-    """Only where no piece is shared with a neighbour can a file be checked by itself."""
+def test_pieces_that_files_share():
+    """A file has the digests of all pieces that it is in, and says where they are of its neighbours too."""
     found = {
         str(e.path): e.pieces
         for e in read(made(several({"a": b"0123", "b": b"01234", "c": b"012", "d": b"01234"}))).entries
     }
     assert found["top/a"].digests == pieces(b"0123", 4)
-    assert (found["top/b"], found["top/c"]) == (None, None)
+    row = pieces(b"012301234012" + b"01234", 4)
+    assert found["top/b"] == PieceDigests("sha-1", 4, row[20:60], lead=0, open_end=True)
+    assert found["top/c"] == PieceDigests("sha-1", 4, row[40:60], lead=1)
+    assert (found["top/a"].open_end, found["top/d"].open_end) == (False, False)
     assert found["top/d"].digests == pieces(b"01234", 4)
 
 
@@ -661,6 +665,39 @@ def padded(contents, length):
     return found
 
 
+def judged(chunk_map, data, chance):
+    """Hold each chunk against its part of *data*, and against one with another byte."""
+    for index in range(chunk_map.count):
+        extent = chunk_map.judged(index)
+        part = bytearray(data[extent.start : extent.stop])
+        assert chunk_map.matches(index, part)
+        if part:
+            part[chance.draw(st.integers(0, len(part) - 1))] ^= 1
+            assert not chunk_map.matches(index, part)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SIZES, st.sampled_from([1000, BLOCK, 4 * BLOCK]), st.data())
+def test_files_in_a_row_are_verified_by_the_pieces_that_are_theirs(sizes, length, chance):
+    """Without padding: all but less than a piece at either end; two files that differ only there are two contents."""
+    contents = {f"f{number}": bytes([number + 1]) * size for number, size in enumerate(sizes)}
+    found = read(encode({"info": several(contents, length)}))
+    offset, total = 0, sum(sizes)
+    for entry in found.entries:
+        data = contents[entry.path.name]
+        content = content_of(entry, len(data))
+        first = -offset % length
+        last = len(data) if offset + len(data) == total else (offset + len(data)) // length * length - offset
+        offset += len(data)
+        if not data:
+            continue
+        assert content.chunk_map.sure == (Extent(first, last) if first < last else Extent(0, 0))
+        assert content.level is (Level.CHUNK if (first, last) == (0, len(data)) else Level.NONE)
+        judged(content.chunk_map, data, chance)
+    keys = [content_of(entry, entry.size).key for entry in found.entries if entry.size]
+    assert len(set(keys)) == len(keys)
+
+
 @settings(max_examples=40, deadline=None)
 @given(SIZES, st.sampled_from([BLOCK, 4 * BLOCK]), st.sampled_from(["1", "2", "both"]), st.data())
 def test_aligned_files_are_verified_by_their_own_pieces(sizes, length, version, chance):
@@ -678,12 +715,7 @@ def test_aligned_files_are_verified_by_their_own_pieces(sizes, length, version, 
         if not data:
             continue
         assert content.level is Level.CHUNK
-        for index in range(content.chunk_map.count):
-            extent = content.chunk_map.extent(index)
-            part = bytearray(data[extent.start : extent.stop])
-            assert content.chunk_map.matches(index, part)
-            part[chance.draw(st.integers(0, len(part) - 1))] ^= 1
-            assert not content.chunk_map.matches(index, part)
+        judged(content.chunk_map, data, chance)
         if content.digest is not None:
             check = WholeCheck(content.digest, len(data))
             check.update(data)
@@ -703,9 +735,3 @@ def test_a_tree_of_any_portions_and_sizes():
                 made.digest()
             count = max(asked or 1, 1 << max(len(leaves) - 1, 0).bit_length())
             assert made.digest() == tree_root(leaves, count), (size, asked)
-
-
-def test_neighbours_without_padding_are_not_verified():
-    """A piece with bytes of two files can't judge either: the files are served as what nothing verifies."""
-    [one, two] = read(made(several({"a": b"0123456", "b": b"01234"}))).entries
-    assert (one.pieces, two.pieces) == (None, None)
