@@ -5,7 +5,7 @@ same bytes: no dates, no random order. Text comes in portions, so that a million
 """
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
@@ -26,14 +26,8 @@ def metalink4(entries: Sequence[Entry], generator: str) -> Iterator[str]:
     yield f"  <generator>{escape(generator)}</generator>\n"
     for entry in entries:
         yield f"  <file name={quoteattr(str(entry.path))}>\n    <size>{entry.size}</size>\n"
-        for name, value in entry.digests.items():
-            yield f'    <hash type="{name}">{value.hex()}</hash>\n'
-        if entry.pieces is not None:
-            yield f'    <pieces length="{entry.pieces.length}" type="{entry.pieces.algorithm}">\n'
-            yield from (f"      <hash>{value}</hash>\n" for value in _each(entry.pieces))
-            yield "    </pieces>\n"
-        for ref in entry.mirrors:
-            yield f'    <url priority="{ref.priority}"{_location(ref)}>{escape(ref.url)}</url>\n'
+        yield from _hashes(entry, "    ", {}, numbered=False)
+        yield from _urls(entry, "    ", lambda ref: f'priority="{ref.priority}"')
         yield "  </file>\n"
     yield "</metalink>\n"
 
@@ -44,21 +38,34 @@ def metalink3(entries: Sequence[Entry], generator: str) -> Iterator[str]:
     yield f" generator={quoteattr(generator)}>\n  <files>\n"
     for entry in entries:
         yield f"    <file name={quoteattr(str(entry.path))}>\n      <size>{entry.size}</size>\n      <verification>\n"
-        for name, value in entry.digests.items():
-            yield f'        <hash type="{_NAMES_3.get(name, name)}">{value.hex()}</hash>\n'
-        if entry.pieces is not None:
-            kind = _NAMES_3.get(entry.pieces.algorithm, entry.pieces.algorithm)
-            yield f'        <pieces length="{entry.pieces.length}" type="{kind}">\n'
-            yield from (
-                f'          <hash piece="{place}">{value}</hash>\n' for place, value in enumerate(_each(entry.pieces))
-            )
-            yield "        </pieces>\n"
+        yield from _hashes(entry, "        ", _NAMES_3, numbered=True)
         yield "      </verification>\n      <resources>\n"
-        for ref in entry.mirrors:
-            kind, preference = ref.url.partition(":")[0], max(1, 101 - ref.priority)
-            yield f'        <url type="{kind}" preference="{preference}"{_location(ref)}>{escape(ref.url)}</url>\n'
+        yield from _urls(entry, "        ", _rank_3)
         yield "      </resources>\n    </file>\n"
     yield "  </files>\n</metalink>\n"
+
+
+def _hashes(entry: Entry, indent: str, names: Mapping[str, str], *, numbered: bool) -> Iterator[str]:
+    """Yield what verifies *entry*, algorithms called by *names*, pieces *numbered* in an attribute."""
+    for name, value in entry.digests.items():
+        yield f'{indent}<hash type="{names.get(name, name)}">{value.hex()}</hash>\n'
+    if entry.pieces is not None:
+        kind = names.get(entry.pieces.algorithm, entry.pieces.algorithm)
+        yield f'{indent}<pieces length="{entry.pieces.length}" type="{kind}">\n'
+        for place, piece in enumerate(_each(entry.pieces)):
+            number = f' piece="{place}"' if numbered else ""
+            yield f"{indent}  <hash{number}>{piece}</hash>\n"
+        yield f"{indent}</pieces>\n"
+
+
+def _urls(entry: Entry, indent: str, rank: Callable[[MirrorRef], str]) -> Iterator[str]:
+    for ref in entry.mirrors:
+        location = f' location="{ref.location}"' if ref.location else ""
+        yield f"{indent}<url {rank(ref)}{location}>{escape(ref.url)}</url>\n"
+
+
+def _rank_3(ref: MirrorRef) -> str:
+    return f'type="{ref.url.partition(":")[0]}" preference="{max(1, 101 - ref.priority)}"'
 
 
 def magnets(entries: Sequence[Entry]) -> Iterator[str]:
@@ -99,10 +106,6 @@ def torrent(entries: Sequence[Entry], name: str, pieces: PieceDigests, seeds: Se
 def _each(pieces: PieceDigests) -> Iterator[str]:
     width = digest_length(pieces.algorithm)
     return (pieces.digests[at : at + width].hex() for at in range(0, len(pieces.digests), width))
-
-
-def _location(ref: MirrorRef) -> str:
-    return f' location="{ref.location}"' if ref.location else ""
 
 
 def _topic(name: str, value: bytes) -> str:

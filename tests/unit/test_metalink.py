@@ -3,39 +3,16 @@
 import pytest
 
 from mountdl.descriptors import parse
-from mountdl.descriptors.model import LOWEST_PRIORITY, Descriptor, Entry
+from mountdl.descriptors.model import LOWEST_PRIORITY, Descriptor
+from tests.support.metalinks import URL, V3, V4, codes, only, v3, v4
 
-V4 = "urn:ietf:params:xml:ns:metalink"
-V3 = "http://www.metalinker.org/"
-URL = "<url>http://h.example/a</url>"
 HASH = "<hash>{}</hash>"
 H1, H2, H3 = ("01" * 20, "02" * 20, "03" * 20)
-
-
-def v4(inside: str, name: str = "a.iso", around: str = "") -> Descriptor:
-    return parse("x.meta4", f'<metalink xmlns="{V4}">{around}<file name="{name}">{inside}</file></metalink>'.encode())
 
 
 def v4_files(*files: tuple[str, str]) -> Descriptor:
     text = "".join(f'<file name="{name}">{inside}</file>' for name, inside in files)
     return parse("x.meta4", f'<metalink xmlns="{V4}">{text}</metalink>'.encode())
-
-
-def v3(verification: str = "", size: str = "", root: str = "", urls: str = URL) -> Descriptor:
-    text = (
-        f'<metalink version="3.0" xmlns="{V3}"{root}><files><file name="a.iso">{size}'
-        f"<verification>{verification}</verification><resources>{urls}</resources></file></files></metalink>"
-    )
-    return parse("x.metalink", text.encode())
-
-
-def only(descriptor: Descriptor) -> Entry:
-    (entry,) = descriptor.entries
-    return entry
-
-
-def codes(descriptor: Descriptor) -> list[str]:
-    return [caution.code for caution in descriptor.cautions]
 
 
 def pieces_of(descriptor: Descriptor) -> tuple[str, int, str] | None:
@@ -131,7 +108,9 @@ def test_indexes_of_version_3():
             f"<hash{'' if place is None else f' piece={place!r}'}>{value}</hash>"
             for place, value in zip(indexes, [H1, H2, H3], strict=True)
         )
-        found = pieces_of(v3(f"<pieces type='sha1' length='4'>{text}</pieces>", "<size>10</size>"))
+        found = pieces_of(
+            v3(f"<size>10</size><verification><pieces type='sha1' length='4'>{text}</pieces></verification>")
+        )
         return None if found is None else found[2]
 
     assert ordered("0", "1", "2") == H1 + H2 + H3
@@ -342,13 +321,16 @@ def test_the_first_usable_signature_is_taken():
 
 
 def test_a_safe_signature_name_of_version_3_is_taken():
-    found = only(v3("<signature type='pgp' file='my.asc'>x</signature>")).signature
+    found = only(v3("<verification><signature type='pgp' file='my.asc'>x</signature></verification>")).signature
     assert found is not None
     assert (found.mediatype, found.name) == ("application/pgp-signature", "my.asc")
 
 
 def test_a_signature_is_not_named_like_its_file():
-    assert only(v3("<signature type='pgp' file='a.iso'>x</signature>")).signature.name == "a.iso.sig"
+    assert (
+        only(v3("<verification><signature type='pgp' file='a.iso'>x</signature></verification>")).signature.name
+        == "a.iso.sig"
+    )
 
 
 def test_an_xml_signature_is_passed_over():
@@ -359,7 +341,7 @@ def test_an_xml_signature_is_passed_over():
 
 def test_the_bittorrent_block_of_version_3_is_passed_over():
     block = f"<bittorrent><file name='x'/><size>9</size><hash type='md5'>{'ab' * 16}</hash></bittorrent>"
-    found = only(v3(size=block + "<size>4</size>"))
+    found = only(v3(block + "<size>4</size>"))
     assert (found.size, found.digests) == (4, {})
 
 

@@ -3,38 +3,9 @@
 import pytest
 
 from mountdl.descriptors import parse
-from mountdl.descriptors.model import Descriptor, Entry
 from mountdl.descriptors.report import describe
 from mountdl.errors import DescriptorError
-
-V4 = "urn:ietf:params:xml:ns:metalink"
-V3 = "http://www.metalinker.org/"
-URL = "<url>http://h.example/a</url>"
-
-
-def v4(inside: str, name: str = "a.iso", root: str = "") -> Descriptor:
-    return parse("x.meta4", f'<metalink xmlns="{V4}"{root}><file name="{name}">{inside}</file></metalink>'.encode())
-
-
-def v3(inside: str = "", urls: str = URL, root: str = "", before: str = "", name: str = "a.iso") -> Descriptor:
-    text = (
-        f'<metalink version="3.0" xmlns="{V3}"{root}>{before}<files><file name="{name}">{inside}'
-        f"<resources>{urls}</resources></file></files></metalink>"
-    )
-    return parse("x.metalink", text.encode())
-
-
-def only(descriptor: Descriptor) -> Entry:
-    (entry,) = descriptor.entries
-    return entry
-
-
-def codes(descriptor: Descriptor) -> list[str]:
-    return [caution.code for caution in descriptor.cautions]
-
-
-def urls(descriptor: Descriptor) -> list[str]:
-    return [mirror.url for mirror in only(descriptor).mirrors]
+from tests.support.metalinks import URL, V3, V4, codes, only, urls, v3, v4
 
 
 def test_quirk_01_urls_padded_with_white_space():
@@ -289,7 +260,7 @@ def test_quirk_34_dates_of_all_shapes():
 
 def test_quirk_35_version_and_system_under_the_root():
     """Files inherit what they leave open."""
-    found = only(v3("<os>BSD</os>", before="<version>1.2</version><os>Linux-x86</os><language>de</language>"))
+    found = only(v3("<os>BSD</os>", around="<version>1.2</version><os>Linux-x86</os><language>de</language>"))
     assert (found.version, found.os, found.languages) == ("1.2", ("BSD",), ("de",))
 
 
