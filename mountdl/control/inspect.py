@@ -4,6 +4,8 @@ Law: any file and any bytes end in a document or in an error with a kind, never 
 """
 
 import json
+import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -93,8 +95,15 @@ def load(named: str | Head, preferences: PreferenceSettings) -> Descriptor:
 
 def _read(path: str) -> bytes:
     try:
-        with Path(path).open("rb") as file:
-            return file.read(MAX_DOCUMENT + 1)
+        # Not blocking: opening a pipe that nobody writes to would wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UsageError("it is a folder, pipe or device; only regular files are read", ExitStatus.IO)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(MAX_DOCUMENT + 1)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError as error:
         raise UsageError("there is no such file", ExitStatus.NOT_FOUND) from error
     except (OSError, ValueError) as error:

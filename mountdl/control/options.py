@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mountdl.control import values
+from mountdl.control.text import quoted, short
 from mountdl.errors import UsageError
 
 GROUPS = {
@@ -109,7 +110,7 @@ def find(name: str, shown: str, known: Iterable[str] = BY_NAME) -> str:
         return plain
     near = difflib.get_close_matches(plain.lower(), list(known), n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise UsageError(f"{shown}: there is no such option{hint}")
+    raise UsageError(f"{short(shown, 300)}: there is no such option{hint}")
 
 
 def read(option: Option, text: str, shown: str) -> object:
@@ -117,4 +118,4 @@ def read(option: Option, text: str, shown: str) -> object:
     try:
         return option.read(text)
     except ValueError as error:
-        raise UsageError(f"{shown}: {text!r} is not allowed; allowed is {error}") from error
+        raise UsageError(f"{shown}: {quoted(text)} is not allowed; allowed is {error}") from error

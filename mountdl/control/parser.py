@@ -9,6 +9,7 @@ from mountdl import __version__
 from mountdl.control import configuration, options, values
 from mountdl.control.configuration import Given
 from mountdl.control.options import BY_NAME, GROUPS, OPTIONS, Option
+from mountdl.control.text import quoted
 from mountdl.errors import UsageError
 
 _TOP = """\
@@ -193,9 +194,9 @@ def _length(text: str) -> int:
     try:
         found = values.size(text)
     except ValueError as error:
-        raise UsageError(f"--piece-length: {text!r} is not allowed; allowed is {error}") from error
+        raise UsageError(f"--piece-length: {quoted(text)} is not allowed; allowed is {error}") from error
     if not 1 << 10 <= found <= 512 << 20:
-        raise UsageError(f"--piece-length: {text!r} is not allowed; allowed is 1K to 512M")
+        raise UsageError(f"--piece-length: {quoted(text)} is not allowed; allowed is 1K to 512M")
     return found
 
 
@@ -203,7 +204,7 @@ def _seconds(text: str) -> float:
     try:
         return values.seconds(0, 7 * 86400)(text)
     except ValueError as error:
-        raise UsageError(f"--timeout: {text!r} is not allowed; allowed is {error}") from error
+        raise UsageError(f"--timeout: {quoted(text)} is not allowed; allowed is {error}") from error
 
 
 def prepared(arguments: Sequence[str], parser: Parser) -> list[str]:

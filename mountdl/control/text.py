@@ -8,6 +8,19 @@ def shown(text: object) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
+_LONGEST_QUOTE = 60
+
+
+def quoted(text: str) -> str:
+    """Return *text*, which somebody typed, as it may stand in a sentence: quoted, and not too long."""
+    return repr(short(text))
+
+
+def short(text: str, most: int = _LONGEST_QUOTE) -> str:
+    """Return *text*, its end left out where it has more than *most* characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def size(count: float) -> str:
     """Return *count* bytes in at most seven characters: "512 B", "1.5 MiB"."""
     for unit in ("B", "KiB", "MiB", "GiB"):

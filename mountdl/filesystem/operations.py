@@ -13,7 +13,7 @@ import pyfuse3
 import trio
 from pyfuse3 import FileHandleT, FileInfo, FileNameT, FlagT, FUSEError, InodeT, ModeT, RequestContext, XAttrNameT
 
-from mountdl.catalog.tree import Directory, File, Inode, Node, Note, Tree
+from mountdl.catalog.tree import NAME_MAX, Directory, File, Inode, Node, Note, Tree
 from mountdl.engine.reader import Reader
 from mountdl.errors import ContentUnavailable
 from mountdl.extents import Extent
@@ -83,6 +83,8 @@ class Operations(pyfuse3.Operations):
             found: Node | None = parent
         elif name == b"..":
             found = self.node(parent.parent)
+        elif len(name) > NAME_MAX:
+            raise FUSEError(errno.ENAMETOOLONG)  # the kernel itself objects from 1024 bytes on
         else:
             found = self._tree.child(Inode(parent_inode), os.fsdecode(name))
         if found is None:

@@ -42,6 +42,14 @@ def test_stat(mount: Mount, film_bytes: bytes) -> None:
     assert oct(mount.path.stat().st_mode) == "0o40555"
 
 
+def test_a_name_that_no_file_can_have(mount: Mount) -> None:
+    """Up to 255 bytes a name may be there or not; a longer one is too long, as everywhere."""
+    for length, number in {255: errno.ENOENT, 256: errno.ENAMETOOLONG, 2000: errno.ENAMETOOLONG}.items():
+        with pytest.raises(OSError) as caught:
+            os.stat(mount / ("x" * length))
+        assert caught.value.errno == number
+
+
 def test_the_time_that_a_descriptor_gives(mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes) -> None:
     """Published stands in the metalink: that is the file's time."""
     text = publish(source, NAME, film_bytes[:MIB], ["http://127.0.0.1:9/x"])

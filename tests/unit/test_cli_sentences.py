@@ -11,9 +11,16 @@ from pathlib import Path
 import pytest
 
 from mountdl.control import client, mounttable
+from mountdl.control.cli import main
 from mountdl.control.mounttable import Mounted
 from mountdl.control.registry import Registry
 from mountdl.errors import ExitStatus, UsageError
+
+DIGITS = "9" * 5000
+
+
+def _unused(*_: object) -> None:
+    raise AssertionError("no mount is wanted")
 
 
 def test_an_output_on_a_full_disk_is_told(tmp_path: Path) -> None:
@@ -69,3 +76,19 @@ def test_a_file_of_a_dead_mount_is_said_to_be_that(tmp_path: Path, monkeypatch: 
     assert told.value.exit_status is ExitStatus.IO
     with pytest.raises(UsageError, match="is not in a mount"):
         client.locate(tmp_path / "b", Registry(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["mount", "--split", DIGITS, "a", "b"],
+        ["mount", "-o", f"split={DIGITS}", "a", "b"],
+        ["mount", f"--nosuch{DIGITS}", "a", "b"],
+        ["create", "--piece-length", DIGITS, "a"],
+        ["wait", "--timeout", DIGITS, "a"],
+    ],
+)
+def test_absurd_values_are_not_echoed_whole(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A sentence names what is wrong; 5000 digits would hide it."""
+    assert main(arguments, _unused, _unused) == ExitStatus.BAD_OPTION
+    assert len(capsys.readouterr().err) < 500

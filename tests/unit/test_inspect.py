@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -461,3 +462,19 @@ def test_limits(name: str) -> None:
     assert document.get("error", {}).get("kind") == error
     assert took < 10
     assert int(done.stderr) < 300 * 1000
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_regular_file_is_refused(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a sentence, at once: a pipe that nobody writes to would keep it for ever."""
+    path = Path("/dev/zero") if kind == "device" else tmp_path / kind
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+
+    assert main(["inspect", str(path)], _unused, _unused) == ExitStatus.IO
+    assert (
+        capsys.readouterr().err
+        == f"mountdl: {path}: it is a folder, pipe or device; only regular files are read [unreadable]\n"
+    )
