@@ -1,6 +1,6 @@
 """Make one content present: its flights, its waiters, its verdicts.
 
-Law: bytes go from a source through `_take` into the store; a reader is woken when what it wants is
+Law: bytes go from a source through `take` into the store; a reader is woken when what it wants is
 readable, and takes it from the store. Deduplication, retry, switching mirror, hedging and completion
 in the background are one act: change state, `_replan()`. All state changes in `def` methods. It knows
 neither files and inodes nor protocols.
@@ -8,11 +8,13 @@ neither files and inodes nor protocols.
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
 from mountdl.content import Content
 from mountdl.engine.demand import Demand, Want
+from mountdl.engine.fleet import Fleet
 from mountdl.engine.flight import Flight, SourceState
 from mountdl.engine.incidents import Incidents
 from mountdl.engine.planner import Assignment, plan
@@ -22,7 +24,7 @@ from mountdl.engine.status import DownloadStatus
 from mountdl.engine.traffic import Traffic
 from mountdl.engine.waiting import Waiter, Waiters
 from mountdl.engine.windows import Windows
-from mountdl.errors import ContentUnavailable, MountdlError, SourceError, SourceRefused, SourceUnavailable, StoreError
+from mountdl.errors import ContentUnavailable, MountdlError, SourceError, StoreError
 from mountdl.extents import Extent
 from mountdl.priorities import Priority
 from mountdl.settings import EngineSettings
@@ -34,7 +36,6 @@ VERIFIERS = 2
 """Threads that hash one content: hashing with one core outruns most links, with two most disks."""
 USED = 4 << 20
 """Bytes read before a content counts as used (or all of it, if it is shorter): more than a thumbnailer takes."""
-GONE = -1  # the place of a source that is none of the content's any more
 STORE_PAUSE = 30.0
 """Seconds without background work after the store failed."""
 
@@ -63,11 +64,10 @@ class Download:
         self.error: str | None = None
         self.starved = self.paused = False
         self._settings, self._traffic, self._discarded = settings, traffic, discarded
-        self._settling = Settling(content, stored, self.roster, self.incidents, self._verdict, self._store_failed)
+        self._settling = Settling(content, stored, self.roster, self.incidents, self._verdict, self.store_failed)
         self._demand = Demand()
         self._windows = Windows(self._demand, content.chunk_map)
-        self._flights: dict[int, Flight] = {}
-        self._launched = 0
+        self._fleet = Fleet(self)
         self._waiters = Waiters()
         self._background: list[Want] = []
         self._read_total = 0
@@ -152,7 +152,7 @@ class Download:
         """Whether anybody uses it or anything is under way."""
         return bool(
             self.readers
-            or self._flights
+            or self._fleet
             or self._waiters
             or self._settling.verifier.pending
             or self._settling.whole_due
@@ -163,7 +163,7 @@ class Download:
     def stuck(self) -> bool:
         """Whether it is neither read nor can it go on by itself: no source may be asked now."""
         able = any(state.score.ready(trio.current_time()) for state in self.roster.states)
-        return not (self.readers or self._flights or self._waiters or able or self._settling.verifier.pending)
+        return not (self.readers or self._fleet or self._waiters or able or self._settling.verifier.pending)
 
     def statistics(self) -> DownloadStatus:
         """Return what is known now."""
@@ -182,7 +182,7 @@ class Download:
     def _state(self) -> str:
         if self.complete:
             return "complete"
-        if self._flights or self._settling.whole_due:
+        if self._fleet or self._settling.whole_due:
             return "active"
         if self._waiters:
             return "waiting"
@@ -192,15 +192,18 @@ class Download:
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Fly, judge and re-decide until cancelled by `stop` or from above."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            for _ in range(VERIFIERS):
-                nursery.start_soon(self._settling.verifier.run)
-            task_status.started()
-            try:
-                await self._live()
-            finally:
-                self._nursery = None  # flights that land now must not launch others
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                for _ in range(VERIFIERS):
+                    nursery.start_soon(self._settling.verifier.run)
+                task_status.started()
+                try:
+                    await self._live()
+                finally:
+                    self._nursery = None  # flights that land now must not launch others
+        finally:
+            self._settle(self._settling.close)
 
     async def _live(self) -> None:
         while True:
@@ -232,7 +235,7 @@ class Download:
         self._alarm.set()
 
     def _interval(self) -> float:
-        if self._waiters or self._flights:
+        if self._waiters or self._fleet:
             return 0.05 if self._waiters else 0.2
         return 1.0 if self._demand and not self.complete else 30.0
 
@@ -253,7 +256,7 @@ class Download:
             good = await self._settling.judge_whole()
         except StoreError as error:
             self._settling.whole_due = False
-            self._store_failed(error)
+            self.store_failed(error)
             self.damaged(Extent(0, self.content.size))
             return
         self._settling.settle_whole(good)
@@ -273,18 +276,17 @@ class Download:
         now = trio.current_time()
         least = Priority.READ if self.paused else Priority.BACKGROUND if self._may_work(now) else Priority.READAHEAD
         wants = [want for want in self._demand if want.priority <= least]
-        if not wants and not self._flights:
+        if not wants and not self._fleet:
             return
         held, states = self._settling.held, self.roster.states
-        places = {state: place for place, state in enumerate(states)}
-        views = [flight.view(now, held, places.get(flight.state, GONE)) for flight in self._flights.values()]
+        views = self._fleet.views(now, held, states)
         lanes = min(self._settings.split, self.content.max_connections or self._settings.split)
         decided = plan(wants, held, views, self.roster.views(now), self._chunk_map, lanes)
         self.starved = decided.starved
         for number in decided.cancels:
-            self._flights[number].scope.cancel()
+            self._fleet.cancel(number)
         for assignment in decided.assignments:
-            self._launch(assignment)
+            self._launch(assignment, self._nursery)
         self._despair(now)
 
     def _despair(self, now: float) -> None:
@@ -292,7 +294,7 @@ class Download:
         for waiter in self._waiters:
             cover = self._chunk_map.cover(waiter.extent)
             gap = next(self._settling.held.missing(cover), None)
-            if gap is None or any(flight.extent.overlaps(cover) for flight in self._flights.values()):
+            if gap is None or any(self._fleet.overlapping(cover)):
                 continue  # it waits for a verdict, or for bytes on their way
             error = self.roster.hopeless(gap, waiter.since, now)
             if error is not None:
@@ -312,61 +314,43 @@ class Download:
 
     # -- flights ------------------------------------------------------------------------------------------
 
-    def _launch(self, assignment: Assignment) -> None:
-        assert self._nursery is not None  # noqa: S101  # _replan returned otherwise
-        state = self.roster.states[assignment.source]
-        self._launched += 1
-        flight = Flight(self._launched, state, assignment.extent, assignment.priority, self._take)
-        self._flights[flight.number] = flight
-        state.flights += 1
-        state.host.flying.add(flight)
-        for late in [other for other in self._flights.values() if assignment.hedge and other is not flight]:
-            if late.extent.overlaps(flight.extent):
-                self.incidents.add(late.state.source.name, "was late; another source was asked too", flight.extent)
-        log.debug("%s: %s %s", state.source.name, assignment.priority.name, flight.extent)
-        self._nursery.start_soon(self._fly, flight)
+    def _launch(self, assignment: Assignment, nursery: trio.Nursery) -> None:
+        if assignment.hedge:
+            for late in self._fleet.overlapping(assignment.extent):
+                self.incidents.add(late.state.source.name, "was late; another source was asked too", assignment.extent)
+        self._fleet.launch(assignment, self.roster.states[assignment.source], nursery)
 
-    async def _fly(self, flight: Flight) -> None:
-        source = flight.state.source
-        try:
-            with flight.scope:
-                await source.fetch(flight.extent, flight, priority=flight.priority)
-                if flight.rest:
-                    raise SourceUnavailable(source.name, f"sent {flight.delivered} of {flight.extent.length} bytes")
-                flight.state.score.succeeded()
-        except SourceError as error:
-            self._source_failed(flight, error)
-        except StoreError as error:
-            self._store_failed(error)
-        except Exception:
-            log.exception("%s: a defect of mountdl", source.name)
-            self._source_failed(flight, SourceRefused(source.name, "a defect of mountdl, see the log"))
-        finally:
-            self._landed(flight)
-
-    def _landed(self, flight: Flight) -> None:
-        state, host = flight.state, flight.state.host
-        del self._flights[flight.number]
-        state.flights -= 1
-        host.flying.discard(flight)
-        if flight.first_at is not None:
-            host.flown(flight.delivered, flight.last_at - flight.first_at)
+    def landed(self, flight: Flight) -> None:
+        """See `Tower`."""
         self.idle_since = trio.current_time()
+        self._settle(partial(self._settling.ended, flight))
         self._replan()
         self._traffic.freed()
 
-    def _take(self, flight: Flight, offset: int, data: bytes | bytearray | memoryview) -> None:
+    def _settle(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except StoreError as error:
+            self.store_failed(error)
+
+    def room(self, flight: Flight, offset: int) -> memoryview | None:
+        """See `Intake`."""
+        return self._settling.room(flight, offset)
+
+    def take(self, flight: Flight, offset: int, data: memoryview) -> None:
+        """See `Intake`."""
         state, length = flight.state, len(data)
         state.score.delivered += length
         state.host.delivered += length
         self._traffic.received(self.content.key, length, flight.last_at)
         chunks = self._chunk_map.cover(Extent(offset, offset + length))
-        self._settling.take(state, offset, memoryview(data), urgent=self._waiters.await_any(chunks))
+        self._settling.take(flight, offset, data, urgent=self._waiters.await_any(chunks))
         self._wake()
         if flight.ends(flight.last_at):
             self._replan()  # its lane is as good as free
 
-    def _source_failed(self, flight: Flight, error: SourceError) -> None:
+    def source_failed(self, flight: Flight, error: SourceError) -> None:
+        """See `Tower`."""
         name = flight.state.source.name
         log.info("%s: %s", name, error.reason)
         self.incidents.add(name, error.reason, flight.rest)
@@ -376,7 +360,8 @@ class Download:
             self._waiters.progress(flight.extent, now)
         self.roster.failed(flight.state, error, now, flight.started_at)
 
-    def _store_failed(self, error: StoreError) -> None:
+    def store_failed(self, error: StoreError) -> None:
+        """See `Tower`."""
         log.warning("the store: %s", error)
         self._no_background_until = trio.current_time() + STORE_PAUSE
         self._windows.clear()

@@ -3,7 +3,7 @@
 It knows where it is and how long the rest may take; what the bytes mean is the download's business.
 """
 
-from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
@@ -31,8 +31,18 @@ class SourceState:
         self.flights = 0
 
 
+class Intake(Protocol):
+    """Where what a flight brings goes."""
+
+    def room(self, flight: "Flight", offset: int) -> memoryview | None:
+        """See `Sink.room`."""
+
+    def take(self, flight: "Flight", offset: int, data: memoryview) -> None:
+        """Take what *flight* brought from *offset* on."""
+
+
 class Flight:
-    """Bytes *extent* on their way from *state*'s source. *take* gets each buffer that arrives."""
+    """Bytes *extent* on their way from *state*'s source to *intake*."""
 
     def __init__(
         self,
@@ -40,10 +50,10 @@ class Flight:
         state: SourceState,
         extent: Extent,
         priority: Priority,
-        take: Callable[["Flight", int, bytes | bytearray | memoryview], None],
+        intake: Intake,
     ) -> None:
         self.number, self.state, self.extent, self.priority = number, state, extent, priority
-        self._take = take
+        self._intake = intake
         self.scope = trio.CancelScope()
         self.position = extent.start
         self._ended = False
@@ -61,7 +71,11 @@ class Flight:
         self.last_at = now
         self.delivered += len(data)
         self.position = max(self.position, min(offset + len(data), self.extent.stop))
-        self._take(self, offset, data)
+        self._intake.take(self, offset, memoryview(data))
+
+    def room(self, offset: int) -> memoryview | None:
+        """Sink: where to receive what comes from *offset* on."""
+        return self._intake.room(self, offset)
 
     def landed(self, extent: Extent) -> None:
         """Sink: only sources that write the data file themselves call this; mirrors don't."""

@@ -4,7 +4,7 @@ Law: what a digest of a chunk can tell (`ChunkMap.sure`) is readable once it tol
 `held` is what need not be fetched: written, or left in doubt by an earlier run and complete
 enough to be hashed. A chunk that is complete goes to the verifier; its verdict marks it verified or
 discards it and blames who brought it. The first to bring a byte owns it: nothing overwrites what is
-held.
+held. A chunk that one flight brings whole is held in memory until it is judged, and written if it is good.
 """
 
 import hashlib
@@ -14,10 +14,11 @@ from collections.abc import Callable
 import trio
 
 from mountdl.content import Content, Level
-from mountdl.engine.flight import SourceState
+from mountdl.engine.assembly import Assemblies, Assembly
+from mountdl.engine.flight import Flight, SourceState
 from mountdl.engine.incidents import Incidents
 from mountdl.engine.roster import Roster
-from mountdl.engine.verifier import Verifier, in_thread
+from mountdl.engine.verifier import Verdict, Verifier, in_thread
 from mountdl.errors import StoreError
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import WholeCheck
@@ -50,6 +51,7 @@ class Settling:
         self._sure = content.chunk_map.sure
         self._roster, self._incidents, self._verdict = roster, incidents, verdict
         self._store_failed = store_failed
+        self._assemblies = Assemblies(content.chunk_map)
         self.verifier = Verifier(content.chunk_map, stored, self._judged)
         self.whole_due = False
         self.doubt = self._inherit()
@@ -73,19 +75,63 @@ class Settling:
 
     # -- bytes come in --------------------------------------------------------------------------------------
 
-    def take(self, state: SourceState, offset: int, data: memoryview, *, urgent: bool) -> None:
-        """Put *data*, brought by *state*, into the store from *offset* on, and have complete chunks judged.
+    def room(self, flight: Flight, offset: int) -> memoryview | None:
+        """Return where *flight* had best receive what comes from *offset* on, or None."""
+        if self.level is not Level.CHUNK:
+            return None
+        return self._assemblies.room(flight.number, Extent(offset, flight.extent.stop), self.held)
+
+    def take(self, flight: Flight, offset: int, data: memoryview, *, urgent: bool) -> None:
+        """Take in *data*, brought by *flight*, from *offset* on, and have complete chunks judged.
 
         Raises StoreError; what was written before it stays.
         """
+        assembly = self._assemblies.expecting(flight.number, offset)
+        if assembly is not None:
+            length = assembly.put(data)
+            self._count(flight.state, Extent(offset, offset + length))
+            if assembly.whole:
+                self._assemblies.finish(assembly)
+                self.verifier.submit(assembly.index, urgent=urgent, data=assembly.view)
+            offset, data = offset + length, data[length:]
+        if data:
+            self._write(flight.state, offset, data, urgent=urgent)
+
+    def _write(self, state: SourceState, offset: int, data: memoryview, *, urgent: bool) -> None:
         extent = Extent(offset, offset + len(data))
+        for other in self._assemblies.touching(extent):
+            self._flush(other)  # a chunk is in memory or in the store, never half and half
         for gap in list(self.held.missing(extent)):
             self.stored.write(gap.start, data[gap.start - offset : gap.stop - offset])
-            self.held.add(gap)
-            state.score.brought.add(gap)
+            self._count(state, gap)
         if self._sure:
             self._submit(extent.intersection(self._sure), urgent=urgent)
         self._note_whole()
+
+    def _count(self, state: SourceState, extent: Extent) -> None:
+        self.held.add(extent)
+        state.score.brought.add(extent)
+
+    def ended(self, flight: Flight) -> None:
+        """Take in that *flight* brings nothing any more: what it left unfinished is written. Raises StoreError."""
+        assembly = self._assemblies.of(flight.number)
+        if assembly is not None:
+            self._flush(assembly)
+
+    def _flush(self, assembly: Assembly) -> None:
+        self._assemblies.abandon(assembly)
+        extent, data = assembly.here
+        try:
+            self.stored.write(extent.start, data)
+        except StoreError:
+            self._lose(extent)
+            raise
+
+    def close(self) -> None:
+        """Write what waits in memory for a verdict that nobody will hear. Raises StoreError."""
+        for job in self.verifier.pending.values():
+            if job.data is not None:
+                self.stored.write(self._chunk_map.extent(job.index).start, job.data)
 
     def _submit(self, extent: Extent, *, urgent: bool) -> None:
         for index in self._chunk_map.touching(extent):
@@ -106,9 +152,13 @@ class Settling:
 
     def drop(self, extent: Extent) -> None:
         """Discard *extent*: it is neither held nor owed to anybody any more."""
-        self.held.remove(extent)
+        for assembly in self._assemblies.touching(extent):
+            self._assemblies.abandon(assembly)
+            self._lose(assembly.chunk)
+        for index in self._chunk_map.touching(extent) if self.verifier.pending else ():
+            self.verifier.forget(index)
+        self._lose(extent)
         self.doubt.remove(extent)
-        self._roster.settle(extent)
         try:
             self.stored.discard(extent)
         except StoreError as error:  # what is fetched again goes over it
@@ -116,19 +166,33 @@ class Settling:
 
     # -- verdicts -------------------------------------------------------------------------------------------
 
-    def _judged(self, index: int, good: bool) -> None:
+    def _judged(self, verdict: Verdict) -> None:
+        index, data = verdict.job.index, verdict.job.data
+        if data is not None:
+            self._assemblies.release(data)
+        if verdict.stale:
+            return
         extent = self._chunk_map.judged(index)
         self.doubt.remove(extent)
         try:
-            if good:
+            if verdict.error is not None:
+                raise verdict.error
+            if verdict.good:
+                if data is not None:
+                    self.stored.landed(extent)
                 self._acquit(index, extent)
             else:
                 self._convict(index, extent)
         except StoreError as error:
-            self.held.remove(extent)
+            self._lose(extent)
             self._store_failed(error)
         self._note_whole()
-        self._verdict(good)
+        self._verdict(verdict.good)
+
+    def _lose(self, extent: Extent) -> None:
+        """Take in that *extent*, held until now, is nowhere."""
+        self.held.remove(extent)
+        self._roster.settle(extent)
 
     def _acquit(self, index: int, extent: Extent) -> None:
         self.stored.mark_verified(extent)

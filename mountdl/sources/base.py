@@ -51,6 +51,12 @@ class Sink(Protocol):
         Raises StoreError when the store can't take them; a source lets that pass.
         """
 
+    def room(self, offset: int) -> memoryview | None:
+        """Return memory into which bytes from *offset* on are best received, to be handed to `write` then, or None.
+
+        An offer: `write` takes any buffer. What is not written is as if it had never come.
+        """
+
     def landed(self, extent: Extent) -> None:
         """Say that *extent* is already in the data file (for a swarm that writes it itself)."""
 

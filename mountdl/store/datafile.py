@@ -24,6 +24,10 @@ _RESERVE = 1 << 20
 """Bytes asked of the file system at once before bulk is written there: filling a hole in ext4 costs 0.5 s
 of processor time a GB, filling what is reserved 0.09 s, reserving a MiB 8 us (measured)."""
 _BULK = 64 * 1024
+_SLICE = 32 * 1024
+"""Bytes that a worker thread writes at once. A longer write makes longer folios, whose memory many virtual
+machines have given back to their host: 512 MiB of fresh cache took 0.5 s of system time in slices of 32 KiB,
+1.1 s in one piece of a MiB (measured, medians of 5; 0.06 s where memory is warm, at either length)."""
 _STAT_BLOCK = 512  # stat(2): the unit of st_blocks, whatever the file system's own
 _LARGEST = (1 << 63) - 1  # off_t
 
@@ -126,6 +130,13 @@ class DataFile:
             self._reserve(offset, offset + len(data))
         with store_errors(self._cant_write):
             write_all(self._fd, data, offset)
+
+    def put(self, offset: int, data: memoryview) -> None:
+        """Like `write`, for a worker thread. StoreError also when the file was closed meanwhile."""
+        with self._borrowed() as fd, store_errors(self._cant_write):
+            _fallocate(fd, _KEEP_SIZE, offset, len(data))
+            for start in range(0, len(data), _SLICE):
+                write_all(fd, data[start : start + _SLICE], offset + start)
 
     def _reserve(self, start: int, stop: int) -> None:
         """Have the file system set room aside. One that can't, or is full, will be heard of by `write`."""

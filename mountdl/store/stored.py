@@ -175,6 +175,13 @@ class Stored:
         self._ledger.discarded(extent)
         self._data.punch(extent)
 
+    def put(self, offset: int, data: memoryview) -> None:
+        """Put *data* into the data file without any record of it: say `landed` on the loop then. For a worker thread.
+
+        Raises StoreFull or StoreError, as when it is closed meanwhile.
+        """
+        self._data.put(offset, data)
+
     def hash_extent(self, extent: Extent, hasher: Hasher) -> None:
         """Feed the bytes of *extent* to *hasher*. For a worker thread; touches nothing but the data file.
 

@@ -48,7 +48,7 @@ class FakeSource:
             for offset in range(extent.start, extent.stop, self.step):
                 stop = min(offset + self.step, extent.stop)
                 sent = self.fault(self, offset)
-                sink.write(offset, self.data[offset:stop] if sent is None else sent[: stop - offset])
+                _deliver(sink, offset, self.data[offset:stop] if sent is None else sent[: stop - offset])
                 await trio.sleep(self.pause)
         finally:
             self.flying -= 1
@@ -85,6 +85,16 @@ class FakeTransport:
         await trio.sleep_forever()
 
 
+def _deliver(sink: Sink, offset: int, data: bytes) -> None:
+    """Receive *data* where the sink has room for it, as a connection does."""
+    room = sink.room(offset)
+    if room is None or len(room) < len(data):
+        sink.write(offset, data)
+    else:
+        room[: len(data)] = data
+        sink.write(offset, room[: len(data)])
+
+
 class MemorySink:
     """A sink that keeps what it gets."""
 
@@ -95,6 +105,9 @@ class MemorySink:
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         self.data[offset : offset + len(data)] = data
         self.extents.append(Extent(offset, offset + len(data)))
+
+    def room(self, offset: int) -> memoryview | None:
+        return None
 
     def landed(self, extent: Extent) -> None:
         raise AssertionError(f"{extent} landed")

@@ -32,10 +32,23 @@ def on_clock(function: Callable[[MockClock], None]) -> Callable[[], None]:
     return test
 
 
+class Kept:
+    """Keeps what a flight brings in *kept*."""
+
+    def __init__(self, kept: list[tuple[int, bytes]]) -> None:
+        self.kept = kept
+
+    def room(self, flight: Flight, offset: int) -> memoryview | None:
+        return None
+
+    def take(self, flight: Flight, offset: int, data: memoryview) -> None:
+        self.kept.append((offset, bytes(data)))
+
+
 def flight(extent: Extent = WHOLE, taken: list[tuple[int, bytes]] | None = None) -> Flight:
     state = SourceState(MirrorRef("fake://a"), FakeSource(b""), HostScore(8), 0)
     kept: list[tuple[int, bytes]] = [] if taken is None else taken
-    return Flight(1, state, extent, Priority.READ, lambda _, offset, data: kept.append((offset, bytes(data))))
+    return Flight(1, state, extent, Priority.READ, Kept(kept))
 
 
 @on_clock

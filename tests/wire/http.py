@@ -40,6 +40,9 @@ class Collected:
             assert before + len(part) == offset
         self.parts.append((offset, bytes(data)))
 
+    def room(self, offset: int) -> memoryview | None:
+        return None
+
     def landed(self, extent: Extent) -> None:
         raise AssertionError("only swarms land")
 

@@ -82,17 +82,18 @@ class Reader:
             raise Closed("closed the connection without an answer", clean=clean)
         self._stop += count
 
-    async def some(self, most: int) -> memoryview:
+    async def some(self, most: int, room: memoryview | None = None) -> memoryview:
         """Return the next bytes, at least one and at most *most*; none at the end of the connection.
 
-        The view is good until the next call. Raises httpx.ReadError, httpx.ReadTimeout.
+        They are received into *room*, if given, unless they are here already. The view is good until the
+        next call. Raises httpx.ReadError, httpx.ReadTimeout.
         """
         if self._start < self._stop:
             return self.here(most)
         if self._run >= _FAIR_RUN:
             self._run = 0
             await trio.lowlevel.checkpoint()
-        room = self._view[:most]
+        room = (self._view if room is None else room)[:most]
         try:
             while (count := self._connection.fill_now(room)) is None:
                 self._run = 0
@@ -148,11 +149,14 @@ class PlainBody:
         self._rest = length
         self._done: Callable[[bool], None] | None = done
 
-    async def more(self) -> memoryview:
-        """Return the next bytes, good until the next call; none at the end. Raises httpx.TransportError."""
+    async def more(self, room: memoryview | None = None) -> memoryview:
+        """Return the next bytes, good until the next call, in *room* if possible; none at the end.
+
+        Raises httpx.TransportError.
+        """
         if not self._rest:
             return _NOTHING
-        view = await self._reader.some(self._rest)
+        view = await self._reader.some(self._rest, room)
         if not view:
             raise httpx.RemoteProtocolError(f"closed the connection {self._rest} bytes early")
         self._rest -= len(view)
@@ -162,7 +166,7 @@ class PlainBody:
         """See `Body`."""
         written = 0
         while written < limit:
-            view = await self.more()
+            view = await self.more(None if skip else sink.room(offset + written))
             if not view:
                 break
             if skip:
@@ -199,8 +203,9 @@ class ParsedBody(PlainBody):
         super().__init__(reader, 1, done)  # the rest is not known: 1 until it is 0
         self._dialogue = dialogue
 
-    async def more(self) -> memoryview:
+    async def more(self, room: memoryview | None = None) -> memoryview:
         """See `PlainBody.more`."""
+        del room  # h11 has its own
         while self._rest:
             await trio.lowlevel.checkpoint()  # tiny chunks cost h11 far more time than their bytes say
             data = self._parsed(bytes(await self._reader.some(_PARSED_AT_ONCE)))

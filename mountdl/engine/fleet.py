@@ -1,0 +1,97 @@
+"""The flights of one content: launched, carried out, ended.
+
+It knows whom to tell and that a flight always lands, cancelled or failed; what its bytes mean is the download's
+business.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import Protocol
+
+import trio
+
+from mountdl.engine.flight import Flight, Intake, SourceState
+from mountdl.engine.planner import Assignment, FlightView
+from mountdl.errors import SourceError, SourceRefused, SourceUnavailable, StoreError
+from mountdl.extents import Extent, ExtentSet
+
+log = logging.getLogger(__name__)
+
+GONE = -1
+"""The place of a source that is none of the content's any more."""
+
+
+class Tower(Intake, Protocol):
+    """Who is told of flights."""
+
+    def source_failed(self, flight: Flight, error: SourceError) -> None:
+        """Take in that *flight*'s source failed."""
+
+    def store_failed(self, error: StoreError) -> None:
+        """Take in that the store could not take what a flight brought."""
+
+    def landed(self, flight: Flight) -> None:
+        """Take in that *flight* is over. Said once of each, after all else."""
+
+
+class Fleet:
+    """The flights that are under way; *tower* is told what becomes of them."""
+
+    def __init__(self, tower: Tower) -> None:
+        self._tower = tower
+        self._flights: dict[int, Flight] = {}
+        self._launched = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._flights)
+
+    def overlapping(self, extent: Extent) -> Iterator[Flight]:
+        """Yield the flights that were to bring a byte of *extent*."""
+        return (flight for flight in tuple(self._flights.values()) if flight.extent.overlaps(extent))
+
+    def views(self, now: float, held: ExtentSet, states: list[SourceState]) -> list[FlightView]:
+        """Return them as the planner sees them; a source is its place in *states*."""
+        places = {state: place for place, state in enumerate(states)}
+        return [flight.view(now, held, places.get(flight.state, GONE)) for flight in self._flights.values()]
+
+    def cancel(self, number: int) -> None:
+        """End flight *number* before its time."""
+        self._flights[number].scope.cancel()
+
+    def launch(self, assignment: Assignment, state: SourceState, nursery: trio.Nursery) -> Flight:
+        """Begin to carry out *assignment*, which is for *state*."""
+        self._launched += 1
+        flight = Flight(self._launched, state, assignment.extent, assignment.priority, self._tower)
+        self._flights[flight.number] = flight
+        state.flights += 1
+        state.host.flying.add(flight)
+        log.debug("%s: %s %s", state.source.name, assignment.priority.name, flight.extent)
+        nursery.start_soon(self._fly, flight)
+        return flight
+
+    async def _fly(self, flight: Flight) -> None:
+        source = flight.state.source
+        try:
+            with flight.scope:
+                await source.fetch(flight.extent, flight, priority=flight.priority)
+                if flight.rest:
+                    raise SourceUnavailable(source.name, f"sent {flight.delivered} of {flight.extent.length} bytes")
+                flight.state.score.succeeded()
+        except SourceError as error:
+            self._tower.source_failed(flight, error)
+        except StoreError as error:
+            self._tower.store_failed(error)
+        except Exception:
+            log.exception("%s: a defect of mountdl", source.name)
+            self._tower.source_failed(flight, SourceRefused(source.name, "a defect of mountdl, see the log"))
+        finally:
+            self._land(flight)
+
+    def _land(self, flight: Flight) -> None:
+        state, host = flight.state, flight.state.host
+        del self._flights[flight.number]
+        state.flights -= 1
+        host.flying.discard(flight)
+        if flight.first_at is not None:
+            host.flown(flight.delivered, flight.last_at - flight.first_at)
+        self._tower.landed(flight)

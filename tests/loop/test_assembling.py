@@ -1,0 +1,117 @@
+"""Chunks that are judged in memory: never half in the store, never lost, never wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from mountdl.engine import assembly
+from mountdl.engine.assembly import Memory
+from mountdl.errors import SourceUnavailable, StoreFull
+from mountdl.extents import Extent
+from mountdl.store.store import Store
+from mountdl.store.stored import Stored
+from tests.support.content import content, pattern
+from tests.support.engines import running
+from tests.support.fakes import FakeSource
+
+CHUNK = assembly.SHORTEST_CHUNK
+DATA = pattern(4 * CHUNK)
+WHAT = content(DATA, chunk=CHUNK, urls=("fake://a", "fake://b"))
+STEP = CHUNK // 4
+
+
+def source(**more: Any) -> FakeSource:
+    return FakeSource(DATA, step=STEP, **more)
+
+
+async def test_a_chunk_is_written_once_and_verified(tmp_path: Path, clock: MockClock, monkeypatch: Any) -> None:
+    """A whole chunk passes from the connection through one thread to the disk; the loop writes nothing."""
+    written: list[int] = []
+    monkeypatch.setattr(Stored, "write", lambda self, offset, data: written.append(offset))
+    async with running(tmp_path, {"fake://a": source(), "fake://b": source()}) as bench:
+        assert DATA == await bench.engine.open(WHAT).read(Extent(0, len(DATA)))
+        assert len(DATA) == bench.engine.status(WHAT).verified
+    assert [] == written
+
+
+async def test_a_lie_never_reaches_the_disk(tmp_path: Path, clock: MockClock, monkeypatch: Any) -> None:
+    """A chunk that does not match is dropped from memory, its source blamed, the bytes brought by another."""
+    put: list[bytes] = []
+    real = Stored.put
+
+    def noted(self: Stored, offset: int, data: memoryview) -> None:
+        put.append(bytes(data))
+        real(self, offset, data)
+
+    monkeypatch.setattr(Stored, "put", noted)
+    liar = source(fault=lambda source, offset: b"\xff" * STEP if offset == STEP else None)
+    async with running(tmp_path, {"fake://a": liar, "fake://b": source(latency=1.0)}) as bench:
+        assert DATA[:CHUNK] == await bench.engine.open(WHAT).read(Extent(0, CHUNK))
+        assert 1 == bench.engine.status(WHAT).sources[0].bad_chunks
+    assert DATA[:CHUNK] in put
+    assert not any(b"\xff" * STEP in data for data in put)
+
+
+async def test_what_a_flight_leaves_unfinished_is_kept(tmp_path: Path, clock: MockClock) -> None:
+    """A source that breaks off in a chunk has its bytes written; another is asked for the rest alone."""
+
+    def breaking(source: FakeSource, offset: int) -> bytes | None:
+        if offset >= 2 * STEP:
+            raise SourceUnavailable("a", "went away")
+        return None
+
+    other = source(latency=0.5)
+    async with running(tmp_path, {"fake://a": source(fault=breaking), "fake://b": other}) as bench:
+        assert DATA[:CHUNK] == await bench.engine.open(WHAT).read(Extent(0, CHUNK))
+    assert {Extent(2 * STEP, CHUNK)} == {extent for extent, _ in other.fetched}
+
+
+async def test_a_hedge_finds_no_chunk_half_in_memory(tmp_path: Path, clock: MockClock) -> None:
+    """A second source that helps with a chunk in memory brings the rest of it; the parts are judged together."""
+    slow = source(pause=2.0)
+    async with running(tmp_path, {"fake://a": slow, "fake://b": source(latency=0.01)}) as bench:
+        assert DATA[:CHUNK] == await bench.engine.open(WHAT).read(Extent(0, CHUNK))
+        assert 0 == sum(each.bad_chunks for each in bench.engine.status(WHAT).sources)
+
+
+async def test_an_unmount_keeps_what_is_in_memory(tmp_path: Path, clock: MockClock) -> None:
+    """Cancelled in the middle of a chunk, the bytes that came are in the store when the engine has ended."""
+    slow = source(pause=5.0)
+    async with running(tmp_path, {"fake://a": slow, "fake://b": slow}) as bench:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.engine.open(WHAT).read, Extent(0, CHUNK))
+            await trio.sleep(6)
+            nursery.cancel_scope.cancel()
+    store = Store(tmp_path)
+    stored = store.open(WHAT.key, WHAT.size, WHAT.chunk_map.fingerprint)
+    assert stored.written.covers(Extent(0, 2 * STEP))
+    store.close()
+
+
+async def test_without_memory_chunks_go_to_the_store_as_they_come(
+    tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When too much is in memory already, bytes take the way they took before."""
+    monkeypatch.setattr(assembly.Assemblies.__init__, "__defaults__", (Memory(CHUNK - 1),))
+    async with running(tmp_path, {"fake://a": source(), "fake://b": source()}) as bench:
+        assert DATA == await bench.engine.open(WHAT).read(Extent(0, len(DATA)))
+
+
+async def test_a_full_disk_in_a_thread_is_told_to_the_reader(
+    tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chunk that matched but found no room is not held; the reader hears of the disk."""
+
+    def full(self: Stored, offset: int, data: memoryview) -> None:
+        raise StoreFull("no room")
+
+    monkeypatch.setattr(Stored, "put", full)
+    async with running(tmp_path, {"fake://a": source(), "fake://b": source()}) as bench:
+        with pytest.raises(StoreFull):
+            await bench.engine.open(WHAT).read(Extent(0, CHUNK))
+        assert 0 == bench.engine.status(WHAT).verified
