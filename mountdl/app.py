@@ -70,7 +70,8 @@ class _Mounted:
         self.settings = settings
         self._store = Store(settings.store.directory)
         self._transports: list[Transport] = [HttpTransport(settings.http)]
-        self._engine = Engine(self._store, self._transports, settings.engine, self._discarded)
+        read = partial(_read, preferences=settings.preferences)
+        self._engine = Engine(self._store, self._transports, settings.engine, self._discarded, read)
         self._watch: Watch
         self._shown: Callable[[Tree], None] = _ignore
         self._bad: set[ContentKey] = set()
@@ -230,6 +231,10 @@ def _ignore(tree: Tree) -> None:
 
 def _parse(name: str, data: bytes, *, preferences: PreferenceSettings) -> Descriptor:
     return prefer(parse(name, data, base_url=preferences.base_uri), preferences)
+
+
+def _read(name: str, data: bytes, url: str | None, *, preferences: PreferenceSettings) -> Descriptor:
+    return prefer(parse(name, data, base_url=url), preferences)
 
 
 async def _on_signals(

@@ -7,12 +7,12 @@ import logging
 import os
 import re
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from xml.sax.saxutils import escape, quoteattr
 
 from mountdl.descriptors import SUFFIXES, links
 from mountdl.descriptors.urls import UrlRefused
-from mountdl.engine.documents import look
+from mountdl.engine.documents import look, name_in
 from mountdl.errors import ExitStatus, SourceError, UsageError
 from mountdl.sources.base import Probe, Transport
 
@@ -63,7 +63,7 @@ async def _place_linked(url: str, folder: Path, transports: list[Transport]) -> 
     """Put the metalink at *url* into *folder*; return False where there is none, for then the plain file will do."""
     try:
         document = (await look(_transport(url, transports), url))[1]
-    except SourceError as error:
+    except (SourceError, UsageError) as error:
         log.warning("the link's metalink can't be had, so its plain address is taken: %s", error)
         return False
     if document is None:
@@ -93,7 +93,7 @@ def _transport(url: str, transports: list[Transport]) -> Transport:
 
 def name_of(url: str) -> str:
     """Return a file name for what *url* leads to."""
-    name = unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2], errors="replace")
+    name = name_in(url)
     # XML has no way to say U+FFFE and U+FFFF; 200 bytes leave room for a suffix among the 255 of a name.
     name = "".join("_" if ch in "/\\\ufffe\uffff" or ord(ch) < 32 or ord(ch) == 127 else ch for ch in name)
     return name.encode()[-200:].decode(errors="ignore").lstrip(".") or "file"
@@ -108,6 +108,9 @@ def described(name: str, url: str, probe: Probe) -> str:
     )
     urls = f"<url>{escape(url)}</url>" + "".join(
         f'<url priority="{mirror.priority}">{escape(mirror.url)}</url>' for mirror in probe.mirrors if mirror.url != url
+    )
+    urls += "".join(
+        f"<metaurl mediatype={quoteattr(ref.mediatype)}>{escape(ref.url)}</metaurl>" for ref in probe.documents
     )
     return (
         '<metalink xmlns="urn:ietf:params:xml:ns:metalink">'

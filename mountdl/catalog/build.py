@@ -20,7 +20,7 @@ from mountdl.catalog.names import clean, fit, numbered, shown_parts
 from mountdl.catalog.pools import Pool, Pools
 from mountdl.catalog.tree import Inodes, Tree
 from mountdl.content import Content, ContentKey, content_key, content_of
-from mountdl.descriptors.learned import Learned, completed
+from mountdl.descriptors.learned import Learned, completed, documents
 from mountdl.descriptors.model import Caution, Descriptor, Entry
 from mountdl.errors import DescriptorError
 
@@ -48,7 +48,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A tree, the entries whose size is to be learned (by key: all that it would serve) and what went wrong."""
+    """A tree, the entries of which more is to be learned (by key: all that it would serve) and what went wrong.
+
+    Those whose size is not known are not in the tree; others are, as they are.
+    """
 
     tree: Tree
     unresolved: Mapping[SizeKey, tuple[Entry, ...]] = field(default_factory=dict)
@@ -172,9 +175,7 @@ class _Builder:
         for part in parts[:-1]:
             folder = self._enter(folder, part)
         leaf.parent = folder
-        learned = self._sizes.get(size_key(leaf.entry)) if leaf.entry.size is None else None
-        if learned is not None:
-            leaf.entry = completed(leaf.entry, learned)
+        self._complete(leaf)
         size = leaf.entry.size
         if size is None:
             self._await_size(folder, leaf)
@@ -182,6 +183,20 @@ class _Builder:
             self._caution("bad-size", f"{document.path} names a size that no file can have", leaf.entry)
         else:
             self._claim(folder, leaf, content_of(leaf.entry, size), document)
+
+    def _complete(self, leaf: Leaf) -> None:
+        """Give the entry of *leaf* what was learned of it, or have that asked for."""
+        entry = leaf.entry
+        if entry.size is not None and not documents(entry):
+            return
+        key = size_key(entry)
+        learned = self._sizes.get(key)
+        if learned is not None:
+            leaf.entry = completed(entry, learned)
+            return
+        entries = self.unresolved.setdefault(key, [])
+        if entry not in entries[-1:]:
+            entries.append(entry)
 
     def _claim(self, folder: Folder, leaf: Leaf, content: Content, document: Document) -> None:
         there = folder.children.get(leaf.name)
@@ -228,9 +243,6 @@ class _Builder:
 
     def _await_size(self, folder: Folder, leaf: Leaf) -> None:
         key = size_key(leaf.entry)
-        entries = self.unresolved.setdefault(key, [])
-        if leaf.entry not in entries[-1:]:
-            entries.append(leaf.entry)
         if (folder, leaf.name, key) not in self._awaited:
             self._awaited.add((folder, leaf.name, key))
             memo = Memo(b"", leaf.mtime_ns, "resolving", self._failures.get(key, ""))

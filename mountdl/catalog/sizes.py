@@ -1,7 +1,7 @@
-"""Learn the sizes that descriptors don't give, and what else is told with them.
+"""Learn the sizes that descriptors don't give, what else is told with them, and what documents say that they name.
 
-Law: each unknown size has one task that asks until it knows, at most `_AT_ONCE` ask at a time. What
-asks is injected: this module knows neither network nor sources.
+Law: each entry of which something is not known has one task that asks until it is, at most `_AT_ONCE` ask at a
+time. What asks is injected: this module knows neither network nor sources.
 """
 
 import logging
@@ -23,6 +23,8 @@ _AT_ONCE = 8
 _PATIENCE = 120.0
 _FIRST_DELAY = 5.0
 _LONGEST_DELAY = 300.0
+_LONGEST_IDLE = 6 * 3600.0
+"""Seconds between two looks for a document of a file that is shown without it."""
 
 
 class Sizes:
@@ -68,7 +70,8 @@ class Sizes:
         self.failures.pop(key, None)
 
     async def _learn(self, key: SizeKey, entries: tuple[Entry, ...], scope: trio.CancelScope) -> None:
-        delay = _FIRST_DELAY
+        waited_for = entries[0].size is None
+        delay, longest = _FIRST_DELAY, _LONGEST_DELAY if waited_for else _LONGEST_IDLE
         with scope:
             while True:
                 reason = ""
@@ -79,11 +82,11 @@ class Sizes:
                         self.failures.pop(key, None)
                         self._changed()
                         return
-                if self.failures.get(key) != reason:
+                if waited_for and self.failures.get(key) != reason:
                     self.failures[key] = reason
                     self._changed()
                 await trio.sleep(delay)
-                delay = min(delay * 2, _LONGEST_DELAY)
+                delay = min(delay * 2, longest)
 
     async def _ask(self, entry: Entry) -> tuple[Learned | None, str]:
         """Return what is told, or None and why it is not known."""

@@ -323,7 +323,7 @@ class Watch:
         self._note(
             descriptors=len(documents),
             refused=sum(known.refused for known in self._known.values()),
-            unresolved=len(built.unresolved),
+            unresolved=sum(entries[0].size is None for entries in built.unresolved.values()),
             cautions=built.cautions,
         )
         self._publish(built)

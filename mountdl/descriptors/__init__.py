@@ -13,7 +13,7 @@ from mountdl.descriptors.model import Descriptor
 from mountdl.descriptors.preferences import prefer
 from mountdl.errors import DescriptorError
 
-__all__ = ["SUFFIXES", "parse", "parse_headers", "parse_link", "prefer"]
+__all__ = ["SUFFIXES", "parse", "parse_headers", "parse_link", "plausible", "prefer"]
 
 SUFFIXES = frozenset({".metalink", ".meta4", ".magnet", ".uris", ".url", ".desktop", ".torrent"})
 """Suffixes of the files that a mounted directory is searched for, in lower case.
@@ -44,6 +44,21 @@ def parse(name: str, data: bytes, *, base_url: str | None = None) -> Descriptor:
     if suffix == ".torrent" or _BENCODED.match(data):
         return torrent.parse(data)
     return _text(suffix, data, base_url)
+
+
+def plausible(name: str, start: bytes) -> bool:
+    """Say whether what is called *name* and begins with *start* may be a descriptor, and not a file to mount.
+
+    For what a URL leads to: texts that nothing calls a list stay texts, though they begin with an address.
+    """
+    if _MARKS.search(start) is not None:
+        return True
+    suffix = name[name.rfind(".") :].lower() if "." in name else ""
+    return urilist.is_shortcut(start) or (suffix == ".uris" and b"\0" not in start)
+
+
+_MARKS = re.compile(rb"<metalink|(?:^|[\s\"'>])magnet:\?|\Ad\d{1,2}:[a-z]", re.IGNORECASE)
+"""What a descriptor shows near its start; a torrent is a bencoded dictionary (BEP 3)."""
 
 
 def parse_headers(data: bytes, url: str) -> Descriptor:

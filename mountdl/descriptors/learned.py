@@ -1,31 +1,98 @@
-"""What sources told of an entry that its descriptor says too little of. Pure."""
+"""What sources and documents told of an entry that its descriptor says too little of. Pure.
 
-from collections.abc import Mapping
+Law: what a descriptor says itself stands. A document that it names adds to that what contradicts none of it;
+what a mirror says of itself counts only where the descriptor gave nothing but addresses.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from mountdl.descriptors.limits import MAX_URLS_KEPT
-from mountdl.descriptors.model import Entry, MirrorRef
+from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, PieceDigests, SwarmRef
+from mountdl.errors import DescriptorError
+
+METALINKS = frozenset({"application/metalink4+xml", "application/metalink+xml"})
+"""Media types of documents that describe a file as a descriptor does, and can be fetched as any file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A size in bytes, and what the fields of an answer said of the file (RFC 6249)."""
+    """A size in bytes, and what else was told of a file; *described*: by a document that its descriptor named.
+
+    The others are fields of an answer (RFC 6249).
+    """
 
     size: int
     digests: Mapping[str, bytes] = field(default_factory=dict)
     mirrors: tuple[MirrorRef, ...] = ()
+    pieces: PieceDigests | None = None
+    swarms: tuple[SwarmRef, ...] = ()
+    described: bool = False
+
+
+def documents(entry: Entry) -> tuple[SwarmRef, ...]:
+    """Return the metalinks that *entry* names, best first, where they may tell what it leaves open."""
+    if entry.size is not None and entry.pieces is not None and entry.mirrors:
+        return ()
+    return tuple(ref for ref in entry.swarms if ref.mediatype in METALINKS)
 
 
 def completed(entry: Entry, learned: Learned) -> Entry:
-    """Return *entry* with the size learned, unless it has one.
-
-    Digests and mirrors are taken too where a descriptor gave nothing but addresses: what a mirror says of
-    itself counts for nothing beside a descriptor's own digests.
-    """
+    """Return *entry* with what was *learned* of it."""
     size = learned.size if entry.size is None else entry.size
+    if learned.described:
+        return _united(replace(entry, size=size), learned)
     if entry.digests or entry.pieces is not None or not learned.digests:
         return replace(entry, size=size)
-    known = {mirror.url for mirror in entry.mirrors}
-    mirrors = [*entry.mirrors, *(mirror for mirror in learned.mirrors if mirror.url not in known)]
-    kept = tuple(sorted(mirrors, key=lambda mirror: mirror.priority)[:MAX_URLS_KEPT])
-    return replace(entry, size=size, digests=learned.digests, mirrors=kept)
+    return _united(replace(entry, size=size), learned)
+
+
+def _united(entry: Entry, learned: "Learned | Entry") -> Entry:
+    known = {ref.url for ref in entry.mirrors} | {ref.url for ref in entry.swarms}
+    mirrors = [*entry.mirrors, *(ref for ref in learned.mirrors if ref.url not in known)]
+    swarms = [*entry.swarms, *(ref for ref in learned.swarms if ref.url not in known)]
+    return replace(
+        entry,
+        digests={**learned.digests, **entry.digests},
+        pieces=entry.pieces or learned.pieces,
+        mirrors=tuple(sorted(mirrors, key=lambda ref: ref.priority)[:MAX_URLS_KEPT]),
+        swarms=tuple(sorted(swarms, key=lambda ref: ref.priority)[:MAX_URLS_KEPT]),
+    )
+
+
+def taught(entry: Entry, said: Descriptor, inside: str | None) -> Entry:
+    """Return *entry* with what a document *said* of it; *inside* is its path there, where that is known.
+
+    Raises DescriptorError "no-files" when the document is not about it, "inconsistent" when it contradicts it.
+    """
+    found = _found(entry, said.entries, inside)
+    if found is None:
+        raise DescriptorError("no-files", "the document does not describe the file")
+    if None not in {entry.size, found.size} and entry.size != found.size:
+        raise DescriptorError("inconsistent", f"the document is about a file of {found.size} bytes")
+    wrong = [name for name, value in found.digests.items() if entry.digests.get(name, value) != value]
+    if wrong:
+        raise DescriptorError("inconsistent", f"the document names another {wrong[0]} digest")
+    size = found.size if entry.size is None else entry.size
+    return _united(replace(entry, size=size, signature=entry.signature or found.signature), found)
+
+
+def _found(entry: Entry, candidates: tuple[Entry, ...], inside: str | None) -> Entry | None:
+    """Return the one of *candidates* that is *entry*: by path, digest, name or size, if that is of one alone."""
+    if inside is None and len(candidates) == 1:
+        return candidates[0]
+    # A torrent's paths begin with its own name, which some metalinks leave out.
+    named = (each for each in candidates if inside in {str(each.path), "/".join(each.path.parts[1:])})
+    if inside is not None and (found := next(named, None)) is not None:
+        return found
+    digests = set(entry.digests.items())
+    return (
+        _single(each for each in candidates if digests & set(each.digests.items()))
+        or _single(each for each in candidates if inside is None and each.path.name == entry.path.name)
+        or _single(each for each in candidates if entry.size is not None and each.size == entry.size)
+    )
+
+
+def _single(candidates: Iterable[Entry]) -> Entry | None:
+    found = list(candidates)
+    return found[0] if len(found) == 1 else None

@@ -275,20 +275,23 @@ def named_mirrors(found: HeaderFindings) -> tuple[MirrorRef, ...]:
     )
 
 
+def named_documents(found: HeaderFindings) -> tuple[SwarmRef, ...]:
+    """Return the metalinks and torrents that *found* names."""
+    given = ((each.url, _METADATA.get(each.mediatype)) for each in found.described_by)
+    return tuple(SwarmRef(url, kind) for url, kind in given if kind is not None)
+
+
 def _entry(found: HeaderFindings, url: str, status: int, fields: list[tuple[str, str]]) -> Entry:
     """Return the file at *url*: its mirrors beside it, if a digest can check them."""
     mirrors = [MirrorRef(url, 1)]
     if found.digests:
         mirrors += named_mirrors(found)
-    swarms = [
-        SwarmRef(each.url, _METADATA[each.mediatype]) for each in found.described_by if each.mediatype in _METADATA
-    ]
     return Entry(
         PurePosixPath(links.name_of(url)),
         size=_size(status, fields),
         digests=found.digests,
         mirrors=tuple(mirrors),
-        swarms=tuple(swarms),
+        swarms=named_documents(found),
     )
 
 

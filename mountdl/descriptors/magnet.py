@@ -75,16 +75,26 @@ def _entries(magnets: Iterable[Magnet], cautions: Cautions) -> tuple[Entry, ...]
 
 
 def _entry(magnet: Magnet) -> Entry:
-    swarms: tuple[SwarmRef, ...] = ()
+    named = {ref.url: mediatype for ref in magnet.sources if (mediatype := _metalink(ref.url, magnet.name))}
+    swarms = [SwarmRef(url, mediatype, None, _BEST) for url, mediatype in named.items()]
     if magnet.btih or magnet.btmh:
-        swarms = (SwarmRef(link_of(magnet), "torrent", None, _LAST_RESORT),)
+        swarms.append(SwarmRef(link_of(magnet), "torrent", None, _LAST_RESORT))
     return Entry(
         path=PurePosixPath(magnet.name),
         size=magnet.size,
         digests=magnet.digests,
-        mirrors=magnet.sources,
-        swarms=swarms,
+        mirrors=tuple(ref for ref in magnet.sources if ref.url not in named),
+        swarms=tuple(swarms),
     )
+
+
+_METALINKS = {".meta4": "application/metalink4+xml", ".metalink": "application/metalink+xml"}
+
+
+def _metalink(url: str, name: str) -> str | None:
+    """Return the media type if *url* is that of a metalink about the file *name*, which is none itself."""
+    suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
+    return None if name.lower().endswith(suffix) else _METALINKS.get(suffix)
 
 
 def of_link(link: str, cautions: Cautions) -> list[Magnet]:

@@ -2,21 +2,22 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from urllib.parse import urlsplit
 
 import trio
 
 from mountdl.content import Content, ContentKey, Level
 from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Entry
+from mountdl.engine.addresses import scheme
 from mountdl.engine.download import Download
 from mountdl.engine.flight import SourceState
 from mountdl.engine.incidents import Incident
 from mountdl.engine.reader import Reader
+from mountdl.engine.resolving import Read, Resolver, plainly
 from mountdl.engine.scoreboard import SECOND_CHANCE, HostScore
 from mountdl.engine.status import DownloadStatus
 from mountdl.engine.traffic import Traffic
-from mountdl.errors import ContentUnavailable, SourceError, StoreError
+from mountdl.errors import ContentUnavailable, StoreError
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings
 from mountdl.sources.base import Transport
@@ -29,12 +30,13 @@ LINGER = 60.0
 """Seconds that a download outlives its last use: players close and open again."""
 AT_ONCE = 2
 """Contents that `--background all` completes side by side."""
-PROBES = 4
-"""Mirrors asked for a size before giving up for now."""
 
 
 class Engine:
-    """All downloads of one mount. *discarded* is called when bytes that readers saw were thrown away."""
+    """All downloads of one mount.
+
+    *discarded* is called when bytes that readers saw were thrown away; *read* reads documents, in worker threads.
+    """
 
     def __init__(
         self,
@@ -42,9 +44,11 @@ class Engine:
         transports: Sequence[Transport],
         settings: EngineSettings,
         discarded: Callable[[Content], None],
+        read: Read = plainly,
     ) -> None:
         self._store, self._settings, self._discarded = store, settings, discarded
         self._transports = {scheme: transport for transport in transports for scheme in transport.schemes}
+        self._resolver = Resolver(self._transports, read)
         self._hosts: dict[str, HostScore] = {}
         self._downloads: dict[ContentKey, Download] = {}
         self._incidents: dict[ContentKey, tuple[Incident, ...]] = {}
@@ -179,28 +183,8 @@ class Engine:
         return host
 
     async def resolve(self, entry: Entry) -> Learned | None:
-        """Return what the best answering mirror of *entry* tells: its size, and RFC 6249's digests and mirrors.
-
-        None when none tells the size. Raises ContentUnavailable when there is no mirror to ask, or none answers.
-        """
-        reasons = []
-        for ref in entry.mirrors[:PROBES]:
-            transport = self._transports.get(scheme(ref.url))
-            if transport is None:
-                continue
-            try:
-                probe = await transport.probe(ref)
-            except SourceError as error:
-                log.info("size of %s: %s", entry.path, error)
-                reasons.append(str(error))
-                continue
-            if probe.size is not None:
-                return Learned(probe.size, probe.digests, probe.mirrors)
-        if not entry.mirrors:
-            raise ContentUnavailable("no mirror can be asked for its size, and swarms are not supported yet")
-        if reasons:
-            raise ContentUnavailable("; ".join(reasons))
-        return None
+        """See `Resolver.resolve`."""
+        return await self._resolver.resolve(entry)
 
     # -- what nobody waits for --------------------------------------------------------------------------------
 
@@ -265,8 +249,3 @@ class Engine:
     def active(self) -> tuple[ContentKey, ...]:
         """Return the keys of running downloads."""
         return tuple(self._downloads)
-
-
-def scheme(url: str) -> str:
-    """Return the scheme of *url*, lower case."""
-    return urlsplit(url).scheme.lower()

@@ -4,14 +4,14 @@ A source knows neither store, chunks, digests nor who wants what: it gets an ext
 hint of priority, and raises `SourceError` when it can't deliver.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import trio
 
 from mountdl.content import Content
-from mountdl.descriptors.model import MirrorRef
+from mountdl.descriptors.model import MirrorRef, SwarmRef
 from mountdl.extents import Extent
 from mountdl.priorities import Priority
 
@@ -33,13 +33,32 @@ class Limits:
 class Probe:
     """What a cheap question to a mirror told: *size* in bytes if it says one, *ranges* if it serves them.
 
-    *mirrors* are other places that it names (RFC 6249), only where *digests* can check them.
+    *mirrors* are other places that it names (RFC 6249), only where *digests* can check them; *documents* are
+    metadata of the file that it names.
     """
 
     size: int | None
     ranges: bool
     digests: Mapping[str, bytes] = field(default_factory=dict)
     mirrors: tuple[MirrorRef, ...] = ()
+    documents: tuple[SwarmRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a server calls a version of a document: its entity tag and date, as it sent them; "" for none."""
+
+    etag: str = ""
+    modified: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A document: its bytes, where redirects led, and its version. *data* is None where it is as it was."""
+
+    data: bytes | None
+    url: str
+    version: Version = field(default_factory=Version)
 
 
 class Sink(Protocol):
@@ -98,3 +117,17 @@ class Transport(Protocol):
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Keep what it shares alive until cancelled; close it then."""
+
+
+@runtime_checkable
+class Loader(Protocol):
+    """A transport that can fetch a document whose length no one knows, and ask whether it has changed."""
+
+    async def load(
+        self, url: str, most: int, *, wanted: Callable[[bytes], bool] | None = None, known: Version | None = None
+    ) -> Loaded | None:
+        """Return the document at *url*. Raises SourceError, also where it has more than *most* bytes.
+
+        *wanted* is asked once, with its first 4 KiB or all of it; None comes back where that says no. With
+        *known*, the version that is here, `Loaded.data` is None where the server has that still.
+        """

@@ -15,7 +15,7 @@ from mountdl import digests
 from tests.support import torrents
 from tests.support.content import pattern
 from tests.support.httpserver import Request, Stream, answer
-from tests.support.mirrors import Manner, Mirror, Mirrors, honest, lying
+from tests.support.mirrors import Manner, Mirror, Mirrors, head, honest, lying, span
 from tests.support.mounts import LONGEST, Mount, Mounts, eventually, mountdl, needs_fuse, run
 from tests.support.samples import CHUNK, MIB, metalink3, metalink4
 
@@ -275,6 +275,91 @@ def test_links_and_magnets_as_source(two: tuple[Mirror, Mirror], mirrors: Mirror
     mount = mounted(link)  # type: ignore[arg-type]
     assert listed(mount) == ["g.bin"]
     whole(mount, "g.bin")
+
+
+METALINK = "application/metalink4+xml"
+
+
+def test_documents_that_descriptors_name(
+    two: tuple[Mirror, Mirror], mirrors: Mirrors, mounted: Mounts, source: Path
+) -> None:
+    """A metaurl, a magnet's exact source, a link: chunks are verified; a document gone or about another file costs nothing."""
+    one, other = (mirror.of("f.bin") for mirror in two)
+    text = metalink4("m.bin", DATA, [other]).encode()
+    documents = mirrors.add("documents", {"m.meta4": text})
+
+    def metaurl(name: str) -> str:
+        return f'<metaurl mediatype="{METALINK}" priority="1">{documents.of(name)}</metaurl>'
+
+    for name, named, data, url in (
+        ("a.bin", "m.meta4", DATA, one),
+        ("gone.bin", "gone.meta4", OTHER, two[0].of("f2.bin")),
+        ("wrong.bin", "m.meta4", OTHER, two[0].of("f2.bin")),
+    ):
+        (source / f"{name}.meta4").write_text(metalink4(name, data, [url], chunk=None, more=metaurl(named)))
+    link = f"magnet:?xt=urn:{TOPICS['sha1']}&dn=magnet.bin&xs={quote(documents.of('m.meta4'), safe='')}"
+    (source / "l.magnet").write_text(link)
+    lines = [f"{one}#!metalink3!{documents.of('m.meta4')}", "  out=list.bin"]
+    lines += [f"{one}#!metalink3!{documents.of('gone.meta4')}", "  out=plain.bin"]
+    lines += [f"{one}#!metalink3!ftp://127.0.0.1:9/m.meta4", "  out=ftp.bin"]
+    (source / "l.uris").write_text("\n".join(lines))
+    mount = mounted(source)
+
+    expected = ["a.bin", "ftp.bin", "gone.bin", "list.bin", "magnet.bin", "plain.bin", "wrong.bin"]
+    eventually(LONGEST, lambda: listed(mount) == expected)
+    for name in ("a.bin", "list.bin", "magnet.bin"):
+        eventually(LONGEST, lambda name=name: mount.xattr(name, "level") == "chunk")  # type: ignore[misc]
+    assert sources(mount, "a.bin") == sorted([one, other])
+    assert sources(mount, "magnet.bin") == sorted([one, other])
+    assert [mount.xattr(name, "level") for name in ("gone.bin", "wrong.bin", "plain.bin", "ftp.bin")] == [
+        "whole", "whole", "none", "none"
+    ]  # fmt: skip
+    for name in expected:
+        assert mount.read(name) == (OTHER if name in {"gone.bin", "wrong.bin"} else DATA)
+
+
+def described(by: Callable[[], str]) -> Manner:
+    """Serve the file, and name a metalink about it (RFC 6249)."""
+
+    async def manner(mirror: Mirror, data: bytes, request: Request, stream: Stream) -> bool:
+        start, stop = span(request, len(data))
+        link = f'Link: <{by()}>; rel=describedby; type="{METALINK}"'
+        await stream.send_all(head(request, len(data), link, "Accept-Ranges: bytes"))
+        if request.method != "HEAD":
+            await stream.send_all(data[start:stop])
+        return True
+
+    return manner
+
+
+def test_a_plain_url_that_a_metalink_describes(
+    two: tuple[Mirror, Mirror], mirrors: Mirrors, mounted: Mounts, source: Path, tmp_path: Path
+) -> None:
+    """In a list or as the SOURCE itself, its pieces verify it and its mirrors help."""
+    text = metalink4("m.bin", DATA, [two[1].of("f.bin")]).encode()
+    documents = mirrors.add("documents", {"m.meta4": text})
+    server = mirrors.add("server", FILES, described(lambda: documents.of("m.meta4")))
+    (source / "f.uris").write_text(server.of("f.bin"))
+    for what in (source, server.of("f.bin")):
+        mount = mounted(what, cache=tmp_path / f"cache{what == source}")  # type: ignore[arg-type]
+        eventually(LONGEST, lambda mount=mount: listed(mount) == ["f.bin"])  # type: ignore[misc]
+        eventually(LONGEST, lambda mount=mount: mount.xattr("f.bin", "level") == "chunk")  # type: ignore[misc]
+        assert sources(mount, "f.bin") == sorted([server.of("f.bin"), two[1].of("f.bin")])
+        whole(mount, "f.bin")
+
+
+def test_a_list_and_a_shortcut_behind_urls(two: tuple[Mirror, Mirror], mirrors: Mirrors, mounted: Mounts) -> None:
+    """What its name calls a list is one; a text that begins with an address is a text."""
+    listed_files = {
+        "l.uris": f"{two[0].of('f.bin')}\n{two[0].of('f2.bin')}\n".encode(),
+        "s.url": f"[InternetShortcut]\r\nURL={two[0].of('f.bin')}\r\n".encode(),
+        "t.txt": f"{two[0].of('f.bin')}\n".encode(),
+    }
+    documents = mirrors.add("documents", listed_files, honest)
+    for name, expected in {"l.uris": ["f.bin", "f2.bin"], "s.url": ["f.bin"], "t.txt": ["t.txt"]}.items():
+        mount = mounted(documents.of(name))  # type: ignore[arg-type]
+        eventually(LONGEST, lambda mount=mount, expected=expected: listed(mount) == expected)  # type: ignore[misc]
+    assert mount.read("t.txt") == listed_files["t.txt"]
 
 
 def test_what_is_refused_says_why(two: tuple[Mirror, Mirror], mounted: Mounts, source: Path) -> None:

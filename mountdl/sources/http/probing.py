@@ -12,7 +12,7 @@ import httpx
 
 from mountdl.descriptors import linkheader
 from mountdl.descriptors.cautions import Cautions
-from mountdl.descriptors.model import MirrorRef
+from mountdl.descriptors.model import MirrorRef, SwarmRef
 from mountdl.errors import SourceMismatch, SourceRefused, SourceUnavailable
 from mountdl.integrity import ALGORITHMS
 from mountdl.sources.base import Probe
@@ -37,6 +37,10 @@ class _Answer:
     headers: Mapping[str, str]
     digests: Mapping[str, bytes] = field(default_factory=dict)
     mirrors: tuple[MirrorRef, ...] = ()
+    documents: tuple[SwarmRef, ...] = ()
+
+    def probe(self, size: int | None, *, ranges: bool) -> Probe:
+        return Probe(size, ranges, self.digests, self.mirrors, self.documents)
 
 
 async def probe(client: Client, ref: MirrorRef) -> Probe:
@@ -58,9 +62,15 @@ async def probe(client: Client, ref: MirrorRef) -> Probe:
 async def _answer(client: Client, method: str, url: httpx.URL, headers: Headers) -> _Answer:
     arrival = await client.follow(method, url, headers)
     await arrival.reply.body.aclose()
-    digests = digests_of(arrival.first)
-    mirrors = mirrors_of(arrival.first, str(url)) if digests else ()
-    return _Answer(arrival.reply.status, arrival.reply.headers, digests or digests_of(arrival.reply.headers), mirrors)
+    first = linkheader.findings(arrival.first.items(), str(url), Cautions())
+    digests = _verifying(first.digests)
+    return _Answer(
+        arrival.reply.status,
+        arrival.reply.headers,
+        digests or digests_of(arrival.reply.headers),
+        linkheader.named_mirrors(first) if digests else (),
+        linkheader.named_documents(first),
+    )
 
 
 def _told_by_head(answer: _Answer) -> Probe | None:
@@ -68,21 +78,21 @@ def _told_by_head(answer: _Answer) -> Probe | None:
     if answer.status != 200 or size is None:
         return None
     ranges = "bytes" in answer.headers.get("accept-ranges", "").lower()
-    return Probe(size, ranges, answer.digests, answer.mirrors)
+    return answer.probe(size, ranges=ranges)
 
 
 def _told_by_get(name: str, answer: _Answer, before: Probe | None) -> Probe:
     headers = answer.headers
     told = content_range(headers.get("content-range"))
     if answer.status in {206, 416} and told is not None and (answer.status == 206 or told[1] == 0):
-        found = Probe(told[1], ranges=True, digests=answer.digests, mirrors=answer.mirrors)
+        found = answer.probe(told[1], ranges=True)
         if before is not None and not found.digests:
-            found = replace(found, digests=before.digests, mirrors=before.mirrors)
+            found = replace(found, digests=before.digests, mirrors=before.mirrors, documents=before.documents)
         return found
     if before is not None:
         return before
     if answer.status == 200:
-        return Probe(_whole_size(headers), ranges=False, digests=answer.digests, mirrors=answer.mirrors)
+        return answer.probe(_whole_size(headers), ranges=False)
     verdict = failure(answer.status, headers, time.time())
     if isinstance(verdict, Wait):
         raise SourceUnavailable(name, verdict.reason, verdict.retry_after)
@@ -100,10 +110,8 @@ def _whole_size(headers: Mapping[str, str]) -> int | None:
 
 def digests_of(headers: Mapping[str, str]) -> dict[str, bytes]:
     """Return the digests of the whole file that can verify it: Repr-Digest (RFC 9530), Digest (RFC 3230)."""
-    found = linkheader.findings(headers.items(), "", Cautions()).digests
+    return _verifying(linkheader.findings(headers.items(), "", Cautions()).digests)
+
+
+def _verifying(found: Mapping[str, bytes]) -> dict[str, bytes]:
     return {name: value for name, value in found.items() if name in ALGORITHMS}
-
-
-def mirrors_of(headers: Mapping[str, str], url: str) -> tuple[MirrorRef, ...]:
-    """Return the mirrors that the answer for *url* names (RFC 6249 section 3), the preferred ones first."""
-    return linkheader.named_mirrors(linkheader.findings(headers.items(), url, Cautions()))

@@ -1,13 +1,16 @@
 """HTTP as a `Transport`: what the application builds and the engine asks for sources."""
 
+from collections.abc import Callable
+
 import trio
 
 from mountdl.content import Content
 from mountdl.descriptors.model import MirrorRef
 from mountdl.settings import HttpSettings
-from mountdl.sources.base import Probe
+from mountdl.sources.base import Loaded, Probe, Version
 from mountdl.sources.http.client import Client
 from mountdl.sources.http.connection import Origin
+from mountdl.sources.http.loading import load
 from mountdl.sources.http.mirror import Mirror, parsed
 from mountdl.sources.http.patience import Patience
 from mountdl.sources.http.probing import probe
@@ -39,6 +42,12 @@ class HttpTransport:
     async def probe(self, ref: MirrorRef) -> Probe:
         """Ask what *ref* has. Raises SourceError."""
         return await probe(self._client, ref)
+
+    async def load(
+        self, url: str, most: int, *, wanted: Callable[[bytes], bool] | None = None, known: Version | None = None
+    ) -> Loaded | None:
+        """See `Loader`."""
+        return await load(self._client, url, most, wanted, known)
 
     def warm(self, ref: MirrorRef) -> None:
         """Open a connection ahead, within the bounds of the pool. Returns at once and never fails."""

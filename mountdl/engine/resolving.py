@@ -1,0 +1,119 @@
+"""Find out what a descriptor leaves open: by the documents that it names, else by asking mirrors.
+
+Law: nothing here makes an entry worse. A document that can't be had, is about another file or contradicts the
+descriptor is passed over; documents that documents name are not followed.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import trio
+
+from mountdl.descriptors import learned, parse
+from mountdl.descriptors.learned import METALINKS, Learned
+from mountdl.descriptors.model import Descriptor, Entry, SwarmRef
+from mountdl.engine import documents
+from mountdl.engine.addresses import scheme
+from mountdl.errors import ContentUnavailable, DescriptorError, SourceError
+from mountdl.sources.base import Probe, Transport
+
+log = logging.getLogger(__name__)
+
+PROBES = 4
+"""Mirrors asked for a size before giving up for now."""
+DOCUMENTS = 2
+"""Documents of a file followed before its mirrors are asked."""
+_AT_ONCE = 2
+"""Documents held at a time: each may be 16 MiB, and ten times that while it is read."""
+
+Read = Callable[[str, bytes, str | None], Descriptor]
+"""Name, bytes and URL of a document to what it says; raises DescriptorError."""
+
+
+def plainly(name: str, data: bytes, url: str | None) -> Descriptor:
+    """Read a document without preferences."""
+    return parse(name, data, base_url=url)
+
+
+class Resolver:
+    """Asks by *transports*, by scheme; *read* reads documents, in a worker thread."""
+
+    def __init__(self, transports: Mapping[str, Transport], read: Read = plainly) -> None:
+        self._transports, self._read = transports, read
+        self._slots = trio.CapacityLimiter(_AT_ONCE)
+
+    async def resolve(self, entry: Entry) -> Learned | None:
+        """Return what documents and the best answering mirror of *entry* tell.
+
+        None when none tells the size. Raises ContentUnavailable when there is nobody to ask, or none answers.
+        """
+        reasons: list[str] = []
+        found = await self._followed(entry, learned.documents(entry), reasons)
+        if found is not None and found.size is not None:
+            return _learned(found, found.size)
+        if entry.size is not None:
+            raise ContentUnavailable("; ".join(reasons) or "no document tells more of it")
+        return await self._probed(found or entry, reasons)
+
+    async def _probed(self, entry: Entry, reasons: list[str]) -> Learned | None:
+        for ref in entry.mirrors[:PROBES]:
+            transport = self._transports.get(scheme(ref.url))
+            if transport is None:
+                continue
+            try:
+                probe = await transport.probe(ref)
+            except SourceError as error:
+                log.info("size of %s: %s", entry.path, error)
+                reasons.append(str(error))
+                continue
+            if probe.size is not None:
+                return await self._told(entry, probe, probe.size)
+        if not entry.mirrors:
+            reasons = reasons or ["no mirror can be asked for its size, and swarms are not supported yet"]
+        if reasons:
+            raise ContentUnavailable("; ".join(reasons))
+        return None
+
+    async def _told(self, entry: Entry, probe: Probe, size: int) -> Learned:
+        """Return what *probe* told of *entry*, and what a metalink says that it named (RFC 6249 section 4)."""
+        named = [ref for ref in probe.documents if ref.mediatype in METALINKS]
+        torrents = tuple(ref for ref in probe.documents if ref not in named)
+        told = Learned(size, probe.digests, probe.mirrors, swarms=torrents)
+        # As with digests and mirrors, a descriptor that says more than addresses is not overruled.
+        if entry.digests or entry.pieces is not None or not named:
+            return told
+        plain = learned.completed(entry, told)
+        found = await self._followed(plain, named, [])
+        return told if found is None else _learned(found, size)
+
+    async def _followed(self, entry: Entry, named: Sequence[SwarmRef], reasons: list[str]) -> Entry | None:
+        """Return *entry* with what the first good one of its documents says; None, with *reasons*, if none is."""
+        for ref in named[:DOCUMENTS]:
+            try:
+                return await self._follow(entry, ref)
+            except (SourceError, DescriptorError) as error:
+                where = f"{ref.mediatype} document that {entry.path} names"
+                log.info("the %s is of no use: %s", where, error)
+                reasons.append(f"the {where}: {error}")
+        return None
+
+    async def _follow(self, entry: Entry, ref: SwarmRef) -> Entry:
+        transport = self._transports.get(scheme(ref.url))
+        if transport is None:
+            raise DescriptorError("unsupported", f"addresses that begin with {scheme(ref.url)}: can't be followed")
+        async with self._slots:
+            loaded = await documents.load(transport, ref.url)
+            data = loaded.data or b""
+            said = await trio.to_thread.run_sync(self._read, "document.meta4", data, loaded.url)
+        if not said.kind.startswith("metalink"):
+            raise DescriptorError("not-metalink", "it is no metalink")
+        known = {each.url for each in entry.swarms if each.mediatype in METALINKS}
+        found = learned.taught(entry, said, ref.name)
+        # One level: what it names in turn is not followed, so that no loop can come of it.
+        deeper = (each for each in found.swarms if each.mediatype not in METALINKS or each.url in known)
+        return replace(found, swarms=tuple(deeper))
+
+
+def _learned(found: Entry, size: int) -> Learned:
+    return Learned(size, found.digests, found.mirrors, found.pieces, found.swarms, described=True)
