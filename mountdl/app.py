@@ -36,6 +36,7 @@ from mountdl.extents import Extent
 from mountdl.settings import PreferenceSettings, Settings
 from mountdl.sources.base import Transport
 from mountdl.sources.http.transport import HttpTransport
+from mountdl.store.remembered import Remembered
 from mountdl.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ class _Mounted:
             resolve=self._engine.resolve,
             publish=self._publish,
             settings=WatchSettings(suffixes=SUFFIXES, excluded=(mount.mountpoint, self.settings.store.directory)),
+            memory=Remembered(self.settings.store.directory / "learned"),
         )
 
     async def _serve(self, nursery: trio.Nursery, ready: Callable[[], None]) -> None:

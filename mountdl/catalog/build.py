@@ -193,7 +193,8 @@ class _Builder:
         learned = self._sizes.get(key)
         if learned is not None:
             leaf.entry = completed(entry, learned)
-            return
+            if not learned.remembered:
+                return
         entries = self.unresolved.setdefault(key, [])
         if entry not in entries[-1:]:
             entries.append(entry)

@@ -6,6 +6,8 @@ time. What asks is injected: this module knows neither network nor sources.
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Protocol
 
 import trio
 
@@ -19,6 +21,9 @@ log = logging.getLogger(__name__)
 Resolve = Callable[[Entry], Awaitable[Learned | None]]
 """Ask sources of an entry for its size; None or a MountdlError when none tells."""
 
+HEAD_START = 3.0
+"""Seconds that sources have to tell a size before what an earlier mount learned is shown."""
+
 _AT_ONCE = 8
 _PATIENCE = 120.0
 _FIRST_DELAY = 5.0
@@ -27,16 +32,28 @@ _LONGEST_IDLE = 6 * 3600.0
 """Seconds between two looks for a document of a file that is shown without it."""
 
 
+class Memory(Protocol):
+    """Keeps what was learned for other mounts. Blocking; never fails."""
+
+    def recall(self, key: str) -> Learned | None:
+        """Return what was kept of *key*, marked as remembered, or None."""
+
+    def keep(self, key: str, learned: Learned) -> None:
+        """Keep what was *learned* of *key*."""
+
+
 class Sizes:
     """What was learned so far. *changed* is called after each change of `known` or `failures`."""
 
-    def __init__(self, resolve: Resolve, changed: Callable[[], None]) -> None:
+    def __init__(self, resolve: Resolve, changed: Callable[[], None], memory: Memory | None = None) -> None:
         self.known: dict[SizeKey, Learned] = {}
         self.failures: dict[SizeKey, str] = {}
         self._resolve = resolve
         self._changed = changed
+        self._memory = memory
         self._asked: dict[SizeKey, tuple[tuple[Entry, ...], trio.CancelScope]] = {}
         self._slots = trio.CapacityLimiter(_AT_ONCE)
+        self._threads = trio.CapacityLimiter(1)
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -70,23 +87,61 @@ class Sizes:
         self.failures.pop(key, None)
 
     async def _learn(self, key: SizeKey, entries: tuple[Entry, ...], scope: trio.CancelScope) -> None:
-        waited_for = entries[0].size is None
-        delay, longest = _FIRST_DELAY, _LONGEST_DELAY if waited_for else _LONGEST_IDLE
+        delay, longest = _FIRST_DELAY, _LONGEST_DELAY if entries[0].size is None else _LONGEST_IDLE
         with scope:
-            while True:
-                reason = ""
-                for entry in entries:
-                    learned, reason = await self._ask(entry)
-                    if learned is not None:
-                        self.known[key] = learned
-                        self.failures.pop(key, None)
-                        self._changed()
-                        return
-                if waited_for and self.failures.get(key) != reason:
-                    self.failures[key] = reason
-                    self._changed()
+            await self._ask_remembering(key, entries)
+            while not self._settled(key):
                 await trio.sleep(delay)
                 delay = min(delay * 2, longest)
+                await self._ask_all(key, entries)
+
+    def _settled(self, key: SizeKey) -> bool:
+        learned = self.known.get(key)
+        return learned is not None and not learned.remembered
+
+    async def _ask_remembering(self, key: SizeKey, entries: tuple[Entry, ...]) -> None:
+        """Ask for the first time; what an earlier mount learned is shown if that fails or takes long."""
+        kept = None
+        if self._memory is not None:
+            kept = await trio.to_thread.run_sync(self._memory.recall, key, limiter=self._threads)
+        if kept is None or key in self.known:
+            await self._ask_all(key, entries)
+            return
+        async with trio.open_nursery() as nursery:
+            # A file that is shown already is better shown as it was: what is stored of it was judged so.
+            nursery.start_soon(self._show_kept, key, kept, HEAD_START if entries[0].size is None else 0.0)
+            await self._ask_all(key, entries)
+            nursery.cancel_scope.cancel()
+        if key not in self.known:
+            await self._show_kept(key, kept, 0.0)
+
+    async def _show_kept(self, key: SizeKey, kept: Learned, delay: float) -> None:
+        await trio.sleep(delay)
+        self.known[key] = kept
+        self.failures.pop(key, None)
+        self._changed()
+
+    async def _ask_all(self, key: SizeKey, entries: tuple[Entry, ...]) -> None:
+        """Ask for each of *entries* until something is told, and take note of that, or of why nothing is."""
+        reason = ""
+        for entry in entries:
+            learned, reason = await self._ask(entry)
+            if learned is not None:
+                await self._take(key, learned)
+                return
+        if entries[0].size is None and key not in self.known and self.failures.get(key) != reason:
+            self.failures[key] = reason
+            self._changed()
+
+    async def _take(self, key: SizeKey, learned: Learned) -> None:
+        before = self.known.get(key)
+        self.known[key] = learned
+        self.failures.pop(key, None)
+        self._changed()
+        if self._memory is not None and (before is None or replace(before, remembered=False) != learned):
+            # Shielded, for what is known is asked for no longer, which cancels this.
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._memory.keep, key, learned, limiter=self._threads)
 
     async def _ask(self, entry: Entry) -> tuple[Learned | None, str]:
         """Return what is told, or None and why it is not known."""

@@ -28,7 +28,7 @@ from mountdl.catalog.inotify import NO_ROOM, Inotify
 from mountdl.catalog.place import find_place
 from mountdl.catalog.reading import Known, Parse, judge, read
 from mountdl.catalog.scan import Listing, Place, Walk, differences, list_folder
-from mountdl.catalog.sizes import Resolve, Sizes
+from mountdl.catalog.sizes import Memory, Resolve, Sizes
 from mountdl.catalog.tree import Inodes, empty
 from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Caution
@@ -83,8 +83,8 @@ class Statistics:
 class Watch:
     """Watches *source*, a folder or one descriptor, and hands each new tree to *publish*.
 
-    *parse* makes a descriptor of a name and bytes; *resolve* asks for a size that no descriptor gives.
-    *parse* runs in worker threads, the others on the loop.
+    *parse* makes a descriptor of a name and bytes; *resolve* asks for a size that no descriptor gives,
+    *memory* keeps the answers. *parse* and *memory* run in worker threads, the others on the loop.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class Watch:
         resolve: Resolve,
         publish: Callable[[Built], None],
         settings: WatchSettings | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self._source = source
         self._parse = parse
@@ -102,7 +103,7 @@ class Watch:
         self._settings = settings or WatchSettings()
         self._place = Place(str(source))
         self._gatherer = Gatherer(self._place)
-        self._sizes = Sizes(resolve, self._rebuild_soon)
+        self._sizes = Sizes(resolve, self._rebuild_soon, memory)
         self._inodes = Inodes()
         self._inotify: Inotify | None = None
         self._watches: dict[int, str] = {}
@@ -323,7 +324,7 @@ class Watch:
         self._note(
             descriptors=len(documents),
             refused=sum(known.refused for known in self._known.values()),
-            unresolved=sum(entries[0].size is None for entries in built.unresolved.values()),
+            unresolved=sum(entries[0].size is None and key not in sizes for key, entries in built.unresolved.items()),
             cautions=built.cautions,
         )
         self._publish(built)

@@ -19,7 +19,7 @@ METALINKS = frozenset({"application/metalink4+xml", "application/metalink+xml"})
 class Learned:
     """A size in bytes, and what else was told of a file; *described*: by a document that its descriptor named.
 
-    The others are fields of an answer (RFC 6249).
+    The others are fields of an answer (RFC 6249). *remembered*: of an earlier mount, and still to be asked for.
     """
 
     size: int
@@ -28,6 +28,7 @@ class Learned:
     pieces: PieceDigests | None = None
     swarms: tuple[SwarmRef, ...] = ()
     described: bool = False
+    remembered: bool = False
 
 
 def documents(entry: Entry) -> tuple[SwarmRef, ...]:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -605,6 +606,86 @@ def test_sizes_are_asked_for_again_and_again() -> None:
     assert sizes.failures == {}
     bad_size = "a source tells -1 bytes, which no file can have"
     assert ["no source tells the size", bad_size, "mirror: does not answer", None] == reasons
+
+
+class Kept(dict[str, Learned]):
+    """A memory of earlier mounts."""
+
+    def recall(self, key: str) -> Learned | None:
+        found = self.get(key)
+        return None if found is None else replace(found, remembered=True)
+
+    def keep(self, key: str, learned: Learned) -> None:
+        self[key] = learned
+
+
+def asked_for(entry: Entry, resolve: Callable[[Entry], Awaitable[Learned | None]], kept: Kept) -> dict[float, Learned]:
+    """Ask for *entry* for 400 s; return what was known from when on."""
+    seen: dict[float, Learned] = {}
+    key = size_key(entry)
+    sizes = Sizes(resolve, lambda: None, kept)
+
+    async def body() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(sizes.run)
+            sizes.ask_for({key: (entry,)})
+            start = trio.current_time()
+            while trio.current_time() < start + 400:
+                found = sizes.known.get(key)
+                if found is not None and found != (list(seen.values()) or [None])[-1]:
+                    seen[round(trio.current_time() - start, 1)] = found
+                await trio.sleep(0.1)
+            nursery.cancel_scope.cancel()
+
+    run_long(body)
+    return seen
+
+
+@pytest.fixture
+def _inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do in the loop what threads do: a mock clock does not wait for them."""
+
+    async def run_sync(work: Callable[..., object], *arguments: object, limiter: object) -> object:
+        return work(*arguments)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)
+
+
+@pytest.mark.usefixtures("_inline")
+@pytest.mark.parametrize("silent", [False, True])
+def test_what_an_earlier_mount_learned_is_used_while_nobody_answers(silent: bool) -> None:
+    """At once where asking fails, after 3 s where it takes long; asked again until somebody tells."""
+    back = 100.0
+    unsized = an_entry("b.iso", "?")
+
+    async def resolve(entry: Entry) -> Learned | None:
+        if trio.current_time() > back:  # the mock clock begins at 0
+            return Learned(8)
+        if silent:
+            await trio.sleep_forever()
+        raise SourceUnavailable("mirror", "does not answer")
+
+    kept = Kept({size_key(unsized): Learned(7)})
+    seen = asked_for(unsized, resolve, kept)
+    (first, shown), (later, told) = seen.items()
+    assert (shown, told) == (Learned(7, remembered=True), Learned(8))
+    assert first - (3.0 if silent else 0.0) < 0.15  # it is looked at each 0.1 s
+    assert back < later < 300
+    assert kept == {size_key(unsized): Learned(8)}
+
+
+@pytest.mark.usefixtures("_inline")
+def test_what_is_learned_is_kept_and_beats_what_was() -> None:
+    """A source that answers in time is believed, not the memory."""
+    unsized = an_entry("b.iso", "?")
+    kept = Kept({size_key(unsized): Learned(7)})
+
+    async def resolve(entry: Entry) -> Learned | None:
+        await trio.sleep(2)
+        return Learned(8)
+
+    assert list(asked_for(unsized, resolve, kept).values()) == [Learned(8)]
+    assert kept == {size_key(unsized): Learned(8)}
 
 
 def test_sizes_are_asked_for_eight_at_a_time() -> None:

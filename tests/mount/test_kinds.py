@@ -348,6 +348,30 @@ def test_a_plain_url_that_a_metalink_describes(
         whole(mount, "f.bin")
 
 
+def test_plain_addresses_while_nobody_answers(
+    two: tuple[Mirror, Mirror], mirrors: Mirrors, mounted: Mounts, source: Path, tmp_path: Path
+) -> None:
+    """What an earlier mount learned of size, digests and mirrors shows the files, and what is stored is read."""
+    redirector = mirrors.add("redirector", FILES, redirecting(lambda: list(two)))
+    everybody = sorted(mirror.of("f.bin") for mirror in (*two, redirector))
+    (source / "f.uris").write_text(f"{redirector.of('f.bin')}\n{two[0].of('f2.bin')}\n  out=plain.bin\n")
+    mount = mounted(source, cache=tmp_path / "cache")
+    eventually(LONGEST, lambda: listed(mount) == ["f.bin", "plain.bin"])
+    whole(mount, "f.bin")
+    assert mount.read("plain.bin") == OTHER
+    eventually(LONGEST, lambda: mount.xattr("plain.bin", "state") == "complete")
+    mount.unmount()
+    for mirror in (*two, redirector):
+        mirrors.stop(mirror)
+
+    mount = mounted(source, cache=tmp_path / "cache")
+    eventually(LONGEST, lambda: listed(mount) == ["f.bin", "plain.bin"])
+    assert sources(mount, "f.bin") == everybody
+    assert mount.xattr("f.bin", "level") == "whole"
+    assert mount.read("f.bin") == DATA
+    assert mount.read("plain.bin") == OTHER
+
+
 def test_a_list_and_a_shortcut_behind_urls(two: tuple[Mirror, Mirror], mirrors: Mirrors, mounted: Mounts) -> None:
     """What its name calls a list is one; a text that begins with an address is a text."""
     listed_files = {
