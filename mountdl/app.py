@@ -22,7 +22,7 @@ import trio
 from mountdl import remote
 from mountdl.catalog.build import Built
 from mountdl.catalog.tree import File, Tree
-from mountdl.catalog.watch import Watch, WatchSettings
+from mountdl.catalog.watch import Helpers, Watch, WatchSettings
 from mountdl.content import Content, ContentKey
 from mountdl.control import server
 from mountdl.control.desk import Desk
@@ -113,7 +113,7 @@ class _Mounted:
             resolve=self._engine.resolve,
             publish=self._publish,
             settings=WatchSettings(suffixes=SUFFIXES, excluded=(mount.mountpoint, self.settings.store.directory)),
-            memory=Remembered(self.settings.store.directory / "learned"),
+            helpers=Helpers(Remembered(self.settings.store.directory / "learned"), self._engine.reload),
         )
 
     async def _serve(self, nursery: trio.Nursery, ready: Callable[[], None]) -> None:

@@ -114,3 +114,22 @@ def parse(data: bytes) -> list[Event]:
 def _last_error() -> OSError:
     number = ctypes.get_errno()
     return OSError(number, os.strerror(number))
+
+
+class Adder:
+    """Adds watches during a walk, until there is no room for more; *problem* says that this came to pass."""
+
+    def __init__(self, inotify: "Inotify") -> None:
+        self._add = inotify.adder()
+        self.problem: OSError | None = None
+
+    def __call__(self, path: str) -> int | None:
+        """Watch *path*; return the watch, or None where that can't be done."""
+        if self.problem is not None:
+            return None
+        try:
+            return self._add(path)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                self.problem = error
+            return None

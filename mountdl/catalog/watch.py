@@ -24,9 +24,10 @@ import trio
 
 from mountdl.catalog.build import Built, Document, SizeKey, build
 from mountdl.catalog.changes import Changes, Gatherer
-from mountdl.catalog.inotify import NO_ROOM, Inotify
+from mountdl.catalog.inotify import Adder, Inotify
 from mountdl.catalog.place import find_place
 from mountdl.catalog.reading import Known, Parse, judge, read
+from mountdl.catalog.refresh import Refresher, Reload
 from mountdl.catalog.scan import Listing, Place, Walk, differences, list_folder
 from mountdl.catalog.sizes import Memory, Resolve, Sizes
 from mountdl.catalog.tree import Inodes, empty
@@ -63,6 +64,14 @@ class WatchSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Helpers:
+    """*memory* keeps over mounts what was learned; *reload* asks the origins of dynamic descriptors."""
+
+    memory: Memory | None = None
+    reload: Reload | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
     """Where the watch stands.
 
@@ -84,7 +93,7 @@ class Watch:
     """Watches *source*, a folder or one descriptor, and hands each new tree to *publish*.
 
     *parse* makes a descriptor of a name and bytes; *resolve* asks for a size that no descriptor gives,
-    *memory* keeps the answers. *parse* and *memory* run in worker threads, the others on the loop.
+    *helpers* are those that it can do without. *parse* and memories run in worker threads, the others on the loop.
     """
 
     def __init__(
@@ -95,7 +104,7 @@ class Watch:
         resolve: Resolve,
         publish: Callable[[Built], None],
         settings: WatchSettings | None = None,
-        memory: Memory | None = None,
+        helpers: Helpers | None = None,
     ) -> None:
         self._source = source
         self._parse = parse
@@ -103,7 +112,9 @@ class Watch:
         self._settings = settings or WatchSettings()
         self._place = Place(str(source))
         self._gatherer = Gatherer(self._place)
-        self._sizes = Sizes(resolve, self._rebuild_soon, memory)
+        helpers = helpers or Helpers()
+        self._sizes = Sizes(resolve, self._rebuild_soon, helpers.memory)
+        self._refresher = None if helpers.reload is None else Refresher(helpers.reload, self._rebuild_soon)
         self._inodes = Inodes()
         self._inotify: Inotify | None = None
         self._watches: dict[int, str] = {}
@@ -143,6 +154,8 @@ class Watch:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._sizes.run)
+                if self._refresher is not None:
+                    nursery.start_soon(self._refresher.run)
                 await self._refresh(Changes(everything=True, rebuild=True))
                 self.first_scan.set()
                 task_status.started()
@@ -228,7 +241,7 @@ class Watch:
 
     async def _look_at_all(self) -> None:
         inotify = self._inotify if self._statistics.mode == "reports" else None
-        adder = None if inotify is None else _Adder(inotify)
+        adder = None if inotify is None else Adder(inotify)
         walk = Walk(self._place, self._listings, adder)
         while not await self._in_thread(partial(walk.step, _STEP)):
             pass
@@ -304,7 +317,11 @@ class Watch:
     # Showing
 
     async def _rebuild(self) -> None:
-        documents = [known.document for known in self._known.values() if known.document is not None]
+        originals = {path: known.document for path, known in self._known.items() if known.document is not None}
+        documents = list(originals.values())
+        if self._refresher is not None:
+            self._refresher.follow(originals)
+            documents = [self._refresher.shown(document) for document in documents]
         sizes, failures = dict(self._sizes.known), dict(self._sizes.failures)
         self._next_rebuild = math.inf
         start = trio.current_time()
@@ -349,24 +366,6 @@ def _build(
     finally:
         if pause:
             gc.enable()
-
-
-class _Adder:
-    """Adds watches during a walk, until there is no room for more; *problem* says that this came to pass."""
-
-    def __init__(self, inotify: Inotify) -> None:
-        self._add = inotify.adder()
-        self.problem: OSError | None = None
-
-    def __call__(self, path: str) -> int | None:
-        if self.problem is not None:
-            return None
-        try:
-            return self._add(path)
-        except OSError as error:
-            if error.errno in NO_ROOM:
-                self.problem = error
-            return None
 
 
 def _list_all(place: Place, folders: frozenset[str]) -> dict[str, Listing] | None:

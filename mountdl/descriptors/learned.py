@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from mountdl.descriptors.limits import MAX_URLS_KEPT
 from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, PieceDigests, SwarmRef
 from mountdl.errors import DescriptorError
+from mountdl.integrity import strongest
 
 METALINKS = frozenset({"application/metalink4+xml", "application/metalink+xml"})
 """Media types of documents that describe a file as a descriptor does, and can be fetched as any file."""
@@ -76,6 +77,37 @@ def taught(entry: Entry, said: Descriptor, inside: str | None) -> Entry:
         raise DescriptorError("inconsistent", f"the document names another {wrong[0]} digest")
     size = found.size if entry.size is None else entry.size
     return _united(replace(entry, size=size, signature=entry.signature or found.signature), found)
+
+
+def renewed(old: Descriptor, fresh: Descriptor) -> Descriptor:
+    """Return the descriptor to show in place of *old* now that its origin says *fresh* (RFC 5854 section 4.2.7).
+
+    What verifies the same bytes is not given up because the new one lacks it. The origin stays the old one's,
+    so that no document leads its readers on and on. Raises DescriptorError where *fresh* is not about its files.
+    """
+    if not fresh.kind.startswith("metalink") or not fresh.entries:
+        raise DescriptorError("no-files", "its origin describes no file")
+    before = {each.path: each for each in old.entries}
+    digests = {digest for each in old.entries for digest in each.digests.items()}
+    if not any(each.path in before or digests & set(each.digests.items()) for each in fresh.entries):
+        raise DescriptorError("inconsistent", "its origin describes other files")
+    entries = tuple(_verified_as(before.get(each.path), each) for each in fresh.entries)
+    return replace(fresh, entries=entries, origin=old.origin, dynamic=old.dynamic)
+
+
+def _verified_as(old: Entry | None, fresh: Entry) -> Entry:
+    """Return *fresh* with what verified *old*, where that was the same bytes."""
+    if old is None or old.size != fresh.size or not _same_digest(old, fresh):
+        return fresh
+    return replace(fresh, digests={**old.digests, **fresh.digests}, pieces=fresh.pieces or old.pieces)
+
+
+def _same_digest(one: Entry, other: Entry) -> bool:
+    """Say whether both have the strongest digest of one, and agree in all that they share."""
+    best = strongest(one.digests)
+    if best is None or other.digests.get(best.algorithm) != best.value:
+        return False
+    return all(other.digests.get(name, value) == value for name, value in one.digests.items())
 
 
 def _found(entry: Entry, candidates: tuple[Entry, ...], inside: str | None) -> Entry | None:

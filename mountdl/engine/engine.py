@@ -7,7 +7,7 @@ import trio
 
 from mountdl.content import Content, ContentKey, Level
 from mountdl.descriptors.learned import Learned
-from mountdl.descriptors.model import Entry
+from mountdl.descriptors.model import Descriptor, Entry
 from mountdl.engine.addresses import scheme
 from mountdl.engine.download import Download
 from mountdl.engine.flight import SourceState
@@ -20,7 +20,7 @@ from mountdl.engine.traffic import Traffic
 from mountdl.errors import ContentUnavailable, StoreError
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings
-from mountdl.sources.base import Transport
+from mountdl.sources.base import Transport, Version
 from mountdl.store.store import Store
 from mountdl.store.stored import Stored
 
@@ -185,6 +185,10 @@ class Engine:
     async def resolve(self, entry: Entry) -> Learned | None:
         """See `Resolver.resolve`."""
         return await self._resolver.resolve(entry)
+
+    async def reload(self, url: str, known: Version | None) -> tuple[Descriptor | None, Version]:
+        """See `Resolver.reload`."""
+        return await self._resolver.reload(url, known)
 
     # -- what nobody waits for --------------------------------------------------------------------------------
 

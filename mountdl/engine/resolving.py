@@ -16,7 +16,7 @@ from mountdl.descriptors.model import Descriptor, Entry, SwarmRef
 from mountdl.engine import documents
 from mountdl.engine.addresses import scheme
 from mountdl.errors import ContentUnavailable, DescriptorError, SourceError
-from mountdl.sources.base import Probe, Transport
+from mountdl.sources.base import Probe, Transport, Version
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,21 @@ class Resolver:
         if entry.size is not None:
             raise ContentUnavailable("; ".join(reasons) or "no document tells more of it")
         return await self._probed(found or entry, reasons)
+
+    async def reload(self, url: str, known: Version | None) -> tuple[Descriptor | None, Version]:
+        """Return what the descriptor at *url* says now and its version; None where that is still *known*.
+
+        Raises SourceError or DescriptorError.
+        """
+        transport = self._transports.get(scheme(url))
+        if transport is None:
+            raise DescriptorError("unsupported", f"addresses that begin with {scheme(url)}: can't be asked")
+        async with self._slots:
+            loaded = await documents.load(transport, url, known)
+            if loaded.data is None:
+                return None, loaded.version
+            said = await trio.to_thread.run_sync(self._read, documents.name_in(url), loaded.data, loaded.url)
+        return said, loaded.version
 
     async def _probed(self, entry: Entry, reasons: list[str]) -> Learned | None:
         for ref in entry.mirrors[:PROBES]:

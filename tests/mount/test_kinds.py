@@ -372,6 +372,26 @@ def test_plain_addresses_while_nobody_answers(
     assert mount.read("plain.bin") == OTHER
 
 
+def test_a_dynamic_metalink_follows_its_origin(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
+    """Its mirrors are gone, the origin names another: the file is read; an origin that fails takes nothing away."""
+    good = mirrors.add("good", FILES)
+    gone = mirrors.add("gone", FILES, up=False)
+    files = {"new.meta4": metalink4("f.bin", DATA, [good.of("f.bin")]).encode(), "page.meta4": b"<html>"}
+    origin = mirrors.add("origin", files)
+    for name, mirror, named in (("f.bin", gone, "new.meta4"), ("g.bin", good, "page.meta4")):
+        text = metalink4(
+            "f.bin", DATA if name == "f.bin" else OTHER, [mirror.of("f2.bin" if name == "g.bin" else "f.bin")]
+        )
+        head = f'<origin dynamic="true">{origin.of(named)}</origin><file '
+        (source / f"{name}.meta4").write_text(text.replace("<file ", head, 1))
+    mount = mounted(source)
+
+    eventually(LONGEST, lambda: sources(mount, "f.bin") == [good.of("f.bin")])
+    whole(mount, "f.bin")
+    eventually(LONGEST, lambda: len({request.path for request in origin.asked}) == 2)
+    assert mount.read("g.bin") == OTHER
+
+
 def test_a_list_and_a_shortcut_behind_urls(two: tuple[Mirror, Mirror], mirrors: Mirrors, mounted: Mounts) -> None:
     """What its name calls a list is one; a text that begins with an address is a text."""
     listed_files = {

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath as P
 import pytest
 
 from mountdl.descriptors import parse, plausible
-from mountdl.descriptors.learned import METALINKS, Learned, completed, documents, taught
+from mountdl.descriptors.learned import METALINKS, Learned, completed, documents, renewed, taught
 from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, PieceDigests, SwarmRef
 from mountdl.errors import DescriptorError
 from tests.support import torrents
@@ -117,3 +117,43 @@ def test_a_magnet_to_a_metalink_itself() -> None:
 def test_what_may_be_a_descriptor(name: str, start: bytes, expected: bool) -> None:
     """By content; only lists by their names, for many a text begins with an address."""
     assert plausible(name, start) is expected
+
+
+def from_origin(*entries: Entry) -> Descriptor:
+    return Descriptor("metalink4", entries, origin="http://o/new", dynamic=False)
+
+
+def test_an_origin_renews_what_it_describes() -> None:
+    """Its mirrors, size and digests count from then on; where it is asked again stays as it was."""
+    old = Descriptor("metalink3", (Entry(P("a"), 8, SHA1, PIECES, (MIRROR,)),), origin="http://o/old", dynamic=True)
+    other = Entry(P("a"), 9, {"sha-1": b"x" * 20}, mirrors=(OTHER,))
+
+    found = renewed(old, from_origin(other))
+    assert (found.origin, found.dynamic, found.entries) == ("http://o/old", True, (other,))
+    assert renewed(old, from_origin(Entry(P("moved"), 8, SHA1, mirrors=(OTHER,)))).entries[0].path == P("moved")
+
+
+def test_an_origin_takes_no_verification_away() -> None:
+    """Pieces and digests of the same bytes stay where it leaves them out."""
+    digests = {**SHA1, "md5": bytes(16)}
+    old = Descriptor("metalink4", (Entry(P("a"), 8, digests, PIECES, (MIRROR,)),), origin="http://o/o", dynamic=True)
+    found = renewed(old, from_origin(Entry(P("a"), 8, SHA1, mirrors=(OTHER,)))).entries[0]
+    assert (found.pieces, dict(found.digests), found.mirrors) == (PIECES, digests, (OTHER,))
+    for changed in ({**SHA1, "md5": b"x" * 16}, {"md5": bytes(16)}, {"sha-1": b"x" * 20}):
+        assert renewed(old, from_origin(Entry(P("a"), 8, changed, mirrors=(OTHER,)))).entries[0].pieces is None
+
+
+@pytest.mark.parametrize(
+    "fresh",
+    [
+        Descriptor("metalink4", ()),
+        Descriptor("urilist", (Entry(P("a"), mirrors=(MIRROR,)),)),
+        from_origin(Entry(P("b"), 9, {"sha-1": b"x" * 20}, mirrors=(MIRROR,))),
+    ],
+    ids=["empty", "a list", "another file"],
+)
+def test_an_unrelated_document_renews_nothing(fresh: Descriptor) -> None:
+    """MirrorManager answers errors with an empty metalink, others with a page."""
+    old = Descriptor("metalink4", (Entry(P("a"), 8, SHA1, PIECES, (MIRROR,)),), origin="http://o/o", dynamic=True)
+    with pytest.raises(DescriptorError):
+        renewed(old, fresh)
