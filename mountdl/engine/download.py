@@ -108,6 +108,7 @@ class Download:
         finally:
             self._waiters.remove(waiter)
             self._demand.remove(want)
+            self._windows.answered(extent, trio.current_time())
             self._traffic.reading(-1, trio.current_time())
 
     def used(self, extent: Extent) -> None:
@@ -120,7 +121,8 @@ class Download:
         window = self._windows.advance(extent, trio.current_time(), self.roster.rate, self._settling.held)
         if window is not None:
             self._settling.examine(window, urgent=False)
-            self._replan()
+            if self.readable(extent):
+                self._replan()  # else `ensure` will, for the read and what is ahead of it together
 
     def want(self, extent: Extent) -> Want:
         """Fetch *extent* in idle bandwidth until all of it is readable or `unwant` is called with the result."""
@@ -236,7 +238,7 @@ class Download:
 
     def _interval(self) -> float:
         if self._waiters or self._fleet:
-            return 0.05 if self._waiters else 0.2
+            return 0.05 if self._waiters or self._windows.on_trial else 0.2
         return 1.0 if self._demand and not self.complete else 30.0
 
     def _tick(self) -> None:

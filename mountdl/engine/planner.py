@@ -21,6 +21,8 @@ LONGEST_FLIGHT = 16 * MIB
 """Bytes. Long enough that a request's own cost (0.3 ms, measured) and a gap between two vanish."""
 MOST_ASKED = 16
 """Sources that are asked for the same bytes at most, when one after the other falls silent."""
+GIVEN_UP = 4.0
+"""Seconds until a silent flight is expected to go on, twice its silence, that are too many for a reader who waits."""
 TOP_UP = 4 * MIB
 """Bytes by which a window that is more than half full is topped up at least."""
 SHORTEST_URGENT = 128 << 10
@@ -137,8 +139,9 @@ def plan(
         chunk_map: where a flight is best cut.
         lanes: flights that this content may have at once; a reader's may exceed it by two.
     """
-    table = _Table(held, flights, sources, chunk_map, lanes)
     wants = list(wants)
+    table = _Table(held, flights, sources, chunk_map, lanes)
+    table.ahead = [want for want in wants if want.priority is Priority.READAHEAD]
     for want in wants:
         if want.priority is Priority.READ:
             table.serve_read(want)
@@ -167,6 +170,7 @@ class _Table:
         self.urgent = {view.source: view.urgent for view in sources}
         self.lanes = lanes - len(flights)
         self.total_rate = sum(view.rate * max(1, view.free) for view in sources)
+        self.ahead: list[Want] = []
         self.assignments: list[Assignment] = []
         self.starved = self.reader_starved = False
 
@@ -197,8 +201,17 @@ class _Table:
                 offset = min((each.past(gap.start, stop) for each in able), default=stop)
                 continue
             part = self.urgent_part(view, view.reach(gap))
-            self.assign(view, part, Priority.READ)
+            self.assign(view, self.going_on(view, part) if part.stop == stop else part, Priority.READ)
             offset = part.stop
+
+    def going_on(self, view: SourceView, part: Extent) -> Extent:
+        """Return *part* and what is wanted ahead right behind it: one request, no round trip between the two."""
+        for want in self.ahead if self.has_lane(view, Priority.READAHEAD) else ():
+            if want.extent.start <= part.stop < want.extent.stop:
+                gap = self.first_gap(Extent(part.stop, want.extent.stop))
+                if gap is not None and gap.start == part.stop and (reach := view.reach(gap)):
+                    return Extent(part.start, self.flight_part(view, reach, want).stop)
+        return part
 
     def has_lane(self, view: SourceView, priority: Priority) -> bool:
         """Say whether a flight of *priority* may be given to *view*."""
@@ -301,35 +314,60 @@ class _Table:
         """
         factor, extra = _PATIENCE[want.priority]
         for flight in self.flights:
-            owed = flight.extent.intersection(want.extent)
-            part = next(self.held.missing(owed), None)
+            part = self.owed(flight, want)
             if part is None or self.answered_for(part):
                 continue
-            asked = frozenset(other.source for other in self.flights if other.extent.overlaps(part))
+            asked = frozenset(other.source for other in self.owing(part))
             view = self.quickest(part, want.priority, without=asked)
-            if view is None and flight.stalled and self.asked(part) == 1:
+            if view is None and flight.stalled and len(self.owing(part)) == 1:
                 view = self.quickest(part, want.priority)
                 # Flights that nobody wants any more and that are as silent must not hold the lanes it needs.
                 self.reader_starved |= view is None and want.priority is Priority.READ
             if view is not None and view.eta(part.length) * factor + extra < flight.due(part.stop):
                 self.assign(view, view.reach(part), want.priority, hedge=True)
 
-    def asked(self, part: Extent) -> int:
-        """Return how many flights owe bytes of *part*."""
-        return sum(1 for flight in self.flights if flight.extent.overlaps(part))
+    def owed(self, flight: FlightView, want: Want) -> Extent | None:
+        """Return the first part of *want* that *flight* is to bring and that is not held."""
+        return next(self.held.missing(flight.extent.intersection(want.extent)), None)
+
+    def owing(self, part: Extent) -> list[FlightView]:
+        """Return the flights that owe bytes of *part*."""
+        return [flight for flight in self.flights if flight.extent.overlaps(part)]
 
     def answered_for(self, part: Extent) -> bool:
         """Say whether enough was done about *part*: of several that owe it one delivers, or they are too many."""
-        owing = [other for other in self.flights if other.extent.overlaps(part)]
-        if len(owing) > 1 and not all(other.stalled for other in owing):
+        owing = self.owing(part)
+        if len(owing) > 1 and not all(flight.stalled for flight in owing):
             return True
         if len(owing) >= MOST_ASKED:
             return True
         return any(made.hedge and made.extent.overlaps(part) for made in self.assignments)
 
     def cancels(self, wants: Sequence[Want]) -> Iterable[int]:
-        """Yield flights that bring nothing any more, and unwanted ones that are in a reader's way."""
+        """Yield flights that bring nothing any more, and unwanted ones that are in a reader's way.
+
+        Also those begun for a reader who went away, if more is left of them than a chunk.
+        """
+        given_up = {flight.flight for want in wants if want.priority is Priority.READ for flight in self.given_up(want)}
         for flight in self.flights:
             unwanted = not any(want.extent.overlaps(flight.extent) for want in wants)
-            if flight.filled or (self.reader_starved and unwanted and flight.due(flight.extent.stop) > 0.25):
+            long = self.goes_on(flight) and flight.extent.length > self.chunk_map.length
+            in_the_way = self.reader_starved and flight.due(flight.extent.stop) > 0.25
+            if flight.filled or flight.flight in given_up or (unwanted and (long or in_the_way)):
                 yield flight.flight
+
+    def given_up(self, want: Want) -> Iterable[FlightView]:
+        """Yield the longest silent of several silent flights to one source that owe *want* the same bytes.
+
+        The source was asked twice in vain; without that one it is asked anew, in case it is back.
+        """
+        for flight in self.flights:
+            part = self.owed(flight, want) if flight.stalled and flight.wait >= GIVEN_UP else None
+            twins = [other for other in self.owing(part) if other.source == flight.source] if part is not None else []
+            if len(twins) > 1 and all(other.stalled and other.wait <= flight.wait for other in twins):
+                yield flight
+
+    def goes_on(self, flight: FlightView) -> bool:
+        """Say whether *flight* was for a reader and can be taken up again anywhere."""
+        view = self.views.get(flight.source)
+        return flight.priority is Priority.READ and view is not None and not view.sequential

@@ -17,7 +17,8 @@ class Windows:
 
     def advance(self, extent: Extent, now: float, rate: float, held: ExtentSet) -> Extent | None:
         """Take a read of *extent* in; return the window that is wanted now if it changed and misses bytes."""
-        cursor = self._readahead.advance(extent, now, rate)
+        cursor = self._readahead.advance(extent, now, rate, missing=not held.covers(extent))
+        self._withdraw()
         old = self._wants.get(id(cursor))
         window = self._chunk_map.cover(cursor.window)
         if old is not None:
@@ -30,10 +31,23 @@ class Windows:
         self._wants[id(cursor)] = self._demand.add(window, Priority.READAHEAD)
         return window
 
+    def answered(self, extent: Extent, now: float) -> None:
+        """Take in that a read of *extent* got its bytes."""
+        self._readahead.answered(extent, now)
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether something is wanted only for a moment, unless reading goes on."""
+        return self._readahead.on_trial
+
     def expire(self, now: float) -> None:
         """Withdraw what was wanted ahead of readers who went away."""
         self._readahead.expire(now)
-        for gone in self._wants.keys() - {id(cursor) for cursor in self._readahead.cursors}:
+        self._withdraw()
+
+    def _withdraw(self) -> None:
+        ahead = {id(cursor) for cursor in self._readahead.cursors if cursor.window}
+        for gone in self._wants.keys() - ahead:
             self._demand.remove(self._wants.pop(gone))
 
     def clear(self) -> None:

@@ -143,9 +143,6 @@ def test_a_killed_reader_dies_at_once(
     prompt(mount, film_bytes)
 
 
-@pytest.mark.skip(
-    reason="open defect: a mirror that was silent for hundreds of killed readers is not asked anew in 30 s"
-)
 def test_hundreds_of_killed_readers(stalled: Mirror, mounted: Mounts, film_bytes: bytes, readers: Readers) -> None:
     """Three times 200 reads that hang, killed: the mount serves on, and the file when its mirror does."""
     manners = [stalling(0)]

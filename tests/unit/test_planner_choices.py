@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mountdl.engine.demand import Want
-from mountdl.engine.planner import Assignment, FlightView, SourceView, plan
+from mountdl.engine.planner import GIVEN_UP, Assignment, FlightView, SourceView, plan
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import ChunkMap
 from mountdl.priorities import Priority
@@ -268,3 +268,43 @@ def test_a_hedge_asks_for_what_is_missing_only() -> None:
     got = decided([wanting(0, 8)], [source(1)], flights=[flight(0, 8, wait=5.0)], held=ExtentSet([Extent(0, 6)]))
 
     assert [a.extent for a in got] == [Extent(6, 8)]
+
+
+# -- going on, and giving up ----------------------------------------------------------------------------------------
+
+
+def test_a_read_goes_on_into_what_is_wanted_ahead() -> None:
+    """The request for a waiting reader brings the window behind it too: no round trip between the two."""
+    got = decided([wanting(0, 4), wanting(4, 16, READAHEAD)], [source(rate=1000.0)])
+
+    assert got == [Assignment(0, Extent(0, 16), READ)]
+
+
+def test_a_read_goes_on_only_where_a_stream_may() -> None:
+    """Not on a lane kept for readers, not over what is held, not into what lies elsewhere."""
+    ahead = wanting(4, 16, READAHEAD)
+    held = ExtentSet([Extent(4, 8)])
+
+    assert decided([wanting(0, 4), ahead], [source(free=0, urgent=1)])[0].extent == Extent(0, 4)
+    assert decided([wanting(0, 4), ahead], [source()], held=held)[0].extent == Extent(0, 4)
+    assert decided([wanting(0, 4), wanting(8, 16, READAHEAD)], [source()])[0].extent == Extent(0, 4)
+
+
+def test_a_long_flight_of_a_reader_who_went_elsewhere_ends() -> None:
+    """One chunk is let finish; a stream that nobody wants any more gives its link to who waits."""
+    short, long = flight(0, 4), replace(flight(8, 24), flight=8)
+
+    assert plan([wanting(40, 44)], NOTHING, [short, long], [source(free=1)], CHUNKS).cancels == (8,)
+    assert plan([wanting(8, 12)], NOTHING, [short, long], [source(free=1)], CHUNKS).cancels == ()
+
+
+def test_of_two_silent_flights_to_one_mirror_the_longer_silent_ends() -> None:
+    """Asked twice in vain, a mirror is asked a third time, in case it is back, but never more than twice at once."""
+    first = replace(flight(0, 4, wait=GIVEN_UP + 1), flight=1)
+    second = replace(flight(0, 4, wait=GIVEN_UP - 1), flight=2)
+
+    assert plan([wanting(0, 4)], NOTHING, [first, second], [source()], CHUNKS).cancels == (1,)
+    assert plan([wanting(0, 4)], NOTHING, [first], [source()], CHUNKS).cancels == ()
+    assert plan([wanting(0, 4, READAHEAD)], NOTHING, [first, second], [source()], CHUNKS).cancels == ()
+    other = replace(second, source=1)
+    assert plan([wanting(0, 4)], NOTHING, [first, other], [source()], CHUNKS).cancels == ()

@@ -5,12 +5,15 @@ from hypothesis import strategies as st
 
 from mountdl.engine.readahead import (
     EVIDENCE,
+    HEAD,
+    HEAD_WINDOW,
     LARGEST_WINDOW,
     LIFE,
     MOST_CURSORS,
     SMALLEST_CAP,
     SMALLEST_WINDOW,
     TOLERANCE,
+    TRIAL,
     Readahead,
 )
 from mountdl.extents import Extent
@@ -32,6 +35,43 @@ def walk(ahead: Readahead, start: int, count: int, rate: float = 0.0) -> Extent:
 def test_one_random_read_fetches_nothing_ahead() -> None:
     """A look somewhere costs what it asked for and no more."""
     assert not Readahead(SIZE).advance(request(500 * MIB), 0.0, 1e9).window
+
+
+def test_a_first_read_of_the_head_opens_a_window_on_trial() -> None:
+    """Who waits for a file's first bytes will mostly read on: a stream is begun, and ends if nobody does."""
+    ahead = Readahead(SIZE)
+    cursor = ahead.advance(request(HEAD - 1, 4096), 0.0, 1e9, missing=True)
+
+    assert cursor.window == Extent(HEAD + 4095, HEAD_WINDOW)
+    ahead.expire(10.0)
+    assert cursor.window
+    ahead.answered(request(0), 10.0)
+    assert ahead.on_trial
+    ahead.expire(10.0 + TRIAL / 2)
+    assert cursor.window
+    ahead.expire(10.0 + TRIAL)
+    assert not cursor.window
+    assert not ahead.on_trial
+
+
+def test_a_trial_ends_with_a_look_elsewhere_and_becomes_a_stream_by_reading_on() -> None:
+    """A player that jumps to the index at a film's end is not made to share its link with the beginning."""
+    ahead = Readahead(SIZE)
+    cursor = ahead.advance(request(0, 4096), 0.0, 1e9, missing=True)
+    ahead.advance(request(SIZE - MIB), 0.0, 1e9)
+    assert not cursor.window
+
+    going = Readahead(SIZE)
+    going.advance(request(0, 4096), 0.0, 1e9, missing=True)
+    assert going.advance(request(4096, EVIDENCE), 0.0, 1e9).window.length == SMALLEST_WINDOW
+    assert not going.on_trial
+
+
+def test_no_trial_without_a_wait_nor_for_a_short_file() -> None:
+    """What is here already, and what is as short as the trial, is read as any other place."""
+    assert not Readahead(SIZE).advance(request(0, 4096), 0.0, 1e9).window
+    assert not Readahead(HEAD_WINDOW).advance(request(0, 4096), 0.0, 1e9, missing=True).window
+    assert not Readahead(SIZE).advance(request(HEAD, 4096), 0.0, 1e9, missing=True).window
 
 
 def test_scattered_reads_fetch_nothing_ahead() -> None:

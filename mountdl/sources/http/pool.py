@@ -53,7 +53,10 @@ class Pool:
         return sum(not connection.used for idle in self._idle.values() for connection in idle)
 
     def take(self, origin: Origin, now: float) -> Connection | None:
-        """Return the youngest connection to *origin* that still looks alive."""
+        """Return the connection to *origin* that was used last and still looks alive; an unused one only without it.
+
+        One that carried an answer has its window open; one that was only dialled has it still to earn.
+        """
         while origin in self._idle:
             connection = self._pop(origin, youngest=True)
             if now - connection.idle_since < self._patience and connection.quiet():
@@ -85,7 +88,12 @@ class Pool:
 
     def _pop(self, origin: Origin, *, youngest: bool) -> Connection:
         idle = self._idle[origin]
-        connection = idle.pop() if youngest else idle.popleft()
+        place = 0
+        if youngest:
+            used = (place for place in reversed(range(len(idle))) if idle[place].used)
+            place = next(used, len(idle) - 1)
+        connection = idle[place]
+        del idle[place]
         if not idle:
             del self._idle[origin]
         self._count -= 1
