@@ -42,6 +42,9 @@ _TEMPORARY = 300.0
 _CRUMB = 4096
 """A server whose answers are shorter on average costs more than it gives."""
 
+_STREAM = 2 << 20
+"""Bytes of an answer while which other requests are likely: the next of the same reader, or one for a seek."""
+
 _MOST_VALIDATORS = 64
 _MOVED = {301, 302, 303, 307, 308, 401}
 _EXPIRED = {403, 404, 410}
@@ -127,7 +130,8 @@ class Mirror:
                     raise _Again
                 take = self._accepted(verdict, answered)
                 self._remember(answered)
-                self._keep_a_spare()
+                if take.extent.length >= _STREAM:
+                    self._keep_a_spare()
                 return await self._poured(take, answered.reply, sink)
             finally:
                 await answered.reply.body.aclose()
