@@ -10,8 +10,17 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NewType, TypeVar
 
-from mountdl.descriptors.model import Entry, MirrorRef, SwarmRef
-from mountdl.integrity import DEFAULT_CHUNK_LENGTH, LEAST_CHUNK_LENGTH, ChunkMap, Digest, strength, strongest
+from mountdl.descriptors.model import Entry, MirrorRef, Neighbour, SwarmRef
+from mountdl.extents import Extent
+from mountdl.integrity import (
+    DEFAULT_CHUNK_LENGTH,
+    LEAST_CHUNK_LENGTH,
+    ChunkMap,
+    Digest,
+    digest_length,
+    strength,
+    strongest,
+)
 
 _Ref = TypeVar("_Ref", MirrorRef, SwarmRef)
 
@@ -31,6 +40,16 @@ class Level(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Border:
+    """The end *own* of a content, in a piece that it shares: *digest* is of *before*, *own* and *after* in a row."""
+
+    own: Extent
+    digest: Digest
+    before: tuple[Neighbour, ...]
+    after: tuple[Neighbour, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """A byte sequence of *size* bytes, what verifies it and the references to places that have it."""
 
@@ -41,6 +60,7 @@ class Content:
     mirrors: tuple[MirrorRef, ...] = ()
     swarms: tuple[SwarmRef, ...] = ()
     max_connections: int | None = None
+    borders: tuple[Border, ...] = ()
 
     @property
     def level(self) -> Level:
@@ -83,6 +103,7 @@ def content_of(entry: Entry, size: int) -> Content:
         mirrors=entry.mirrors,
         swarms=entry.swarms,
         max_connections=entry.max_connections,
+        borders=borders_of(entry, size),
     )
 
 
@@ -101,6 +122,23 @@ def chunk_map_of(entry: Entry, size: int) -> ChunkMap:
     )
 
 
+def borders_of(entry: Entry, size: int) -> tuple[Border, ...]:
+    """Return the ends of *entry* that can be judged together with bytes of other files."""
+    pieces = entry.pieces
+    if pieces is None or not (pieces.before or pieces.after) or not size:
+        return ()
+    width, length = digest_length(pieces.algorithm), pieces.length
+    found = []
+    for index in {0, pieces.count - 1}:
+        own = Extent(max(0, index * length - pieces.lead), min((index + 1) * length - pieces.lead, size))
+        first, last = index == 0 and pieces.lead > 0, own.stop == size and pieces.open_end
+        # Where one side is missing, what there is of the other does not help.
+        if (first or last) and (pieces.before or not first) and (pieces.after or not last):
+            digest = Digest(pieces.algorithm, pieces.digests[index * width : (index + 1) * width])
+            found.append(Border(own, digest, pieces.before if first else (), pieces.after if last else ()))
+    return tuple(found)
+
+
 def compatible(one: Content, other: Content) -> bool:
     """Say whether two contents of one key can be served as one: nothing that both state differs."""
     if one.size != other.size:
@@ -114,19 +152,21 @@ def compatible(one: Content, other: Content) -> bool:
 
 def merge(one: Content, other: Content) -> Content:
     """Return one content with the sources of both and the better chunk map. They must be `compatible`."""
-    maps = sorted((one.chunk_map, other.chunk_map), key=_worth)
+    better = min((one, other), key=_worth)
     limits = [limit for limit in (one.max_connections, other.max_connections) if limit is not None]
     return replace(
         one,
         digests={**other.digests, **one.digests},
-        chunk_map=maps[0],
+        chunk_map=better.chunk_map,
+        borders=better.borders,
         mirrors=_united(one.mirrors + other.mirrors),
         swarms=_united(one.swarms + other.swarms),
         max_connections=min(limits, default=None),
     )
 
 
-def _worth(chunk_map: ChunkMap) -> tuple[bool, int, int]:
+def _worth(content: Content) -> tuple[bool, int, int]:
+    chunk_map = content.chunk_map
     return not chunk_map.complete, -strength(chunk_map.algorithm or ""), chunk_map.length
 
 

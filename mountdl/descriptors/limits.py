@@ -95,3 +95,12 @@ MAX_BENCODE_DEPTH = 100
 
 MAX_BENCODE_VALUES = 2_000_000
 """Values of a torrent; more is refused as "limits"."""
+
+MAX_SHARED_PIECE = 16 << 20
+"""Bytes of a piece whose sharers are looked at; a longer one is not worth fetching for the end of a file."""
+
+MAX_NEIGHBOURS = 16
+"""Files that share a piece with another, on one side; where there are more, it is not judged."""
+
+MAX_NEIGHBOURS_TORRENT = 100_000
+"""The same for all files of a torrent together, so that memory stays bounded."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from mountdl.extents import Extent
 from mountdl.integrity import digest_length
 
 LOWEST_PRIORITY = 999999
@@ -48,11 +49,24 @@ class SwarmRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbour:
+    """What shares a piece with a file: the *extent* of another one of *size* bytes, at *urls*.
+
+    Without *urls* it is padding: zeros.
+    """
+
+    size: int
+    extent: Extent
+    urls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PieceDigests:
     """Raw digests of consecutive pieces of *length* bytes from the start, packed in one bytes object.
 
     In a torrent the first piece may begin *lead* bytes before the file, in another one, and with *open_end*
-    the last goes on in the next: these digests are of the file only together with others.
+    the last goes on in the next: these digests are of the file only together with others, *before* and
+    *after*, where all of them can be had.
     """
 
     algorithm: str
@@ -60,6 +74,8 @@ class PieceDigests:
     digests: bytes
     lead: int = 0
     open_end: bool = False
+    before: tuple[Neighbour, ...] = ()
+    after: tuple[Neighbour, ...] = ()
 
     @property
     def count(self) -> int:

@@ -23,6 +23,7 @@ from mountdl.descriptors.model import (
     Torrent,
     TorrentFile,
 )
+from mountdl.descriptors.neighbours import Neighbourhood
 from mountdl.descriptors.torrentfiles import RawFile
 from mountdl.integrity import MERKLE, ZEROS
 
@@ -87,6 +88,7 @@ class _Reader:
         self.total = 0
         self.single = False
         self.filled: set[int] = set()
+        self.rows: list[RawFile] = []
 
     def read(self) -> Torrent:
         name = torrentfiles.name_of(self._info)
@@ -94,7 +96,7 @@ class _Reader:
             raise TorrentError("missing-name", "the torrent has no name")
         one, two = self._versions()
         length = self._piece_length(two=two)
-        files = self._files(name, length, one=one, two=two)
+        files = self.rows = self._files(name, length, one=one, two=two)
         v1 = hashlib.sha1(self._raw, usedforsecurity=False).digest() if one else None
         v2 = hashlib.sha256(self._raw).digest() if two else None
         paths = torrentfiles.Paths(self._top(name, v1 or v2 or b""), self._cautions)
@@ -279,12 +281,14 @@ def _entries(torrent: Torrent, reader: _Reader) -> tuple[Entry, ...]:
             trackers=tuple(tracker for tier in torrent.trackers for tracker in tier),
         )
     )
+    urls = {file.index: file.urls for file in torrent.files}
+    around = Neighbourhood(reader.rows, urls, torrent.piece_length)
     return tuple(
         Entry(
             path=file.path,
             size=file.size,
             digests=_digests(file),
-            pieces=_pieces(file, torrent.piece_length, reader),
+            pieces=_pieces(file, torrent.piece_length, reader, around),
             mirrors=tuple(MirrorRef(url, 1) for url in file.urls),
             swarms=(SwarmRef(link, "torrent", str(file.path), _SWARM_PRIORITY),),
         )
@@ -299,7 +303,7 @@ def _digests(file: TorrentFile) -> dict[str, bytes]:
     return {"sha-256" if file.size <= merkle.BLOCK else MERKLE: file.root}
 
 
-def _pieces(file: TorrentFile, length: int, reader: _Reader) -> PieceDigests | None:
+def _pieces(file: TorrentFile, length: int, reader: _Reader, around: Neighbourhood) -> PieceDigests | None:
     """Return the digests of the pieces that *file* is in."""
     if file.layer:
         leaves = length // merkle.BLOCK
@@ -314,4 +318,6 @@ def _pieces(file: TorrentFile, length: int, reader: _Reader) -> PieceDigests | N
     first, last = file.offset // length, -(-stop // length)
     algorithm = f"{ZEROS}-{length}" if filled else "sha-1"
     open_end = bool(stop % length) and stop != reader.total and not filled
-    return PieceDigests(algorithm, length, reader.pieces[first * _SHA1 : last * _SHA1], lead, open_end)
+    before = around.before(file.index) if lead and file.urls else ()
+    after = around.after(file.index) if open_end and file.urls else ()
+    return PieceDigests(algorithm, length, reader.pieces[first * _SHA1 : last * _SHA1], lead, open_end, before, after)

@@ -12,7 +12,8 @@ from functools import partial
 
 import trio
 
-from mountdl.content import Content
+from mountdl.content import Content, Level
+from mountdl.engine.borders import Borders, Fetch
 from mountdl.engine.demand import Demand, Want
 from mountdl.engine.fleet import Fleet
 from mountdl.engine.flight import Flight, SourceState
@@ -43,7 +44,8 @@ STORE_PAUSE = 30.0
 class Download:
     """The work of making *content* present in *stored*.
 
-    *discarded* is called when bytes that readers may have seen were thrown away.
+    *discarded* is called when bytes that readers may have seen were thrown away, *fetch* for bytes of other
+    files that share pieces with this one.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Download:
         settings: EngineSettings,
         traffic: Traffic,
         discarded: Callable[[Content], None],
+        fetch: Fetch | None = None,
     ) -> None:
         self.content, self.stored = content, stored
         # Kept for life: what is in the store was cut and is judged by it, whatever a descriptor says later.
@@ -65,6 +68,8 @@ class Download:
         self.starved = self.paused = False
         self._settings, self._traffic, self._discarded = settings, traffic, discarded
         self._settling = Settling(content, stored, self.roster, self.incidents, self._verdict, self.store_failed)
+        if fetch is not None and content.borders and content.level is Level.NONE:
+            self._settling.borders = Borders(content, stored, fetch, self._settling.settle_border)
         self._demand = Demand()
         self._windows = Windows(self._demand, content.chunk_map)
         self._fleet = Fleet(self)
@@ -199,6 +204,8 @@ class Download:
                 self._nursery = nursery
                 for _ in range(VERIFIERS):
                     nursery.start_soon(self._settling.verifier.run)
+                if self._settling.borders is not None:
+                    nursery.start_soon(self._settling.borders.run)
                 task_status.started()
                 try:
                     await self._live()

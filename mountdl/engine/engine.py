@@ -7,8 +7,9 @@ import trio
 
 from mountdl.content import Content, ContentKey, Level
 from mountdl.descriptors.learned import Learned
-from mountdl.descriptors.model import Descriptor, Entry
+from mountdl.descriptors.model import Descriptor, Entry, Neighbour
 from mountdl.engine.addresses import scheme
+from mountdl.engine.borders import fetch_by
 from mountdl.engine.download import Download
 from mountdl.engine.flight import SourceState
 from mountdl.engine.incidents import Incident
@@ -17,7 +18,7 @@ from mountdl.engine.resolving import Read, Resolver, plainly
 from mountdl.engine.scoreboard import SECOND_CHANCE, HostScore
 from mountdl.engine.status import DownloadStatus
 from mountdl.engine.traffic import Traffic
-from mountdl.errors import ContentUnavailable, StoreError
+from mountdl.errors import ContentUnavailable, SourceRefused, StoreError
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings
 from mountdl.sources.base import Transport, Version
@@ -91,13 +92,20 @@ class Engine:
         download = self._downloads.get(content.key)
         if download is None:
             stored = self._stored(content)
-            download = Download(content, stored, self._settings, self._traffic, self._discarded)
+            download = Download(content, stored, self._settings, self._traffic, self._discarded, self._foreign)
             download.paused = content.key in self._paused
             self._downloads[content.key] = download
             download.adopt(content, self._states(content, []))
             if self._nursery is not None:
                 self._nursery.start_soon(self._run, download)
         return download
+
+    async def _foreign(self, url: str, neighbour: Neighbour) -> bytes:
+        """Return bytes of another file that shares a piece with one of ours. Raises SourceError."""
+        transport = self._transports.get(scheme(url))
+        if transport is None:
+            raise SourceRefused(url.partition(":")[0], "is no protocol that is spoken here")
+        return await fetch_by(transport, url, neighbour)
 
     def _stored(self, content: Content) -> Stored:
         """Open the store's part of *content*. Raises StoreError, which its status tells until an open succeeds."""

@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 import trio
 
-from mountdl.content import Content, Level
+from mountdl.content import Border, Content, Level
 from mountdl.engine.assembly import Assemblies, Assembly
+from mountdl.engine.borders import Borders
 from mountdl.engine.flight import Flight, SourceState
 from mountdl.engine.incidents import Incidents
 from mountdl.engine.roster import Roster
@@ -53,6 +54,7 @@ class Settling:
         self._store_failed = store_failed
         self._assemblies = Assemblies(content.chunk_map)
         self.verifier = Verifier(content.chunk_map, stored, self._judged)
+        self.borders: Borders | None = None
         self.whole_due = False
         self.doubt = self._inherit()
         self.held = stored.written.copy()
@@ -64,7 +66,9 @@ class Settling:
         """Say whether a read may return *extent*: verified where chunks have digests, else written."""
         if self.level is Level.CHUNK:
             return self.stored.verified.covers(extent)
-        return self.stored.verified.covers(extent.intersection(self._sure)) and self.stored.written.covers(extent)
+        if not self.stored.written.covers(extent) or (self.borders is not None and not self.borders.readable(extent)):
+            return False
+        return self.stored.verified.covers(extent.intersection(self._sure))
 
     @property
     def complete(self) -> bool:
@@ -106,6 +110,8 @@ class Settling:
             self._count(state, gap)
         if self._sure:
             self._submit(extent.intersection(self._sure), urgent=urgent)
+        if self.borders is not None:
+            self.borders.look()
         self._note_whole()
 
     def _count(self, state: SourceState, extent: Extent) -> None:
@@ -145,6 +151,8 @@ class Settling:
 
     def examine(self, extent: Extent, *, urgent: bool, most: int = 1 << 30) -> None:
         """Have at most *most* of the chunks hashed that are in doubt there."""
+        if self.borders is not None:
+            self.borders.look()
         for part in list(self.doubt.overlap(extent)):
             for index in self._chunk_map.touching(part)[:most]:
                 self.verifier.submit(index, urgent=urgent)
@@ -159,6 +167,8 @@ class Settling:
             self.verifier.forget(index)
         self._lose(extent)
         self.doubt.remove(extent)
+        if self.borders is not None:
+            self.borders.forget(extent)
         try:
             self.stored.discard(extent)
         except StoreError as error:  # what is fetched again goes over it
@@ -188,6 +198,18 @@ class Settling:
             self._store_failed(error)
         self._note_whole()
         self._verdict(verdict.good)
+
+    def settle_border(self, border: Border, good: bool | None) -> None:
+        """Take in the verdict over an end that shares a piece with other files; None: nobody could tell."""
+        index = self._chunk_map.touching(border.own)[0]
+        try:
+            if good:
+                self._acquit(index, border.own)
+            elif good is not None:
+                self._convict(index, border.own)
+        except StoreError as error:
+            self._store_failed(error)
+        self._verdict(good is not False)
 
     def _lose(self, extent: Extent) -> None:
         """Take in that *extent*, held until now, is nowhere."""

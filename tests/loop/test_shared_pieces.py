@@ -13,13 +13,14 @@ import trio
 from trio.testing import MockClock
 
 from mountdl.content import Content, Level, content_of
-from mountdl.descriptors.model import Entry, MirrorRef, PieceDigests
+from mountdl.descriptors.model import Entry, MirrorRef, Neighbour, PieceDigests
+from mountdl.errors import SourceUnavailable
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings
 from tests.loop.test_settling import data_file, killed
 from tests.support.content import pattern
 from tests.support.engines import running
-from tests.support.fakes import FakeSource
+from tests.support.fakes import FakeSource, failing
 from tests.support.scripts import lying
 
 PIECE = 1 << 16
@@ -150,3 +151,107 @@ def test_short_pieces_make_chunks_of_64_kib() -> None:
         found = content_of(Entry(P("f"), len(data), pieces=pieces), len(data)).chunk_map
         assert found.length % length == 0
         assert max(length, 64 << 10) <= found.length < max(length + 1, (64 << 10) + length)
+
+
+# Ends that are judged with neighbours' bytes
+
+BEFORE, AFTER = pattern(5000, seed=3), pattern(PIECE, seed=4)
+BEFORE_URLS, AFTER_URLS = ("fake://before-a", "fake://before-b"), ("fake://after-a", "fake://after-b")
+
+
+def between(*urls: str, data: bytes = DATA) -> Content:
+    """Return the content of a file between two others that can be had."""
+    stream = BEFORE[-LEAD:] + data + AFTER[: PIECE - LEAD]
+    packed = b"".join(hashlib.sha1(stream[at : at + PIECE]).digest() for at in range(0, len(stream), PIECE))
+    before = Neighbour(len(BEFORE), Extent(len(BEFORE) - LEAD, len(BEFORE)), BEFORE_URLS)
+    after = Neighbour(len(AFTER), Extent(0, PIECE - LEAD), AFTER_URLS)
+    pieces = PieceDigests("sha-1", PIECE, packed, LEAD, open_end=True, before=(before,), after=(after,))
+    entry = Entry(P("f"), len(data), pieces=pieces, mirrors=tuple(MirrorRef(url) for url in urls or (URL,)))
+    return content_of(entry, len(data))
+
+
+def others(*, lying_ones: tuple[str, ...] = (), gone: tuple[str, ...] = ()) -> dict[str, FakeSource]:
+    """Return the neighbours' mirrors."""
+    found = {}
+    for url in (*BEFORE_URLS, *AFTER_URLS):
+        data = BEFORE if url in BEFORE_URLS else AFTER
+        fault = lying() if url in lying_ones else failing(SourceUnavailable(url, "gone")) if url in gone else None
+        found[url] = FakeSource(data, url, step=1000, **({} if fault is None else {"fault": fault}))  # type: ignore[arg-type]
+    return found
+
+
+def offline() -> FakeSource:
+    return source(fault=failing(SourceUnavailable("a", "gone")))
+
+
+async def test_the_ends_are_verified_with_the_neighbours_bytes(tmp_path: Path, clock: MockClock) -> None:
+    """Everything is verified then, and of the neighbours no more is fetched than shares a piece."""
+    what, neighbours = between(), others()
+    async with running(tmp_path, {URL: source(), **neighbours}) as bench:
+        assert DATA == await bench.engine.open(what).read(ALL)
+        status = bench.engine.status(what)
+        assert (len(DATA), "complete") == (status.verified, status.state)
+    asked = {url: each.bytes_asked for url, each in neighbours.items() if each.fetched}
+    assert {"fake://before-a": LEAD, "fake://after-a": PIECE - LEAD} == asked
+    async with running(tmp_path, {URL: offline()}) as bench:
+        assert DATA == await bench.engine.open(what).read(ALL)
+
+
+@pytest.mark.parametrize("liars", [("fake://before-a",), ("fake://after-a",), ("fake://before-a", "fake://after-a")])
+async def test_a_neighbour_that_lies_is_asked_elsewhere(
+    liars: tuple[str, ...], tmp_path: Path, clock: MockClock
+) -> None:
+    """The file's own mirror is not blamed for it."""
+    what = between()
+    async with running(tmp_path, {URL: source(), **others(lying_ones=liars)}) as bench:
+        assert DATA == await bench.engine.open(what).read(ALL)
+        assert len(DATA) == bench.engine.status(what).verified
+        assert [0] == [each.bad_chunks for each in bench.engine.status(what).sources]
+
+
+@pytest.mark.parametrize("extent", [HEAD, TAIL, Extent(0, 10), Extent(len(DATA) - 10, len(DATA))])
+async def test_a_liar_at_the_ends_is_found_out(extent: Extent, tmp_path: Path, clock: MockClock) -> None:
+    """No wrong byte is read, and the other mirror brings the right ones."""
+    liar = FakeSource(DATA, "liar", step=1000, latency=0.001, fault=lying())
+    sources = {URL: liar, OTHER: source(name="honest", latency=0.2), **others()}
+    what = between(URL, OTHER)
+    async with running(tmp_path, sources) as bench:
+        assert DATA[extent.start : extent.stop] == await bench.engine.open(what).read(extent)
+        assert "sent wrong bytes" in " ".join(each.what for each in bench.engine.incidents(what))
+
+
+async def test_ends_whose_neighbours_can_not_be_had_are_served_as_written(tmp_path: Path, clock: MockClock) -> None:
+    """Nothing contradicts them; a later run asks again."""
+    what = between()
+    gone = (*BEFORE_URLS, *AFTER_URLS)
+    async with running(tmp_path, {URL: source(), **others(gone=gone)}, EngineSettings(background="off")) as bench:
+        assert DATA == await bench.engine.open(what).read(ALL)
+        status = bench.engine.status(what)
+        assert (len(DATA) - HEAD.length - TAIL.length, "complete") == (status.verified, status.state)
+    async with running(tmp_path, {URL: offline(), **others()}) as bench:
+        assert DATA == await bench.engine.open(what).read(ALL)
+        assert len(DATA) == bench.engine.status(what).verified
+
+
+async def test_neighbours_that_are_silent_do_not_keep_a_reader_for_ever(tmp_path: Path, clock: MockClock) -> None:
+    """Half a minute, not the read time-out."""
+    silent = {url: FakeSource(b"", url, latency=1e6) for url in (*BEFORE_URLS, *AFTER_URLS)}
+    what = between()
+    async with running(tmp_path, {URL: source(), **silent}) as bench:
+        start = trio.current_time()
+        assert DATA[:10] == await bench.engine.open(what).read(Extent(0, 10))
+        assert trio.current_time() - start < 40
+
+
+async def test_a_small_file_inside_one_piece(tmp_path: Path, clock: MockClock) -> None:
+    """Neighbours on both sides, padding among them."""
+    data = pattern(100, seed=9)
+    stream = BEFORE[-50:] + data + bytes(20) + AFTER[:30]
+    around = (Neighbour(len(BEFORE), Extent(len(BEFORE) - 50, len(BEFORE)), BEFORE_URLS),)
+    behind = (Neighbour(20, Extent(0, 20)), Neighbour(len(AFTER), Extent(0, 30), AFTER_URLS))
+    pieces = PieceDigests("sha-1", 200, hashlib.sha1(stream).digest(), 50, open_end=True, before=around, after=behind)
+    what = content_of(Entry(P("f"), 100, pieces=pieces, mirrors=(MirrorRef(URL), MirrorRef(OTHER))), 100)
+    liar = FakeSource(data, "liar", latency=0.001, fault=lying())
+    async with running(tmp_path, {URL: liar, OTHER: FakeSource(data, "honest", latency=0.2), **others()}) as bench:
+        assert data == await bench.engine.open(what).read(Extent(0, 100))
+        assert 100 == bench.engine.status(what).verified

@@ -175,6 +175,22 @@ def test_torrents_with_web_seeds(two: tuple[Mirror, Mirror], mounted: Mounts, so
     assert mount.read("top/sub/o.bin") == OTHER
 
 
+def test_a_torrent_of_files_that_share_pieces(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
+    """No byte of a seed that lies everywhere is read, also where a piece is of two files."""
+    files = {"f.bin": DATA, "small.bin": b"0123456789", "sub/o.bin": OTHER}
+    served = {f"top/{name}": data for name, data in files.items()}
+    liar, good = mirrors.add("liar", served, lying(8, every=1)), mirrors.add("good", served)
+    info = torrents.several(files, CHUNK)
+    (source / "t.torrent").write_bytes(torrents.torrent(info, url_list=[f"{liar.url}/", f"{good.url}/"]))
+    mount = mounted(source, background="off")
+
+    for name, data in files.items():
+        assert mount.read(f"top/{name}") == data
+        eventually(LONGEST, lambda name=name, data=data: mount.xattr(f"top/{name}", "verified") == str(len(data)))  # type: ignore[misc]
+        assert mount.xattr(f"top/{name}", "level") == "none"
+    assert "sent wrong bytes" in mount.why("top/f.bin")
+
+
 @pytest.mark.parametrize("kind", ["padded", "version 2", "both"])
 def test_torrents_whose_files_begin_pieces(
     kind: str, two: tuple[Mirror, Mirror], mirrors: Mirrors, mounted: Mounts, source: Path

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mountdl.content import Level, content_of
-from mountdl.descriptors import bencode, limits, names, parse, torrent
+from mountdl.descriptors import bencode, limits, names, neighbours, parse, torrent
 from mountdl.descriptors.model import Descriptor, PieceDigests
 from mountdl.descriptors.report import describe, describe_text
 from mountdl.digests.padded import Merkle
 from mountdl.errors import DescriptorError, ExitStatus
 from mountdl.extents import Extent
-from mountdl.integrity import WholeCheck
+from mountdl.integrity import WholeCheck, hasher
 from tests.support.torrents import BLOCK, encode, pieces, several, single, tidy, tree_root, version_2
 from tests.support.torrents import torrent as made
 
@@ -195,7 +195,7 @@ def test_pieces_that_files_share():
     }
     assert found["top/a"].digests == pieces(b"0123", 4)
     row = pieces(b"012301234012" + b"01234", 4)
-    assert found["top/b"] == PieceDigests("sha-1", 4, row[20:60], lead=0, open_end=True)
+    assert found["top/b"] == PieceDigests("sha-1", 4, row[20:60], lead=0, open_end=True)  # nobody seeds: no neighbours
     assert found["top/c"] == PieceDigests("sha-1", 4, row[40:60], lead=1)
     assert (found["top/a"].open_end, found["top/d"].open_end) == (False, False)
     assert found["top/d"].digests == pieces(b"01234", 4)
@@ -735,3 +735,77 @@ def test_a_tree_of_any_portions_and_sizes():
                 made.digest()
             count = max(asked or 1, 1 << max(len(leaves) - 1, 0).bit_length())
             assert made.digest() == tree_root(leaves, count), (size, asked)
+
+
+def served(urls, contents):
+    """Return what neighbours' URLs lead to."""
+    base = "http://w/top/"
+    assert all(url.startswith(base) for url in urls)
+    return contents[urls[0].removeprefix(base)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=8), st.integers(1, 30), st.data())
+def test_neighbours_complete_the_pieces_that_files_share(sizes, length, chance):
+    """With the neighbours' bytes, and zeros for padding, each end hashes to its digest; with another byte it does not."""
+    names_of = [chance.draw(st.sampled_from(["f", ".pad/"])) + str(number) for number in range(len(sizes))]
+    contents = {
+        name: (bytes(size) if name.startswith(".") else bytes([number + 1]) * size)
+        for number, (name, size) in enumerate(zip(names_of, sizes, strict=True))
+    }
+    found = read(encode(tidy({"info": several(contents, length), "url-list": "http://w/"})))
+    for entry in found.entries:
+        data = contents[entry.path.name]
+        content = content_of(entry, len(data))
+        sure = content.chunk_map.sure
+        ends = {offset for border in content.borders for offset in range(border.own.start, border.own.stop)}
+        assert ends == set(range(len(data))) - set(range(sure.start, sure.stop))
+        for border in content.borders:
+            parts = [
+                served(each.urls, contents)[each.extent.start : each.extent.stop]
+                if each.urls
+                else bytes(each.extent.length)
+                for each in (*border.before, *border.after)
+            ]
+            middle = len(border.before)
+            own = bytearray(data[border.own.start : border.own.stop])
+            for wrong in (False, True):
+                if wrong:
+                    own[chance.draw(st.integers(0, len(own) - 1))] ^= 1
+                check = hasher(border.digest.algorithm)
+                for part in (*parts[:middle], own, *parts[middle:]):
+                    check.update(part)
+                assert (check.digest() == border.digest.value) is not wrong
+
+
+def test_neighbours_are_bounded(monkeypatch):
+    """Of very many small files in one piece none is judged; nor where a neighbour has no URL, or pieces are too long."""
+    contents = {f"f{number:03}": b"x" for number in range(100)}
+    found = read(encode(tidy({"info": several(contents, 100), "url-list": "http://w/"})))
+    assert all(content_of(entry, 1).borders == () for entry in found.entries)
+    few = {"a": b"x" * 5, "b": b"y" * 5}
+    assert all(
+        content_of(e, 5).borders for e in read(encode(tidy({"info": several(few, 4), "url-list": "http://w/"}))).entries
+    )
+    monkeypatch.setattr(neighbours, "MAX_SHARED_PIECE", 3)
+    for root in ({"info": several(few, 4)}, {"info": several(few, 4), "url-list": "http://w/"}):
+        assert all(content_of(entry, 5).borders == () for entry in read(encode(tidy(root))).entries)
+
+
+def test_many_files_with_seeds_stay_within_bounds():
+    """100,000 files that share pieces, each with its seeds: time and memory as without."""
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    info = {
+        "name": "top",
+        "piece length": 16384,
+        "files": [{"length": 3000, "path": [f"f{n}"]} for n in range(100_000)],
+    }
+    info["pieces"] = bytes(20 * -(-3000 * 100_000 // 16384))
+    data = encode(tidy({"info": info, "url-list": ["http://one/", "http://two/"]}))
+    start = time.perf_counter()
+    found = read(data)
+    assert len(found.entries) == 100_000
+    assert time.perf_counter() - start < 10
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 << 10
