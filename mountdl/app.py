@@ -71,8 +71,8 @@ class _Mounted:
         self.settings = settings
         self._store = Store(settings.store.directory)
         self._transports: list[Transport] = [HttpTransport(settings.http)]
-        read = partial(_read, preferences=settings.preferences)
-        self._engine = Engine(self._store, self._transports, settings.engine, self._discarded, read)
+        preferred = partial(prefer, settings=settings.preferences)
+        self._engine = Engine(self._store, self._transports, settings.engine, self._discarded, preferred)
         self._watch: Watch
         self._shown: Callable[[Tree], None] = _ignore
         self._bad: set[ContentKey] = set()
@@ -233,10 +233,6 @@ def _ignore(tree: Tree) -> None:
 
 def _parse(name: str, data: bytes, *, preferences: PreferenceSettings) -> Descriptor:
     return prefer(parse(name, data, base_url=preferences.base_uri), preferences)
-
-
-def _read(name: str, data: bytes, url: str | None, *, preferences: PreferenceSettings) -> Descriptor:
-    return prefer(parse(name, data, base_url=url), preferences)
 
 
 async def _on_signals(

@@ -52,7 +52,10 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class PreferenceSettings:
-    """Choices among what a metalink offers; empty means no preference."""
+    """Choices among what a metalink offers; empty means no preference.
+
+    *strict_names*: leave out files whose names are safe here, but that other programs refuse.
+    """
 
     locations: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
@@ -60,6 +63,7 @@ class PreferenceSettings:
     version: str | None = None
     protocol: str | None = None
     base_uri: str | None = None
+    strict_names: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,17 @@ def fault(name: str) -> str | None:
     return _length_fault(name, parts)
 
 
+# libmetalink's rule, which curl's tests hold to as well.
+_ODD = re.compile(r"[ .~/]|.*(?:[ /]\Z|[\\<>|])", re.DOTALL)
+
+
+def strict_fault(name: str) -> str | None:
+    """Return what other programs dislike about *name*, which is safe, as the end of a sentence; None for nothing."""
+    if _ODD.match(name):
+        return "begins with a blank, dot or tilde, ends with a blank, or has one of <>|"
+    return None
+
+
 def _length_fault(name: str, parts: list[str]) -> str | None:
     try:
         longest = max(len(part.encode()) for part in parts)

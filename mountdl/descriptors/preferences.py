@@ -7,6 +7,8 @@ letters without case; the version exactly.
 
 from dataclasses import replace
 
+from mountdl.descriptors import names
+from mountdl.descriptors.cautions import quoted
 from mountdl.descriptors.model import Caution, Descriptor, Entry, MirrorRef
 from mountdl.descriptors.urls import scheme_of
 from mountdl.settings import PreferenceSettings
@@ -25,7 +27,10 @@ def prefer(descriptor: Descriptor, settings: PreferenceSettings) -> Descriptor:
     cautions = list(descriptor.cautions)
     for entry in descriptor.entries:
         trait = _ruled_out(entry, settings)
-        if trait is None:
+        odd = names.strict_fault(str(entry.path)) if settings.strict_names else None
+        if odd is not None:
+            cautions.append(Caution("unsafe-name", f"the name {quoted(str(entry.path))} {odd}", str(entry.path)))
+        elif trait is None:
             kept.append(_ordered(entry, settings))
         else:
             cautions.append(Caution("not-preferred", f"its {trait} is not the preferred one", str(entry.path)))

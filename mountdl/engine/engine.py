@@ -14,7 +14,7 @@ from mountdl.engine.download import Download
 from mountdl.engine.flight import SourceState
 from mountdl.engine.incidents import Incident
 from mountdl.engine.reader import Reader
-from mountdl.engine.resolving import Read, Resolver, plainly
+from mountdl.engine.resolving import Prefer, Resolver, anything
 from mountdl.engine.scoreboard import SECOND_CHANCE, HostScore
 from mountdl.engine.status import DownloadStatus
 from mountdl.engine.traffic import Traffic
@@ -36,7 +36,8 @@ AT_ONCE = 2
 class Engine:
     """All downloads of one mount.
 
-    *discarded* is called when bytes that readers saw were thrown away; *read* reads documents, in worker threads.
+    *discarded* is called when bytes that readers saw were thrown away; *prefer* orders what
+    documents and servers name, in worker threads too.
     """
 
     def __init__(
@@ -45,11 +46,11 @@ class Engine:
         transports: Sequence[Transport],
         settings: EngineSettings,
         discarded: Callable[[Content], None],
-        read: Read = plainly,
+        prefer: Prefer = anything,
     ) -> None:
         self._store, self._settings, self._discarded = store, settings, discarded
         self._transports = {scheme: transport for transport in transports for scheme in transport.schemes}
-        self._resolver = Resolver(self._transports, read)
+        self._resolver = Resolver(self._transports, prefer)
         self._hosts: dict[str, HostScore] = {}
         self._downloads: dict[ContentKey, Download] = {}
         self._incidents: dict[ContentKey, tuple[Incident, ...]] = {}

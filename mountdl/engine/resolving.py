@@ -12,11 +12,11 @@ import trio
 
 from mountdl.descriptors import learned, parse
 from mountdl.descriptors.learned import METALINKS, Learned
-from mountdl.descriptors.model import Descriptor, Entry, SwarmRef
+from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, SwarmRef
 from mountdl.engine import documents
 from mountdl.engine.addresses import scheme
 from mountdl.errors import ContentUnavailable, DescriptorError, SourceError
-from mountdl.sources.base import Probe, Transport, Version
+from mountdl.sources.base import Loaded, Probe, Transport, Version
 
 log = logging.getLogger(__name__)
 
@@ -27,20 +27,20 @@ DOCUMENTS = 2
 _AT_ONCE = 2
 """Documents held at a time: each may be 16 MiB, and ten times that while it is read."""
 
-Read = Callable[[str, bytes, str | None], Descriptor]
-"""Name, bytes and URL of a document to what it says; raises DescriptorError."""
+Prefer = Callable[[Descriptor], Descriptor]
+"""A descriptor as the user prefers it. Pure."""
 
 
-def plainly(name: str, data: bytes, url: str | None) -> Descriptor:
-    """Read a document without preferences."""
-    return parse(name, data, base_url=url)
+def anything(descriptor: Descriptor) -> Descriptor:
+    """Prefer nothing."""
+    return descriptor
 
 
 class Resolver:
-    """Asks by *transports*, by scheme; *read* reads documents, in a worker thread."""
+    """Asks by *transports*, by scheme; what is learned is put in order by *prefer*."""
 
-    def __init__(self, transports: Mapping[str, Transport], read: Read = plainly) -> None:
-        self._transports, self._read = transports, read
+    def __init__(self, transports: Mapping[str, Transport], prefer: Prefer = anything) -> None:
+        self._transports, self._prefer = transports, prefer
         self._slots = trio.CapacityLimiter(_AT_ONCE)
 
     async def resolve(self, entry: Entry) -> Learned | None:
@@ -68,7 +68,7 @@ class Resolver:
             loaded = await documents.load(transport, url, known)
             if loaded.data is None:
                 return None, loaded.version
-            said = await trio.to_thread.run_sync(self._read, documents.name_in(url), loaded.data, loaded.url)
+            said = await trio.to_thread.run_sync(self._read, documents.name_in(url), loaded)
         return said, loaded.version
 
     async def _probed(self, entry: Entry, reasons: list[str]) -> Learned | None:
@@ -94,13 +94,18 @@ class Resolver:
         """Return what *probe* told of *entry*, and what a metalink says that it named (RFC 6249 section 4)."""
         named = [ref for ref in probe.documents if ref.mediatype in METALINKS]
         torrents = tuple(ref for ref in probe.documents if ref not in named)
-        told = Learned(size, probe.digests, probe.mirrors, swarms=torrents)
+        told = Learned(size, probe.digests, self._ordered(entry, probe.mirrors), swarms=torrents)
         # As with digests and mirrors, a descriptor that says more than addresses is not overruled.
         if entry.digests or entry.pieces is not None or not named:
             return told
         plain = learned.completed(entry, told)
         found = await self._followed(plain, named, [])
         return told if found is None else _learned(found, size)
+
+    def _ordered(self, entry: Entry, mirrors: tuple[MirrorRef, ...]) -> tuple[MirrorRef, ...]:
+        """Return *mirrors*, which a server named with their places, in the order that the user prefers."""
+        preferred = self._prefer(Descriptor("headers", (replace(entry, mirrors=mirrors),))).entries
+        return preferred[0].mirrors if preferred else mirrors
 
     async def _followed(self, entry: Entry, named: Sequence[SwarmRef], reasons: list[str]) -> Entry | None:
         """Return *entry* with what the first good one of its documents says; None, with *reasons*, if none is."""
@@ -119,8 +124,7 @@ class Resolver:
             raise DescriptorError("unsupported", f"addresses that begin with {scheme(ref.url)}: can't be followed")
         async with self._slots:
             loaded = await documents.load(transport, ref.url)
-            data = loaded.data or b""
-            said = await trio.to_thread.run_sync(self._read, "document.meta4", data, loaded.url)
+            said = await trio.to_thread.run_sync(self._read, "document.meta4", loaded)
         if not said.kind.startswith("metalink"):
             raise DescriptorError("not-metalink", "it is no metalink")
         known = {each.url for each in entry.swarms if each.mediatype in METALINKS}
@@ -128,6 +132,10 @@ class Resolver:
         # One level: what it names in turn is not followed, so that no loop can come of it.
         deeper = (each for each in found.swarms if each.mediatype not in METALINKS or each.url in known)
         return replace(found, swarms=tuple(deeper))
+
+    def _read(self, name: str, loaded: Loaded) -> Descriptor:
+        """In a thread: read a document."""
+        return self._prefer(parse(name, loaded.data or b"", base_url=loaded.url))
 
 
 def _learned(found: Entry, size: int) -> Learned:

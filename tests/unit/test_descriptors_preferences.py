@@ -93,3 +93,27 @@ def test_swarms_keep_their_place_among_mirrors_that_are_not_preferred():
     place = {ref.url: ref.priority for ref in entry.mirrors}
     assert place["http://5/"] < place["http://1/"] < entry.swarms[0].priority < place["http://3/"]
     assert place["http://3/"] == place["https://4/"]
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [
+        ("a/b c.iso", True),
+        ("..x", False),
+        (".hidden", False),
+        ("~a", False),
+        (" a", False),
+        ("a ", False),
+        ("a|b", False),
+        ("d/a>b", False),
+        ("d/.hidden", True),
+        ("a.", True),
+    ],
+)
+def test_strict_names_are_those_of_other_programs(name, fits):
+    """Only if that is wished: here such names do no harm."""
+    given = Descriptor("metalink4", (Entry(PurePosixPath(name)),))
+    assert prefer(given, PreferenceSettings()) == given
+    found = prefer(given, PreferenceSettings(strict_names=True))
+    assert bool(found.entries) is fits
+    assert [caution.code for caution in found.cautions] == ([] if fits else ["unsafe-name"])

@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from mountdl import remote
-from mountdl.descriptors import parse
+from mountdl.descriptors import parse, prefer
 from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Entry, MirrorRef
 from mountdl.engine.engine import Engine
 from mountdl.errors import ContentUnavailable, UsageError
-from mountdl.settings import EngineSettings
+from mountdl.settings import EngineSettings, PreferenceSettings
 from mountdl.store.store import Store
 from tests.support.httpserver import Handler, Request, answer, computing, partial, serving
 from tests.wire.http import CONTENT, running
@@ -116,6 +116,17 @@ async def test_resolving_learns_them(tmp_path: Path) -> None:
         engine = Engine(Store(tmp_path), [transport], EngineSettings(), lambda content: None)
         with pytest.raises(ContentUnavailable, match="404"):
             await engine.resolve(Entry(PurePosixPath("f"), mirrors=(MirrorRef(server.url),)))
+
+
+async def test_the_mirrors_near_by_are_preferred(tmp_path: Path) -> None:
+    """Of those that a server names, too: geo says where they are."""
+    preferred = partial_of(prefer, settings=PreferenceSettings(locations=("DE",)))
+    async with serving(saying(DIGEST, *LINKS)) as server, running() as transport:
+        engine = Engine(Store(tmp_path), [transport], EngineSettings(), lambda content: None, preferred)
+        learned = await engine.resolve(Entry(PurePosixPath("f"), mirrors=(MirrorRef(server.url),)))
+
+    assert learned is not None
+    assert [mirror.url for mirror in learned.mirrors] == [NAMED[2].url, NAMED[0].url, NAMED[1].url]
 
 
 async def test_a_source_that_is_a_url_has_all_its_mirrors(tmp_path: Path) -> None:
