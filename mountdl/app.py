@@ -10,12 +10,13 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -28,16 +29,21 @@ from mountdl.control import server
 from mountdl.control.desk import Desk
 from mountdl.descriptors import SUFFIXES, parse, prefer
 from mountdl.descriptors.model import Descriptor
+from mountdl.engine.addresses import scheme
+from mountdl.engine.documents import torrent_at
 from mountdl.engine.engine import Engine
 from mountdl.engine.reader import Reader
 from mountdl.engine.status import DownloadStatus
-from mountdl.errors import MountdlError
+from mountdl.errors import MountdlError, SourceRefused
 from mountdl.extents import Extent
 from mountdl.settings import PreferenceSettings, Settings
 from mountdl.sources.base import Transport
 from mountdl.sources.http.transport import HttpTransport
 from mountdl.store.remembered import Remembered
 from mountdl.store.store import Store
+
+if TYPE_CHECKING:
+    from mountdl.sources.swarm.transport import SwarmTransport
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +78,8 @@ class _Mounted:
         self._store = Store(settings.store.directory)
         self._transports: list[Transport] = [HttpTransport(settings.http)]
         preferred = partial(prefer, settings=settings.preferences)
-        self._engine = Engine(self._store, self._transports, settings.engine, self._discarded, preferred)
+        self._swarms = _swarms(settings, self._transports)
+        self._engine = Engine(self._store, self._transports, settings.engine, self._discarded, preferred, self._swarms)
         self._watch: Watch
         self._shown: Callable[[Tree], None] = _ignore
         self._bad: set[ContentKey] = set()
@@ -85,6 +92,8 @@ class _Mounted:
             async with trio.open_nursery() as lower:
                 for transport in self._transports:
                     await lower.start(transport.run)
+                if self._swarms is not None:
+                    await lower.start(self._swarms.run)
                 await lower.start(self._store.run)
                 async with trio.open_nursery() as upper:
                     await upper.start(self._engine.run)
@@ -109,7 +118,7 @@ class _Mounted:
             preferences = replace(preferences, base_uri=mount.source)
         return Watch(
             source,
-            parse=partial(_parse, preferences=preferences),
+            parse=partial(_parse, preferences=preferences, swarms=self._swarms),
             resolve=self._engine.resolve,
             publish=self._publish,
             settings=WatchSettings(suffixes=SUFFIXES, excluded=(mount.mountpoint, self.settings.store.directory)),
@@ -231,8 +240,29 @@ def _ignore(tree: Tree) -> None:
     """Before there is a mount, nobody is shown *tree*."""
 
 
-def _parse(name: str, data: bytes, *, preferences: PreferenceSettings) -> Descriptor:
-    return prefer(parse(name, data, base_url=preferences.base_uri), preferences)
+def _swarms(settings: Settings, transports: Sequence[Transport]) -> "SwarmTransport | None":
+    """Return what fetches from swarms; None, with a word of why, where this machine has no libtorrent."""
+    try:
+        from mountdl.sources.swarm.transport import SwarmTransport
+    except ImportError as error:
+        log.warning("torrents are fetched from web seeds only: libtorrent can't be loaded (%s)", error)
+        return None
+    known = {scheme: transport for transport in transports for scheme in transport.schemes}
+
+    async def load(url: str, wanted: Iterable[bytes | None]) -> Descriptor:
+        transport = known.get(scheme(url))
+        if transport is None:
+            raise SourceRefused(url.partition(":")[0], "is no protocol that torrents can be fetched by here")
+        return await torrent_at(transport, url, wanted)
+
+    return SwarmTransport(settings.swarm, settings.store.directory, load)
+
+
+def _parse(name: str, data: bytes, *, preferences: PreferenceSettings, swarms: "SwarmTransport | None") -> Descriptor:
+    said = prefer(parse(name, data, base_url=preferences.base_uri), preferences)
+    if swarms is not None and said.torrent is not None:
+        swarms.learn(said.torrent)
+    return said
 
 
 async def _on_signals(

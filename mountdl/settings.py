@@ -34,6 +34,32 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SwarmSettings:
+    """BitTorrent: rates in bytes a second, 0 for no limit.
+
+    *ports* are tried in order; *interface* is an address or the name of a device, None for all. *seed_ratio* is
+    what is given back of what a torrent holds, *seed_time* in seconds how long, None for ever; 0 gives nothing
+    back once a file is whole. *trackers* are asked of every public torrent, *excluded_trackers* never ("*": none is).
+    """
+
+    ports: tuple[int, int] = (6881, 6999)
+    interface: str | None = None
+    dht: bool = True
+    dht6: bool = True
+    exchange: bool = True
+    local_discovery: bool = False
+    trackers: tuple[str, ...] = ()
+    excluded_trackers: tuple[str, ...] = ()
+    max_peers: int = 55
+    require_encryption: bool = False
+    seed_ratio: float = 1.0
+    seed_time: float | None = None
+    upload_rate: float = 0.0
+    overall_upload_rate: float = 0.0
+    metadata_timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSettings:
     """Downloads: times in seconds, rates in bytes a second.
 
@@ -91,3 +117,4 @@ class Settings:
     http: HttpSettings = field(default_factory=HttpSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     preferences: PreferenceSettings = field(default_factory=PreferenceSettings)
+    swarm: SwarmSettings = field(default_factory=SwarmSettings)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 
 import pytest
 import trio
 import trio.testing
+
+# Nothing outside this machine: mounts that tests make meet no strangers.
+os.environ |= {"MOUNTDL_INTERFACE": "127.0.0.1", "MOUNTDL_ENABLE_DHT": "false", "MOUNTDL_ENABLE_DHT6": "false"}
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from mountdl.settings import (
     PreferenceSettings,
     Settings,
     StoreSettings,
+    SwarmSettings,
 )
 
 MAX_FILE = 1 << 20
@@ -180,6 +181,7 @@ def settings(
         HttpSettings(**section("http")),  # type: ignore[arg-type]
         EngineSettings(**section("engine")),  # type: ignore[arg-type]
         PreferenceSettings(**section("preferences")),  # type: ignore[arg-type]
+        SwarmSettings(**section("swarm")),  # type: ignore[arg-type]
     )
 
 

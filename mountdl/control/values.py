@@ -60,6 +60,27 @@ def rate(text: str) -> float:
     return float(size(text))
 
 
+def ratio(text: str) -> float:
+    """Read a number from 0 on, with or without a fraction."""
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text.strip(), re.ASCII):
+        raise ValueError("a number from 0 on, like 1.5")
+    return float(text)
+
+
+def minutes(text: str) -> float:
+    """Read a number of minutes and return seconds."""
+    return 60.0 * ratio(text)
+
+
+def ports(text: str) -> tuple[int, int]:
+    """Read a port, or the first and the last of several with "-" between them."""
+    match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", text.strip(), re.ASCII)
+    first, last = (0, 0) if match is None else (int(match[1]), int(match[2] or match[1]))
+    if not 1024 <= first <= last <= 65535:
+        raise ValueError("a port from 1024 to 65535, or two with - between them")
+    return first, last
+
+
 def truth(text: str) -> bool:
     """Read "true" or "false" and their kin."""
     try:

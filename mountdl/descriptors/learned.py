@@ -21,6 +21,7 @@ class Learned:
     """A size in bytes, and what else was told of a file; *described*: by a document that its descriptor named.
 
     The others are fields of an answer (RFC 6249). *remembered*: of an earlier mount, and still to be asked for.
+    *torrent* is what a magnet link turned out to lead to.
     """
 
     size: int
@@ -30,6 +31,7 @@ class Learned:
     swarms: tuple[SwarmRef, ...] = ()
     described: bool = False
     remembered: bool = False
+    torrent: Descriptor | None = None
 
 
 def documents(entry: Entry) -> tuple[SwarmRef, ...]:

@@ -35,8 +35,11 @@ _SWARM_PRIORITY = 2
 _YEAR_10000 = 253402300800
 
 
-def parse(data: bytes) -> Descriptor:
-    """Return what the torrent in *data* says. Raises TorrentError."""
+def parse(data: bytes, *, bare: bool = False) -> Descriptor:
+    """Return what the torrent in *data* says. Raises TorrentError.
+
+    One that is *bare*, as peers send it, may lack the piece layers of version 2.
+    """
     if len(data) > MAX_TORRENT:
         raise TorrentError("too-large", f"the torrent has more than {MAX_TORRENT} bytes")
     if not data:
@@ -57,6 +60,7 @@ def parse(data: bytes) -> Descriptor:
         cautions.add("loose-bencode", f"the torrent has {what}")
     start, stop = decoded.spans[b"info"]
     reader = _Reader(root, info, data[start:stop], cautions)
+    reader.bare = bare
     found = reader.read()
     return Descriptor(
         "torrent",
@@ -89,6 +93,7 @@ class _Reader:
         self.single = False
         self.filled: set[int] = set()
         self.rows: list[RawFile] = []
+        self.bare = False
 
     def read(self) -> Torrent:
         name = torrentfiles.name_of(self._info)
@@ -195,6 +200,8 @@ class _Reader:
             return b""
         layers = self._root.get(b"piece layers")
         layer = layers.get(file.root) if isinstance(layers, dict) else None
+        if layer is None and self.bare:
+            return b""
         if not isinstance(layer, bytes) or len(layer) != merkle.WIDTH * -(-file.size // length):
             raise TorrentError("bad-piece-layers", "the torrent lacks the piece layer of a file")
         if merkle.root_of_layer(layer, length) != file.root:
@@ -308,7 +315,7 @@ def _pieces(file: TorrentFile, length: int, reader: _Reader, around: Neighbourho
     if file.layer:
         leaves = length // merkle.BLOCK
         return PieceDigests("sha-256" if leaves == 1 else f"{MERKLE}-{leaves}", length, file.layer)
-    if file.root is not None and file.size:
+    if file.root is not None and 0 < file.size <= length:
         return PieceDigests(MERKLE, length, file.root)
     if reader.pieces is None or not file.size:
         return None

@@ -99,6 +99,7 @@ class Download:
         waiter = self._waiters.add(extent, want, trio.current_time())
         self._traffic.reading(1, waiter.since)
         self._settling.examine(want.extent, urgent=True)
+        self._fleet.hasten(want.extent)
         self._replan()
         try:
             self._alarm.set()
@@ -328,6 +329,10 @@ class Download:
             for late in self._fleet.overlapping(assignment.extent):
                 self.incidents.add(late.state.source.name, "was late; another source was asked too", assignment.extent)
         self._fleet.launch(assignment, self.roster.states[assignment.source], nursery)
+
+    def certify(self, extent: Extent) -> None:
+        """See `Intake`."""
+        self._settling.certify(extent)
 
     def landed(self, flight: Flight) -> None:
         """See `Tower`."""

@@ -8,20 +8,21 @@ import trio
 from mountdl.content import Content, ContentKey, Level
 from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Descriptor, Entry, Neighbour
+from mountdl.engine import lineup
 from mountdl.engine.addresses import scheme
 from mountdl.engine.borders import fetch_by
 from mountdl.engine.download import Download
-from mountdl.engine.flight import SourceState
 from mountdl.engine.incidents import Incident
+from mountdl.engine.lineup import Lineup, Listener
 from mountdl.engine.reader import Reader
 from mountdl.engine.resolving import Prefer, Resolver, anything
-from mountdl.engine.scoreboard import SECOND_CHANCE, HostScore
+from mountdl.engine.scoreboard import SECOND_CHANCE
 from mountdl.engine.status import DownloadStatus
 from mountdl.engine.traffic import Traffic
 from mountdl.errors import ContentUnavailable, SourceRefused, StoreError
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings
-from mountdl.sources.base import Transport, Version
+from mountdl.sources.base import Swarms, Transport, Version
 from mountdl.store.store import Store
 from mountdl.store.stored import Stored
 
@@ -47,11 +48,12 @@ class Engine:
         settings: EngineSettings,
         discarded: Callable[[Content], None],
         prefer: Prefer = anything,
+        swarms: Swarms | None = None,
     ) -> None:
         self._store, self._settings, self._discarded = store, settings, discarded
         self._transports = {scheme: transport for transport in transports for scheme in transport.schemes}
-        self._resolver = Resolver(self._transports, prefer)
-        self._hosts: dict[str, HostScore] = {}
+        self._resolver = Resolver(self._transports, prefer, swarms)
+        self._lineup = Lineup(self._transports, swarms, settings)
         self._downloads: dict[ContentKey, Download] = {}
         self._incidents: dict[ContentKey, tuple[Incident, ...]] = {}
         self._unopened: dict[ContentKey, str] = {}
@@ -96,7 +98,9 @@ class Engine:
             download = Download(content, stored, self._settings, self._traffic, self._discarded, self._foreign)
             download.paused = content.key in self._paused
             self._downloads[content.key] = download
-            download.adopt(content, self._states(content, []))
+            states = self._lineup.states(content, [])
+            download.adopt(content, states)
+            lineup.join(states, stored, Listener(download.incidents, download.poke))
             if self._nursery is not None:
                 self._nursery.start_soon(self._run, download)
         return download
@@ -134,6 +138,7 @@ class Engine:
         download = self._downloads.pop(key)
         self._incidents[key] = tuple(download.incidents)
         download.stop()
+        lineup.leave(download.roster.states)
         download.stored.close()
         self._traffic.forget(key)
 
@@ -143,7 +148,15 @@ class Engine:
         for key, download in self._downloads.items():
             content = contents.get(key)
             if content is not None and content != download.content:
-                download.adopt(content, self._states(content, download.roster.states))
+                self._adopt(download, content)
+
+    def _adopt(self, download: Download, content: Content) -> None:
+        old = download.roster.states
+        states = self._lineup.states(content, old)
+        download.adopt(content, states)
+        lineup.leave([state for state in old if state not in states])
+        new = [state for state in states if state not in old]
+        lineup.join(new, download.stored, Listener(download.incidents, download.poke))
 
     def prefetch(self, content: Content, extent: Extent) -> None:
         """Fetch *extent* of *content* in idle bandwidth though nobody reads it. Raises StoreError."""
@@ -169,27 +182,9 @@ class Engine:
 
     def source_names(self, content: Content) -> list[str]:
         """Return how the sources of *content* are called, without asking any of them."""
-        return [state.source.name for state in self._states(content, [])]
+        return [state.source.name for state in self._lineup.states(content, [])]
 
     # -- sources --------------------------------------------------------------------------------------------
-
-    def _states(self, content: Content, old: Sequence[SourceState]) -> list[SourceState]:
-        known = {state.ref: state for state in old}
-        states = []
-        for rank, ref in enumerate(content.mirrors):
-            transport = self._transports.get(scheme(ref.url))
-            if ref in known:
-                states.append(known[ref])
-            elif transport is not None:
-                source = transport.source(ref, content)
-                states.append(SourceState(ref, source, self._host(source.limits.host), rank))
-        return states
-
-    def _host(self, name: str) -> HostScore:
-        host = self._hosts.get(name)
-        if host is None:
-            host = self._hosts[name] = HostScore(self._settings.max_connection_per_server)
-        return host
 
     async def resolve(self, entry: Entry) -> Learned | None:
         """See `Resolver.resolve`."""

@@ -14,6 +14,8 @@ from mountdl.engine.flight import Flight, Intake, SourceState
 from mountdl.engine.planner import Assignment, FlightView
 from mountdl.errors import SourceError, SourceRefused, SourceUnavailable, StoreError
 from mountdl.extents import Extent, ExtentSet
+from mountdl.priorities import Priority
+from mountdl.sources.base import Joined
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,12 @@ class Fleet:
         """Return them as the planner sees them; a source is its place in *states*."""
         places = {state: place for place, state in enumerate(states)}
         return [flight.view(now, held, places.get(flight.state, GONE)) for flight in self._flights.values()]
+
+    def hasten(self, extent: Extent) -> None:
+        """Let sources that schedule for themselves know that a reader waits for *extent*."""
+        for flight in self.overlapping(extent):
+            if flight.priority is not Priority.READ and isinstance(flight.state.source, Joined):
+                flight.state.source.hasten(flight.extent.intersection(extent))
 
     def cancel(self, number: int) -> None:
         """End flight *number* before its time."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import trio
 
-from mountdl.descriptors.model import MirrorRef
+from mountdl.descriptors.model import MirrorRef, SwarmRef
 from mountdl.engine.planner import FlightView
 from mountdl.engine.scoreboard import OVERLAP, HostScore, SourceScore
 from mountdl.extents import Extent, ExtentSet
@@ -25,7 +25,7 @@ CONFIDENCE = 0.05
 class SourceState:
     """The source that *ref* is for one content, with its scores; *rank*: its place in the descriptor's order."""
 
-    def __init__(self, ref: MirrorRef, source: Source, host: HostScore, rank: int) -> None:
+    def __init__(self, ref: MirrorRef | SwarmRef, source: Source, host: HostScore, rank: int) -> None:
         self.ref, self.source, self.host, self.rank = ref, source, host, rank
         self.score = SourceScore()
         self.flights = 0
@@ -39,6 +39,9 @@ class Intake(Protocol):
 
     def take(self, flight: "Flight", offset: int, data: memoryview) -> None:
         """Take what *flight* brought from *offset* on."""
+
+    def certify(self, extent: Extent) -> None:
+        """See `Certified`."""
 
 
 class Flight:
@@ -80,6 +83,10 @@ class Flight:
     def landed(self, extent: Extent) -> None:
         """Sink: only sources that write the data file themselves call this; mirrors don't."""
         raise NotImplementedError(f"{self.state.source.name} claims to have written {extent} itself")
+
+    def certify(self, extent: Extent) -> None:
+        """Sink: *extent*, written before, matched a digest of the source's own."""
+        self._intake.certify(extent)
 
     @property
     def rest(self) -> Extent:

@@ -16,7 +16,7 @@ from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, SwarmRef
 from mountdl.engine import documents
 from mountdl.engine.addresses import scheme
 from mountdl.errors import ContentUnavailable, DescriptorError, SourceError
-from mountdl.sources.base import Loaded, Probe, Transport, Version
+from mountdl.sources.base import Loaded, Probe, Swarms, Transport, Version
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,9 @@ PROBES = 4
 """Mirrors asked for a size before giving up for now."""
 DOCUMENTS = 2
 """Documents of a file followed before its mirrors are asked."""
+NO_SWARMS = "only BitTorrent leads to it, which needs libtorrent: pip install libtorrent"
+TORRENT = "torrent"
+"""Media type of what leads to a torrent (RFC 5854 section 4.2.8.3)."""
 _AT_ONCE = 2
 """Documents held at a time: each may be 16 MiB, and ten times that while it is read."""
 
@@ -39,8 +42,10 @@ def anything(descriptor: Descriptor) -> Descriptor:
 class Resolver:
     """Asks by *transports*, by scheme; what is learned is put in order by *prefer*."""
 
-    def __init__(self, transports: Mapping[str, Transport], prefer: Prefer = anything) -> None:
-        self._transports, self._prefer = transports, prefer
+    def __init__(
+        self, transports: Mapping[str, Transport], prefer: Prefer = anything, swarms: Swarms | None = None
+    ) -> None:
+        self._transports, self._prefer, self._swarms = transports, prefer, swarms
         self._slots = trio.CapacityLimiter(_AT_ONCE)
 
     async def resolve(self, entry: Entry) -> Learned | None:
@@ -54,7 +59,20 @@ class Resolver:
             return _learned(found, found.size)
         if entry.size is not None:
             raise ContentUnavailable("; ".join(reasons) or "no document tells more of it")
+        magnets = [ref for ref in entry.swarms if ref.mediatype == TORRENT] if not entry.mirrors else []
+        if magnets:
+            return await self._joined(magnets[0], reasons)
         return await self._probed(found or entry, reasons)
+
+    async def _joined(self, ref: SwarmRef, reasons: list[str]) -> Learned:
+        """Return what the torrent that *ref* leads to says of all its files."""
+        if self._swarms is None:
+            raise ContentUnavailable(NO_SWARMS)
+        try:
+            said = await self._swarms.resolve(ref)
+        except (SourceError, DescriptorError) as error:
+            raise ContentUnavailable("; ".join([*reasons, str(error)])) from error
+        return Learned(sum(each.size or 0 for each in said.entries), torrent=said)
 
     async def reload(self, url: str, known: Version | None) -> tuple[Descriptor | None, Version]:
         """Return what the descriptor at *url* says now and its version; None where that is still *known*.

@@ -11,6 +11,7 @@ from mountdl.engine.planner import LONGEST_FLIGHT, SourceView
 from mountdl.engine.status import SourceStatus
 from mountdl.errors import ContentChanged, ContentUnavailable, MountdlError, SourceError, SourceMismatch
 from mountdl.extents import Extent
+from mountdl.sources.base import Joined
 
 OFFLINE_PATIENCE = 5.0
 """Seconds that a reader waits for sources that all fail before it is told so."""
@@ -114,7 +115,7 @@ class Roster:
 
     def reasons(self) -> str:
         """Return what each source that failed answered, as one phrase."""
-        said = [f"{s.source.name}: {s.score.reason}" for s in self.states if s.score.reason]
+        said = [f"{s.source.name}: {reason}" for s in self.states if (reason := _reason(s))]
         more = f"; and {len(said) - 8} more" if len(said) > 8 else ""
         return "; ".join(said[:8]) + more or "none has answered yet"
 
@@ -159,7 +160,7 @@ class Roster:
                 delivered=state.score.delivered,
                 failures=state.score.failures,
                 bad_chunks=state.score.bad_chunks,
-                reason=state.score.reason,
+                reason=_reason(state),
             )
             for state in self.states
         )
@@ -173,3 +174,10 @@ class Roster:
         if state.flights:
             return "active"
         return "failing" if state.score.strikes else "idle"
+
+
+def _reason(state: SourceState) -> str | None:
+    """Return why *state* does not deliver, as it failed or as it says itself."""
+    if state.score.reason is None and isinstance(state.source, Joined):
+        return state.source.trouble
+    return state.score.reason

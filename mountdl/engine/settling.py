@@ -118,6 +118,18 @@ class Settling:
         self.held.add(extent)
         state.score.brought.add(extent)
 
+    def certify(self, extent: Extent) -> None:
+        """Take in that a torrent's hashes told that *extent* is right, where no digest known here can tell.
+
+        Where one can, it is the one that counts.
+        """
+        if self.level is not Level.NONE:
+            return
+        for part in _outside(extent, self._sure):
+            if self.stored.written.covers(part):
+                self.stored.mark_verified(part)
+                self._roster.settle(part)
+
     def ended(self, flight: Flight) -> None:
         """Take in that *flight* brings nothing any more: what it left unfinished is written. Raises StoreError."""
         assembly = self._assemblies.of(flight.number)

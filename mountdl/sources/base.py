@@ -6,13 +6,14 @@ hint of priority, and raises `SourceError` when it can't deliver.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import trio
 
-from mountdl.content import Content
-from mountdl.descriptors.model import MirrorRef, SwarmRef
-from mountdl.extents import Extent
+from mountdl.content import Content, ContentKey
+from mountdl.descriptors.model import Descriptor, MirrorRef, SwarmRef
+from mountdl.extents import Extent, ExtentSet
 from mountdl.priorities import Priority
 
 
@@ -80,6 +81,14 @@ class Sink(Protocol):
         """Say that *extent* is already in the data file (for a swarm that writes it itself)."""
 
 
+@runtime_checkable
+class Certified(Protocol):
+    """A sink that also takes a source's word for what it wrote."""
+
+    def certify(self, extent: Extent) -> None:
+        """Say that *extent*, written before, matched a digest that the source knows: a torrent's piece."""
+
+
 class Source(Protocol):
     """A place that can deliver extents of one content."""
 
@@ -131,3 +140,57 @@ class Loader(Protocol):
         *wanted* is asked once, with its first 4 KiB or all of it; None comes back where that says no. With
         *known*, the version that is here, `Loaded.data` is None where the server has that still.
         """
+
+
+class Holdings(Protocol):
+    """What the store has of a content, as far as a swarm is concerned: it is not fetched, and given to others."""
+
+    @property
+    def key(self) -> ContentKey:
+        """The content's."""
+
+    @property
+    def verified(self) -> ExtentSet:
+        """What is known to be good, now."""
+
+    @property
+    def path(self) -> Path:
+        """The data file."""
+
+
+class Audience(Protocol):
+    """Whom a joined source tells what happens between fetches."""
+
+    def remark(self, source: str, what: str) -> None:
+        """Take in that *source* saw *what*: for the user."""
+
+    def poke(self) -> None:
+        """Take in that the limits of a source changed."""
+
+
+@runtime_checkable
+class Joined(Protocol):
+    """A source that takes part in something for as long as its content is in use."""
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps it from delivering now; None when nothing does."""
+
+    def join(self, holdings: Holdings, audience: Audience) -> None:
+        """Begin to look for others. Returns at once and never fails."""
+
+    def leave(self) -> None:
+        """Look for nobody any more; what is here may still be given to others."""
+
+    def hasten(self, extent: Extent) -> None:
+        """Take in that a reader waits for *extent* now, which may be on its way with a lower priority."""
+
+
+class Swarms(Protocol):
+    """What the sources of all torrents share."""
+
+    def source(self, ref: SwarmRef, content: Content) -> Source | None:
+        """Return the source that *ref* is for *content*; None where it leads to no torrent. Touches no network."""
+
+    async def resolve(self, ref: SwarmRef) -> Descriptor:
+        """Return the torrent that the magnet link *ref* leads to. Raises SourceError when nobody has it in time."""

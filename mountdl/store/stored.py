@@ -8,6 +8,7 @@ otherwise.
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from mountdl.content import ContentKey
 from mountdl.errors import StoreDamaged, StoreError
@@ -19,7 +20,7 @@ from mountdl.store.datafile import DataFile
 from mountdl.store.journal import Journal, Kind
 from mountdl.store.ledger import Checkpoint, Ledger, Outcome
 from mountdl.store.manifest import Manifest
-from mountdl.store.place import JOURNAL, MANIFEST, Place, store_errors
+from mountdl.store.place import DATA, JOURNAL, MANIFEST, Place, store_errors
 from mountdl.store.recovery import reconcile, weigh
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,11 @@ class Stored:
 
     def __repr__(self) -> str:
         return f"<Stored {self.key} {self.written.total}/{self.size}>"
+
+    @property
+    def path(self) -> Path:
+        """Where the data file lies."""
+        return self._place.path(DATA)
 
     @property
     def blocks(self) -> int:

@@ -1,0 +1,84 @@
+"""From the references of a content to its sources, with the scores of their hosts.
+
+It knows which transport a reference is for; what a source delivers is not its matter.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from mountdl.content import Content
+from mountdl.descriptors.model import MirrorRef, SwarmRef
+from mountdl.engine.addresses import scheme
+from mountdl.engine.flight import SourceState
+from mountdl.engine.incidents import Incidents
+from mountdl.engine.scoreboard import HostScore
+from mountdl.settings import EngineSettings
+from mountdl.sources.base import Audience, Holdings, Joined, Swarms, Transport
+
+
+class Lineup:
+    """Makes sources by *transports*, by scheme, and by *swarms*, where this machine can do that."""
+
+    def __init__(self, transports: Mapping[str, Transport], swarms: Swarms | None, settings: EngineSettings) -> None:
+        self._transports, self._swarms, self._settings = transports, swarms, settings
+        self._hosts: dict[str, HostScore] = {}
+
+    def states(self, content: Content, old: Sequence[SourceState]) -> list[SourceState]:
+        """Return the sources of *content*, those of *old* that it still names among them; mirrors come first."""
+        known = {state.ref: state for state in old}
+        states = []
+        for rank, ref in enumerate(content.mirrors):
+            transport = self._transports.get(scheme(ref.url))
+            if ref in known:
+                states.append(known[ref])
+            elif transport is not None:
+                source = transport.source(ref, content)
+                host = self._host(source.limits.host, self._settings.max_connection_per_server)
+                states.append(SourceState(ref, source, host, rank))
+        return states + self._swarming(content, known)
+
+    def _swarming(self, content: Content, known: Mapping[MirrorRef | SwarmRef, SourceState]) -> list[SourceState]:
+        states: dict[str, SourceState] = {}
+        for rank, ref in enumerate(content.swarms, len(content.mirrors)):
+            state = known.get(ref)
+            if state is None and self._swarms is not None:
+                source = self._swarms.source(ref, content)
+                if source is not None:
+                    limits = source.limits
+                    host = self._host(limits.host, max(limits.parallel, self._settings.split))
+                    # What flies to a swarm shares all its peers: more flights are no more connections.
+                    host.lanes.allowed = host.lanes.limit
+                    state = SourceState(ref, source, host, rank)
+            if state is not None:
+                states.setdefault(state.source.name, state)  # several references may lead to one torrent
+        return list(states.values())
+
+    def _host(self, name: str, limit: int) -> HostScore:
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = HostScore(limit)
+        return host
+
+
+class Listener:
+    """Hears what joined sources tell of one content: *incidents* keeps it, *poke* has it planned anew."""
+
+    def __init__(self, incidents: Incidents, poke: Callable[[], None]) -> None:
+        self._incidents, self.poke = incidents, poke
+
+    def remark(self, source: str, what: str) -> None:
+        """Keep for the user that *source* saw *what*."""
+        self._incidents.add(source, what)
+
+
+def join(states: Sequence[SourceState], holdings: Holdings, audience: Audience) -> None:
+    """Have those of *states* that take part in something begin with it."""
+    for state in states:
+        if isinstance(state.source, Joined):
+            state.source.join(holdings, audience)
+
+
+def leave(states: Sequence[SourceState]) -> None:
+    """Undo `join`."""
+    for state in states:
+        if isinstance(state.source, Joined):
+            state.source.leave()

@@ -1,0 +1,80 @@
+"""Info dictionaries that magnets and addresses lead to: asked of peers once, and kept.
+
+Law: what is kept or comes from anywhere counts only if it hashes to the info-hash that was asked for.
+"""
+
+import logging
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from mountdl.descriptors import torrent as torrents
+from mountdl.descriptors.model import Descriptor, Torrent
+from mountdl.errors import DescriptorError
+from mountdl.sources.swarm.adding import document
+
+log = logging.getLogger(__name__)
+
+LARGEST = 64 << 20
+
+
+class Library:
+    """Torrents by info-hash: those of descriptors in memory, those that were asked for in *folder* too."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[bytes, Torrent] = {}
+
+    def learn(self, torrent: Torrent) -> None:
+        """Know *torrent* from now on. May be called in any thread."""
+        for each in hashes(torrent):
+            self._known[each] = torrent
+
+    def find(self, wanted: Iterable[bytes | None]) -> Torrent | None:
+        """Return the torrent of one of the raw info-hashes *wanted*, if it is known or was kept."""
+        named = [each for each in wanted if each]
+        for each in named:
+            if each in self._known:
+                return self._known[each]
+        for each in named:
+            descriptor = self._kept(each)
+            if descriptor is not None and descriptor.torrent is not None:
+                self.learn(descriptor.torrent)
+                return descriptor.torrent
+        return None
+
+    def keep(self, torrent: Torrent) -> None:
+        """Know *torrent* from now on and at the next mount."""
+        self.learn(torrent)
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for each in hashes(torrent):
+                path = self._path(each)
+                fresh = path.with_suffix(f".{os.getpid()}.new")
+                fresh.write_bytes(document(torrent))
+                fresh.replace(path)
+        except OSError as error:
+            log.warning("the metadata of a magnet can't be kept in %s: %s", self._folder, error.strerror)
+
+    def _path(self, info_hash: bytes) -> Path:
+        return self._folder / f"{info_hash.hex()}.torrent"
+
+    def _kept(self, info_hash: bytes) -> Descriptor | None:
+        with suppress(OSError, DescriptorError):
+            with self._path(info_hash).open("rb") as file:
+                data = file.read(LARGEST + 1)
+            descriptor = torrents.parse(data, bare=True)
+            if descriptor.torrent is not None and info_hash in hashes(descriptor.torrent):
+                return descriptor
+        return None
+
+
+def hashes(torrent: Torrent) -> tuple[bytes, ...]:
+    """Return the raw info-hashes of *torrent*."""
+    return tuple(each for each in (torrent.info_hash_v1, torrent.info_hash_v2) if each)
+
+
+def of_info(info: bytes) -> Descriptor:
+    """Return what an info dictionary as peers send it says. Raises DescriptorError."""
+    return torrents.parse(b"d4:info" + info + b"e", bare=True)

@@ -1,0 +1,390 @@
+"""One torrent: fetched from its peers while somebody wants of it, given to them from the store otherwise.
+
+Law: while it fetches, libtorrent writes a folder of its own that goes when it is done; while it only gives, it reads
+the store's data files and wants nothing, so that it writes nothing. It never does both at a time. Only what the store
+calls verified is offered.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+
+import libtorrent as lt
+import trio
+
+from mountdl.descriptors.model import Torrent, TorrentFile
+from mountdl.errors import SourceUnavailable
+from mountdl.priorities import Priority
+from mountdl.settings import SwarmSettings
+from mountdl.sources.base import Audience, Holdings
+from mountdl.sources.swarm import adding, alerts
+from mountdl.sources.swarm.alerts import Alert
+from mountdl.sources.swarm.holdings import Part, missing, part_of
+from mountdl.sources.swarm.layout import Layout
+from mountdl.sources.swarm.session import Session
+from mountdl.sources.swarm.waiting import Waiting
+from mountdl.sources.swarm.wants import Wants
+
+log = logging.getLogger(__name__)
+
+IDLE = 3.0
+"""Seconds without a want after which it stops fetching."""
+REFRESH = 10.0
+"""Seconds between two looks whether more can be offered than is."""
+TRICKLE = 16384
+"""Bytes a second while nobody wants anything for a moment: peers stay, and hardly anything is fetched."""
+MOST_PEERS = 100
+"""Addresses kept of peers that answered, to find them again at once."""
+
+
+class Mode(Enum):
+    """What libtorrent does with it."""
+
+    AWAY = auto()
+    """Nothing: it is not in the session."""
+    FETCHING = auto()
+    GIVING = auto()
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """A content that is a *file* of the torrent and in use; *mirrored*: it has other sources."""
+
+    file: TorrentFile
+    holdings: Holdings
+    audience: Audience
+    mirrored: bool
+
+
+class Swarm:
+    """The peers of *torrent*. *folder* makes an empty folder to fetch into, *discard* removes one."""
+
+    def __init__(
+        self,
+        torrent: Torrent,
+        session: Session,
+        settings: SwarmSettings,
+        folder: Callable[[], Path],
+        discard: Callable[[Path], None],
+    ) -> None:
+        self.torrent, self.layout = torrent, Layout(torrent)
+        self.peers: dict[str, None] = {}
+        self.connected = self.seeds = 0
+        self.uploaded = 0
+        self.trouble = ""
+        self.progressed_at = trio.current_time()
+        self.mode = Mode.AWAY
+        self._session, self._settings, self._folder, self._discard = session, settings, folder, discard
+        self._handle: lt.torrent_handle | None = None
+        self._pending = False
+        self._scratch: Path | None = None
+        self._members: list[Member] = []
+        self._parts: dict[int, Part] = {}
+        self._wants, self._waiting = Wants(), Waiting()
+        self._here = bytearray(self.layout.count)
+        self._offered = 0
+        self._downloaded = self._uploaded_now = 0
+        self._finished = False
+        self._idle_since = self._looked_at = trio.current_time()
+        self._given_since: float | None = None
+        self._decoys = 0
+
+    # -- who uses it ----------------------------------------------------------------------------------------
+
+    def join(self, member: Member) -> None:
+        """Take in that *member* is in use: find peers, unless all of it is here."""
+        self._members.append(member)
+        self._idle_since = trio.current_time()
+        if missing(self.layout, member.file, member.holdings.verified):
+            self._enter(Mode.FETCHING)
+        self._reprioritize()
+
+    def leave(self, member: Member) -> None:
+        """Take in that *member* is in use no more; what is here of it may still be given to others."""
+        if member in self._members:
+            self._members.remove(member)
+            self._parts[member.file.index] = part_of(member.file, member.holdings)
+            self._reprioritize()
+
+    def forget(self, key: str) -> bool:
+        """Offer nothing any more of content *key*: its bytes go. Say whether it is one of this torrent's."""
+        gone = [index for index, part in self._parts.items() if part.key == key]
+        mine = bool(gone) or any(member.holdings.key == key for member in self._members)
+        for index in gone:
+            del self._parts[index]
+        if mine and self.mode is Mode.GIVING:
+            self._enter(Mode.AWAY)
+        return mine
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody uses it and it is not in the session."""
+        return not self._members and self.mode is Mode.AWAY and self._handle is None and not self._pending
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it is worth keeping though nobody uses it: there may be something to give."""
+        return bool(self._parts) and self._gives(trio.current_time())
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be expected to deliver: it fetches, and peers are connected."""
+        return self.mode is Mode.FETCHING and self.connected > 0
+
+    # -- fetching -------------------------------------------------------------------------------------------
+
+    def want(self, pieces: range, priority: Priority) -> None:
+        """Have *pieces* fetched with *priority* until `unwant` is called with the same."""
+        lazily = self._wants.background
+        self._wants.add(pieces, priority)
+        self._enter(Mode.FETCHING)
+        if self._handle is None:
+            return
+        self._handle.set_download_limit(-1)
+        self._set_deadlines()
+        if priority is Priority.BACKGROUND and not lazily:
+            self._reprioritize()
+        elif priority is Priority.BACKGROUND:
+            self._handle.prioritize_pieces([(piece, 1) for piece in pieces if not self._here[piece]])
+        if self._finished:
+            self._find_peers_again()
+
+    def unwant(self, pieces: range, priority: Priority) -> None:
+        """Undo a `want`."""
+        left = [piece for piece in self._wants.remove(pieces, priority) if not self._here[piece]]
+        if not self._wants:
+            self._idle_since = trio.current_time()
+        if self._handle is None or self.mode is not Mode.FETCHING:
+            return
+        for piece in left:
+            self._handle.reset_piece_deadline(piece)
+        if left or not self._wants:
+            self._reprioritize()
+
+    async def piece(self, piece: int) -> bytes:
+        """Return the bytes of *piece*, which is wanted, once the swarm has brought and checked them.
+
+        Raises SourceUnavailable when it stands still.
+        """
+        data = self._waiting.recent(piece)
+        if data is not None:
+            return data
+        if self._here[piece] and piece not in self._waiting and self._handle is not None:
+            self._handle.read_piece(piece)
+        return await self._waiting.wait(piece)
+
+    def _set_deadlines(self) -> None:
+        if self._handle is not None and self.mode is Mode.FETCHING:
+            for piece, milliseconds in self._wants.deadlines(self._here):
+                self._handle.set_piece_deadline(piece, milliseconds, 0)
+
+    def _reprioritize(self) -> None:
+        if self._handle is None or self.mode is not Mode.FETCHING:
+            return
+        self._handle.prioritize_pieces(self._priorities())
+        self._set_deadlines()
+        self._handle.set_download_limit(-1 if self._wants else TRICKLE)
+
+    def _priorities(self) -> list[int]:
+        lacking = [missing(self.layout, member.file, member.holdings.verified) for member in self._members]
+        return self._wants.priorities(self.layout.count, lacking, self._here)
+
+    def _find_peers_again(self) -> None:
+        """Have libtorrent look through its peers anew.
+
+        Those that left when it had all it wanted are else not tried again: it learns that they are of use only
+        when the list of peers changes. An address that nobody listens at changes it, and costs a refused connection.
+        """
+        self._finished = False
+        if self._handle is None:
+            return
+        self._decoys += 1
+        self._handle.connect_peer((f"127.{self._decoys >> 8 & 255}.{self._decoys & 255}.1", 9))
+        for peer in adding.addresses(self.peers):
+            self._handle.connect_peer(peer)
+
+    # -- coming and going -----------------------------------------------------------------------------------
+
+    def _enter(self, mode: Mode) -> None:
+        """Be in *mode* soon: one change at a time, the last wish counts."""
+        if self.mode is mode or self._pending:
+            return
+        self._remove()
+        self.mode = mode
+        if mode is not Mode.AWAY:
+            self._add()
+
+    def _remove(self) -> None:
+        if self._handle is not None:
+            self._session.start().remove_torrent(self._handle)
+            self._handle = None
+        if self._scratch is not None:
+            self._discard(self._scratch)
+            self._scratch = None
+        self.uploaded += self._uploaded_now
+        self.connected = self.seeds = self._downloaded = self._uploaded_now = self._offered = 0
+        self._here = bytearray(self.layout.count)
+        self._finished = False
+        self._waiting.forget()
+
+    def _add(self) -> None:
+        try:
+            atp = adding.parameters(self.torrent, self.peers, self._settings)
+        except RuntimeError as error:
+            self._stand_still(f"libtorrent can't use its torrent: {error}")
+            self.mode = Mode.AWAY
+            return
+        self._scratch = self._folder()
+        atp.save_path = str(self._scratch)
+        if self.mode is Mode.GIVING:
+            parts = self._whole_parts()
+            held = self.layout.held({part.file.index: part.verified for part in parts})
+            files = {(part.file.offset, part.file.size): part.path for part in parts}
+            atp.renamed_files = adding.paths(atp, files)
+            atp.have_pieces = held
+            atp.piece_priorities = [0 if not each else 1 for each in held]
+            self._offered = sum(held)
+        else:
+            atp.piece_priorities = self._priorities()
+        self._pending = True
+        self._session.start().async_add_torrent(atp)
+
+    def _whole_parts(self) -> list[Part]:
+        for member in self._members:
+            self._parts[member.file.index] = part_of(member.file, member.holdings)
+        return [part for part in self._parts.values() if part.path.exists()]
+
+    # -- what libtorrent tells ------------------------------------------------------------------------------
+
+    def heard(self, alert: Alert) -> None:
+        """Take *alert* in."""
+        if isinstance(alert, alerts.Added):
+            self._added(alert)
+        elif self._handle is None or alert.handle != self._handle:
+            return
+        elif isinstance(alert, alerts.PieceFinished):
+            self._piece_finished(alert.piece)
+        elif isinstance(alert, alerts.PieceRead):
+            self._piece_read(alert)
+        elif isinstance(alert, alerts.Finished):
+            self._finished = True
+        elif isinstance(alert, alerts.Progress):
+            self._progress(alert)
+        elif isinstance(alert, alerts.PeerConnected):
+            self._peer_connected(alert.peer)
+        elif isinstance(alert, alerts.PeerBanned):
+            self._remark(f"its peer {alert.peer} sent wrong bytes and is banned")
+        elif isinstance(alert, alerts.HashFailed):
+            self._remark(f"piece {alert.piece} came wrong from its peers and is fetched again")
+        elif isinstance(alert, alerts.TrackerSaid):
+            self.trouble = alert.text
+        elif isinstance(alert, alerts.Failed):
+            self._stand_still(alert.reason)
+
+    def _added(self, alert: alerts.Added) -> None:
+        self._pending = False
+        if alert.error:
+            self.mode = Mode.AWAY
+            self._stand_still(f"libtorrent can't use its torrent: {alert.error}")
+            return
+        self._handle = alert.handle
+        if self._wants and self.mode is Mode.GIVING:
+            self._enter(Mode.FETCHING)
+            return
+        if not adding.loadable(self.torrent):
+            alert.handle.set_metadata(self.torrent.info)
+        self._reprioritize()
+
+    def _piece_finished(self, piece: int) -> None:
+        if self._here[piece]:
+            return
+        self._here[piece] = 1
+        self.progressed_at = trio.current_time()
+        if piece in self._waiting and self._handle is not None:
+            self._handle.read_piece(piece)
+        elif piece not in self._wants and self.mode is Mode.FETCHING:
+            self._reprioritize()  # one of those that are wanted only so that peers stay: another takes its place
+
+    def _piece_read(self, alert: alerts.PieceRead) -> None:
+        if alert.data is not None:
+            self._waiting.bring(alert.piece, alert.data)
+        elif alert.piece in self._waiting:
+            self._waiting.fail(alert.piece, SourceUnavailable(self.name, f"can't read a piece back: {alert.error}"))
+
+    def _progress(self, alert: alerts.Progress) -> None:
+        if alert.downloaded > self._downloaded:
+            self.progressed_at = trio.current_time()
+        ready = self.ready
+        self.connected, self.seeds = alert.peers, alert.seeds
+        self._downloaded, self._uploaded_now = alert.downloaded, alert.uploaded
+        if self.ready != ready:
+            self._poke()
+
+    def _peer_connected(self, peer: str) -> None:
+        if len(self.peers) < MOST_PEERS:
+            self.peers[peer] = None
+        if not self.connected:
+            self.connected = 1
+            self._poke()
+
+    def _poke(self) -> None:
+        for member in self._members:
+            member.audience.poke()
+
+    def _remark(self, what: str) -> None:
+        log.warning("%s: %s", self.name, what)
+        for member in self._members:
+            member.audience.remark(self.name, what)
+
+    def _stand_still(self, reason: str) -> None:
+        self.trouble = reason
+        self._remark(reason)
+        self._waiting.fail_all(SourceUnavailable(self.name, reason))
+
+    @property
+    def name(self) -> str:
+        """For status and log."""
+        known = self.torrent.info_hash_v1 or self.torrent.info_hash_v2 or b""
+        return f"swarm {known.hex()}"
+
+    # -- as time goes by ------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Stop fetching when nobody wants anything, offer what has come since, end what was given enough."""
+        if self._wants or self._pending:
+            return
+        if self.mode is Mode.FETCHING:
+            lacking = any(missing(self.layout, m.file, m.holdings.verified) for m in self._members)
+            if not lacking or now - self._idle_since >= IDLE:
+                self._enter(Mode.GIVING if self._gives(now) else Mode.AWAY)
+        elif self.mode is Mode.GIVING:
+            if not self._gives(now):
+                self._enter(Mode.AWAY)
+            elif now - self._looked_at >= REFRESH:
+                self._looked_at = now
+                self._offer_more()
+        elif self._gives(now):
+            self._enter(Mode.GIVING)
+
+    def _offer_more(self) -> None:
+        parts = self._whole_parts()
+        if sum(self.layout.held({part.file.index: part.verified for part in parts})) > self._offered:
+            self._enter(Mode.AWAY)
+            self._enter(Mode.GIVING)
+
+    def _gives(self, now: float) -> bool:
+        """Say whether to give others what is here, still."""
+        settings = self._settings
+        if settings.seed_time == 0:
+            return False
+        held = self.layout.held({part.file.index: part.verified for part in self._whole_parts()})
+        size = sum(held) * self.layout.length
+        if not size:
+            return False
+        if self._given_since is None:
+            self._given_since = now
+        if settings.seed_time is not None and now - self._given_since >= settings.seed_time:
+            return False
+        return not settings.seed_ratio or self.uploaded + self._uploaded_now < settings.seed_ratio * size

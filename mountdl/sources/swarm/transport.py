@@ -1,0 +1,263 @@
+"""What all swarms of a mount share: the session, the torrents that are in use, and how metadata is learned."""
+
+import logging
+import shutil
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from mountdl.content import Content
+from mountdl.descriptors import torrent as torrents
+from mountdl.descriptors.cautions import Cautions
+from mountdl.descriptors.magnet import of_link
+from mountdl.descriptors.model import Descriptor, Magnet, SwarmRef, Torrent
+from mountdl.errors import DescriptorError, MountdlError, SourceRefused, SourceUnavailable
+from mountdl.settings import SwarmSettings
+from mountdl.sources.swarm import adding, alerts
+from mountdl.sources.swarm.alerts import Alert
+from mountdl.sources.swarm.metadata import Library, hashes, of_info
+from mountdl.sources.swarm.scratch import Scratch
+from mountdl.sources.swarm.session import Session
+from mountdl.sources.swarm.source import SwarmSource
+from mountdl.sources.swarm.swarm import Swarm
+
+log = logging.getLogger(__name__)
+
+Load = Callable[[str, Iterable[bytes | None]], Awaitable[Descriptor]]
+"""Fetch the torrent at a URL, one of whose info-hashes must be as given if any are. Raises MountdlError."""
+
+RHYTHM = 0.5
+"""Seconds between two questions to libtorrent how joined torrents stand."""
+
+
+class _Inquiry:
+    """The metadata of a magnet, asked of peers."""
+
+    def __init__(self) -> None:
+        self.answered = trio.Event()
+        self.info = b""
+        self.peers: dict[str, None] = {}
+        self.handle: alerts.Handle | None = None
+        self.trouble = ""
+
+
+class SwarmTransport:
+    """Torrents as sources. *directory* is the store's; *load* fetches .torrent files."""
+
+    def __init__(self, settings: SwarmSettings, directory: Path, load: Load) -> None:
+        self._settings, self._load = settings, load
+        self._scratch = Scratch(directory / "swarms")
+        self._library = Library(directory / "torrents")
+        self._session = Session(settings, directory, self._heard)
+        self._swarms: dict[str, Swarm] = {}
+        self._inquiries: dict[str, _Inquiry] = {}
+        self._found_peers: dict[bytes, dict[str, None]] = {}
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Hand alerts on, keep time, until cancelled; then leave all swarms."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(trio.to_thread.run_sync, self._scratch.sweep)
+                nursery.start_soon(self._session.run)
+                task_status.started()
+                while True:
+                    await trio.sleep(RHYTHM)
+                    self._tick()
+        finally:
+            self._nursery = None
+            self._scratch.close()
+
+    def learn(self, torrent: Torrent) -> None:
+        """Know *torrent*, which a descriptor holds. May be called in any thread."""
+        self._library.learn(torrent)
+
+    def forget(self, key: str) -> None:
+        """Offer content *key* to nobody any more: its bytes are about to go."""
+        for swarm in self._swarms.values():
+            swarm.forget(key)
+
+    # -- sources --------------------------------------------------------------------------------------------
+
+    def source(self, ref: SwarmRef, content: Content) -> SwarmSource | None:
+        """See `Swarms`."""
+        if ref.mediatype != "torrent":
+            return None
+        link = _magnet(ref.url)
+        if link is None:
+            return SwarmSource(ref, content, f"torrent {_shown(ref.url)}", self)
+        known = link.btih or link.btmh
+        return SwarmSource(ref, content, f"swarm {known.hex()}", self) if known else None
+
+    def learn_for(self, source: SwarmSource) -> trio.CancelScope | None:
+        """Tell *source* its torrent, at once where it is known; else cancel what comes back to stop asking."""
+        link = _magnet(source.ref.url)
+        found = self._library.find((link.btih, link.btmh)) if link is not None else None
+        if found is not None:
+            if link is not None:
+                self._meet(found, link.peers)
+            source.taught(found)
+            return None
+        if self._nursery is None:
+            return None
+        scope = trio.CancelScope()
+        self._nursery.start_soon(self._teach, source, scope)
+        return scope
+
+    async def _teach(self, source: SwarmSource, scope: trio.CancelScope) -> None:
+        with scope:
+            try:
+                descriptor = await self.resolve(source.ref)
+            except MountdlError as error:
+                source.refused(str(error))
+                return
+            if descriptor.torrent is not None:
+                source.taught(descriptor.torrent)
+
+    def swarm(self, torrent: Torrent) -> Swarm:
+        """Return the swarm of *torrent*, the same for all its files."""
+        known = _keys(torrent)
+        swarm = next((self._swarms[key] for key in known if key in self._swarms), None)
+        if swarm is None:
+            swarm = Swarm(torrent, self._session, self._settings, self._scratch.fresh, self._remove)
+            for each in hashes(torrent):
+                swarm.peers.update(self._found_peers.pop(each, {}))
+            for key in known:
+                self._swarms[key] = swarm
+        return swarm
+
+    def _meet(self, torrent: Torrent, peers: Iterable[str]) -> None:
+        self._found_peers.setdefault(hashes(torrent)[0], {}).update(dict.fromkeys(peers))
+
+    def _remove(self, folder: Path) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(trio.to_thread.run_sync, partial(shutil.rmtree, folder, ignore_errors=True))
+
+    # -- metadata -------------------------------------------------------------------------------------------
+
+    async def resolve(self, ref: SwarmRef) -> Descriptor:
+        """See `Swarms`; also of a torrent's URL."""
+        link = _magnet(ref.url)
+        if link is None:
+            descriptor = await self._load(ref.url, ())
+            if descriptor.torrent is not None:
+                self._library.learn(descriptor.torrent)
+            return descriptor
+        found = self._library.find((link.btih, link.btmh))
+        if found is not None:
+            return torrents.parse(adding.document(found), bare=True)
+        return await self._resolve(link)
+
+    async def _resolve(self, link: Magnet) -> Descriptor:
+        if not (link.btih or link.btmh):
+            raise SourceRefused("magnet", "it names no torrent that can be asked for")
+        found: list[Descriptor] = []
+        reasons: list[str] = []
+        with trio.move_on_after(self._settings.metadata_timeout):
+            async with trio.open_nursery() as nursery:
+
+                async def attempt(ask: Callable[[], Awaitable[Descriptor]]) -> None:
+                    try:
+                        found.append(await ask())
+                        nursery.cancel_scope.cancel()
+                    except MountdlError as error:
+                        reasons.append(str(error))
+
+                for url in link.torrent_urls[:4]:
+                    nursery.start_soon(attempt, partial(self._load, url, (link.btih, link.btmh)))
+                nursery.start_soon(attempt, partial(self._ask_peers, link))
+        if not found:
+            within = f"no peer told what is in it within {self._settings.metadata_timeout:.0f} s"
+            raise SourceUnavailable("swarm", "; ".join([within, *reasons]))
+        torrent = found[0].torrent
+        if torrent is not None:
+            self._library.keep(torrent)
+            self._meet(torrent, link.peers)
+        return found[0]
+
+    async def _ask_peers(self, link: Magnet) -> Descriptor:
+        keys = tuple(each.hex()[:40] for each in (link.btih, link.btmh) if each)
+        inquiry = next((self._inquiries[key] for key in keys if key in self._inquiries), None) or _Inquiry()
+        asked = inquiry.handle is None and not any(key in self._inquiries for key in keys)
+        for key in keys:
+            self._inquiries[key] = inquiry
+        if asked:
+            atp = adding.inquiry(link, self._settings)
+            atp.save_path = str(self._scratch.fresh())
+            self._session.start().async_add_torrent(atp)
+        try:
+            await inquiry.answered.wait()
+        finally:
+            self._end(inquiry)
+        try:
+            descriptor = of_info(inquiry.info)
+        except DescriptorError as error:
+            raise SourceRefused("swarm", f"what its peers say is in it is of no use: {error}") from error
+        if descriptor.torrent is not None:
+            self._meet(descriptor.torrent, inquiry.peers)
+        return descriptor
+
+    def _end(self, inquiry: _Inquiry) -> None:
+        for key in [key for key, each in self._inquiries.items() if each is inquiry]:
+            del self._inquiries[key]
+        if inquiry.handle is not None and self._session.started:
+            self._session.start().remove_torrent(inquiry.handle)
+            inquiry.handle = None
+
+    # -- what libtorrent tells ------------------------------------------------------------------------------
+
+    def _heard(self, alert: Alert) -> None:
+        for key in alert.keys:
+            if key in self._inquiries:
+                self._heard_of_inquiry(self._inquiries[key], alert)
+                return
+        for key in alert.keys:
+            if key in self._swarms:
+                self._swarms[key].heard(alert)
+                return
+        if isinstance(alert, alerts.Added) and not alert.error:
+            self._session.start().remove_torrent(alert.handle)  # nobody wants it any more
+
+    def _heard_of_inquiry(self, inquiry: _Inquiry, alert: Alert) -> None:
+        if isinstance(alert, alerts.Added):
+            inquiry.handle = alert.handle
+            inquiry.trouble = alert.error
+        elif isinstance(alert, alerts.Metadata):
+            inquiry.info = alert.info
+            inquiry.answered.set()
+        elif isinstance(alert, alerts.PeerConnected):
+            inquiry.peers[alert.peer] = None
+
+    def _tick(self) -> None:
+        if not self._session.started:
+            return
+        now = trio.current_time()
+        for key, swarm in list(self._swarms.items()):
+            swarm.tick(now)
+            if swarm.idle and not swarm.lasting:
+                del self._swarms[key]
+        if self._swarms:
+            self._session.start().post_torrent_updates()
+
+
+def _keys(torrent: Torrent) -> tuple[str, ...]:
+    return tuple(each.hex()[:40] for each in hashes(torrent))
+
+
+def _magnet(url: str) -> Magnet | None:
+    """Return the link that *url* is; None for an address, or a link that can't be read."""
+    if not url.lower().startswith("magnet:"):
+        return None
+    try:
+        return of_link(url, Cautions())[0]
+    except DescriptorError:
+        return None
+
+
+def _shown(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"

@@ -1,0 +1,78 @@
+"""What of a torrent is wanted, and how urgently: piece priorities and deadlines. Pure.
+
+Law: while somebody may want more, something is wanted that is not here: a torrent that has all it wants says so to
+its peers, they part, and the next read waits for new connections. What mirrors bring is not wanted of a swarm.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from mountdl.priorities import Priority
+
+KEPT_WANTED = 4
+"""Pieces wanted though nobody asked for them, so that peers stay. The last ones: readers come there last."""
+SPACING_MS = 50
+"""Milliseconds between the deadlines of pieces in a row; no other spacing from 0 to 1000 was better."""
+AHEAD_MS = 2000
+"""Milliseconds that what is wanted ahead of a reader comes after what one waits for."""
+NOT_WANTED, WANTED, SOON = 0, 1, 7
+
+
+class Wants:
+    """Who wants which pieces: each piece its most urgent priority."""
+
+    def __init__(self) -> None:
+        self._by_piece: dict[int, list[Priority]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._by_piece)
+
+    def __contains__(self, piece: int) -> bool:
+        return piece in self._by_piece
+
+    @property
+    def background(self) -> bool:
+        """Whether something is wanted that nobody waits for."""
+        return any(min(each) is Priority.BACKGROUND for each in self._by_piece.values())
+
+    def add(self, pieces: Iterable[int], priority: Priority) -> None:
+        """Note that *pieces* are wanted once more."""
+        for piece in pieces:
+            self._by_piece.setdefault(piece, []).append(priority)
+
+    def remove(self, pieces: Iterable[int], priority: Priority) -> list[int]:
+        """Undo an `add`; return the pieces that nobody wants any more."""
+        left = []
+        for piece in pieces:
+            given = self._by_piece[piece]
+            given.remove(priority)
+            if not given:
+                del self._by_piece[piece]
+                left.append(piece)
+        return left
+
+    def deadlines(self, here: Sequence[int]) -> list[tuple[int, int]]:
+        """Return the deadlines, in milliseconds, of what is wanted soon and not *here*, the most urgent first."""
+        urgent = sorted((min(each), piece) for piece, each in self._by_piece.items() if not here[piece])
+        soon = [(piece, priority) for priority, piece in urgent if priority is not Priority.BACKGROUND]
+        return [
+            (piece, place * SPACING_MS + (AHEAD_MS if priority is Priority.READAHEAD else 0))
+            for place, (piece, priority) in enumerate(soon)
+        ]
+
+    def priorities(self, count: int, missing: Sequence[Sequence[int]], here: Sequence[int]) -> list[int]:
+        """Return the priority of each of *count* pieces; *missing* are those that each joined file still lacks.
+
+        With something wanted in the background, all that is missing is: then libtorrent takes the rarest first.
+        """
+        found = [NOT_WANTED] * count
+        for pieces in missing:
+            background = any(piece in self._by_piece and self._lazily(piece) for piece in pieces)
+            lacking = [piece for piece in pieces if not here[piece]]
+            for piece in lacking if background else lacking[-KEPT_WANTED:]:
+                found[piece] = WANTED
+        for piece, each in self._by_piece.items():
+            found[piece] = WANTED if min(each) is Priority.BACKGROUND else SOON
+        return found
+
+    def _lazily(self, piece: int) -> bool:
+        return min(self._by_piece[piece]) is Priority.BACKGROUND

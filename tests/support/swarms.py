@@ -1,0 +1,158 @@
+"""Real peers on loopback: libtorrent sessions that seed, and a tracker that names them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import libtorrent as lt
+
+from mountdl.settings import SwarmSettings
+from tests.support.torrents import encode, several, single, torrent
+
+LOCAL = {
+    "listen_interfaces": "127.0.0.1:0",
+    "enable_dht": False,
+    "enable_lsd": False,
+    "enable_upnp": False,
+    "enable_natpmp": False,
+    "dht_bootstrap_nodes": "",
+    "webtorrent_stun_server": "",
+    "allow_multiple_connections_per_ip": True,
+    "enable_outgoing_utp": False,
+    "enable_incoming_utp": False,
+    "stop_tracker_timeout": 0,
+    "alert_mask": 0,
+    "min_reconnect_time": 1,
+    "peer_timeout": 20,
+}
+
+
+def loopback(**more: object) -> SwarmSettings:
+    """Return settings that stay on this machine."""
+    given: dict[str, object] = {
+        "ports": (free_port(), 65535),
+        "interface": "127.0.0.1",
+        "dht": False,
+        "dht6": False,
+        "metadata_timeout": 10.0,
+    }
+    return SwarmSettings(**{**given, **more})  # type: ignore[arg-type]
+
+
+def free_port() -> int:
+    """Return a port that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+@dataclass
+class Peer:
+    """A libtorrent session that has *handles*; *address* is "127.0.0.1:PORT"."""
+
+    session: lt.session
+    handles: list[lt.torrent_handle] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        return self.session.listen_port()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+
+@contextmanager
+def peer(**settings: object) -> Iterator[Peer]:
+    """Run a libtorrent session."""
+    session = lt.session(dict(LOCAL, **settings))  # type: ignore[call-overload]
+    made = Peer(session)
+    while not session.listen_port():
+        pass
+    try:
+        yield made
+    finally:
+        session.pause()
+
+
+def seed(made: Peer, data: bytes, folder: Path, **limits: int) -> lt.torrent_handle:
+    """Have *made* give the torrent *data*, whose files are in *folder*."""
+    parameters = lt.load_torrent_buffer(data)
+    parameters.save_path = str(folder)
+    parameters.flags = lt.torrent_flags.seed_mode
+    parameters.trackers = []
+    handle = made.session.add_torrent(parameters)
+    if "upload" in limits:
+        handle.set_upload_limit(limits["upload"])
+    made.handles.append(handle)
+    return handle
+
+
+@contextmanager
+def seeding(data: bytes, folder: Path, **limits: int) -> Iterator[Peer]:
+    """Run a peer that gives the torrent *data*."""
+    with peer() as made:
+        seed(made, data, folder, **limits)
+        yield made
+
+
+class Tracker:
+    """An HTTP tracker (BEP 3) that names *peers* to whoever asks; *asked* counts."""
+
+    def __init__(self) -> None:
+        self.peers: list[int] = []
+        self.asked: list[str] = []
+
+    def answer(self) -> bytes:
+        compact = b"".join(socket.inet_aton("127.0.0.1") + port.to_bytes(2) for port in self.peers)
+        return encode({"interval": 5, "min interval": 5, "peers": compact})
+
+
+@contextmanager
+def tracker() -> Iterator[tuple[Tracker, str]]:
+    """Run a tracker; give it and its URL."""
+    made = Tracker()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            made.asked.append(self.path)
+            body = made.answer()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield made, f"http://127.0.0.1:{server.server_address[1]}/announce"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def one_file(folder: Path, data: bytes, name: str = "a.bin", length: int = 65536, **root: object) -> bytes:
+    """Write *data* to *folder* and return its torrent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+    return torrent(single(data, length, name), **root)
+
+
+def many_files(
+    folder: Path, files: Mapping[str, bytes], name: str = "top", length: int = 65536, **root: object
+) -> bytes:
+    """Write *files* to *folder*/*name* and return their torrent, in one row without padding."""
+    for path, data in files.items():
+        place = folder / name / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    return torrent(several(files, length, name), **root)
