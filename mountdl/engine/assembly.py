@@ -11,8 +11,8 @@ from mountdl.integrity import ChunkMap
 
 LONGEST_CHUNK = 4 << 20
 """Bytes: longer chunks are written as they come, for they would take too much memory for too long."""
-MOST_MEMORY = 32 << 20
-"""Bytes of all buffers together."""
+MOST_MEMORY = 16 << 20
+"""Bytes of all buffers together. Once it is used up the loop writes as well, so that it waits for no thread."""
 SHORTEST_CHUNK = 128 << 10
 """Bytes: of shorter chunks one buffer full of a connection holds several."""
 
@@ -39,8 +39,7 @@ class Memory:
         spare = self._spare.setdefault(len(buffer), [])
         if len(self._spare) > 1:  # another length is read now
             self._spare = {len(buffer): spare}
-        if (len(spare) + 1) * len(buffer) <= self._most // 2:
-            spare.append(buffer)
+        spare.append(buffer)
 
     def forget(self, buffer: bytearray) -> None:
         """Count *buffer* as gone; a view of it may still be in use."""
