@@ -124,8 +124,11 @@ class Download:
             self._is_used = True
             if self._settings.background != "off":
                 self.want(Extent(0, self.content.size))
-        window = self._windows.advance(extent, trio.current_time(), self.roster.rate, self._settling.held)
-        if window is not None:
+        now = trio.current_time()
+        window = self._windows.advance(extent, now, self.roster.rate, self._settling.held)
+        if now < self._no_background_until:
+            self._windows.clear()  # what the store can't take need not be fetched before somebody waits for it
+        elif window is not None:
             self._settling.examine(window, urgent=False)
             if self.readable(extent):
                 self._replan()  # else `ensure` will, for the read and what is ahead of it together
@@ -379,6 +382,7 @@ class Download:
         log.warning("the store: %s", error)
         self._no_background_until = trio.current_time() + STORE_PAUSE
         self._windows.clear()
+        self._fleet.cancel_all()  # what they bring has no place to go
         self.abandon(error)
 
     # -- verdicts -----------------------------------------------------------------------------------------

@@ -66,6 +66,11 @@ class Fleet:
         """End flight *number* before its time."""
         self._flights[number].scope.cancel()
 
+    def cancel_all(self) -> None:
+        """End every flight before its time."""
+        for flight in self._flights.values():
+            flight.scope.cancel()
+
     def launch(self, assignment: Assignment, state: SourceState, nursery: trio.Nursery) -> Flight:
         """Begin to carry out *assignment*, which is for *state*."""
         self._launched += 1

@@ -67,7 +67,7 @@ def hostile(mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes, 
     files = {"film.bin": data}
     (tmp_path / "film.bin").write_bytes(data)
     bad = [
-        mirrors.add("liar", files, lying(CHUNK, rate=8 * MIB)),
+        mirrors.add("liar", files, lying(CHUNK, 4, rate=8 * MIB)),
         mirrors.add("staller", files, stalling(MIB)),
         mirrors.add("deaf", files, deaf),
         mirrors.add("mortal", files, dying(3 * MIB)),
