@@ -105,6 +105,56 @@ def test_magnets_with_mirrors(two: tuple[Mirror, Mirror], mounted: Mounts, sourc
     assert mount.xattr("ed2k.bin", "digest") == f"ed2k:{own('ed2k').hex()}"
 
 
+def test_a_file_of_many_magnets(two: tuple[Mirror, Mirror], mounted: Mounts, source: Path) -> None:
+    """Comments, wrapped lines, two on a line, numbered groups, web seeds; one that nothing verifies says so."""
+    one, other = (quote(mirror.of("f.bin"), safe="") for mirror in two)
+    rest = quote(two[0].of("f2.bin"), safe="")
+    size, sha1 = f"xl={len(DATA)}", f"xt=urn:{TOPICS['sha1']}"
+    groups = [f"xt.1=urn:{TOPICS['aich']}&dn.1=group1.bin&xl.1={len(DATA)}&as.1={one}"]
+    groups += [f"xt.2=urn:md5:{hashlib.md5(OTHER).hexdigest()}&dn.2=group2.bin&xl.2={len(OTHER)}&as.2={rest}"]
+    lines = [
+        "# from a share",
+        f"magnet:?{sha1}&amp;dn=wrapped.bin",
+        f"   &amp;{size}&amp;as={one}",
+        "; another comment",
+        f"<a href='magnet:?XT=URN:MD5:{hashlib.md5(DATA).hexdigest()}&dn=quoted.bin&{size}&ws={other}'>",
+        f"stream-magnet:?{sha1}&dn=first.bin&{size}&as={one} magnet:///?{sha1}&dn=second.bin&{size}&as={other}",
+        "",
+        f"magnet:?{'&'.join(groups)}",
+        f"magnet:?xt=urn:crc32:12345678&dn=weak.bin&{size}&as={one}",
+    ]
+    (source / "many.magnet").write_text("\ufeff" + "\r\n".join(lines))
+    mount = mounted(source)
+
+    names = ["first.bin", "group1.bin", "group2.bin", "quoted.bin", "second.bin", "weak.bin", "wrapped.bin"]
+    assert listed(mount) == names
+    for name in names:
+        assert mount.xattr(name, "level") == ("none" if name == "weak.bin" else "whole")
+        assert mount.read(name) == (OTHER if name == "group2.bin" else DATA)
+
+
+def test_signatures_and_preferences_of_metalinks(two: tuple[Mirror, Mirror], mounted: Mounts, source: Path) -> None:
+    """The signature stands beside its file; language, system, version, place and protocol choose what is shown."""
+    urls = [mirror.of("f.bin") for mirror in two]
+    armour = "-----BEGIN PGP SIGNATURE-----\n\niQ==\n-----END PGP SIGNATURE-----"
+    more = f'<signature mediatype="application/pgp-signature">\n{armour}\n</signature>'
+    (source / "a.bin.meta4").write_text(
+        metalink4("a.bin", DATA, urls, more=more).replace('priority="2"', 'priority="2" location="JP"')
+    )
+    for name, trait in {
+        "de": "<language>de-CH</language>",
+        "os": "<os>BSD</os>",
+        "old": "<version>1</version>",
+    }.items():
+        (source / f"{name}.bin.meta4").write_text(metalink4(f"{name}.bin", OTHER, [two[0].of("f2.bin")], more=trait))
+    mount = mounted(source, metalink_location="jp", metalink_language="de", metalink_os="Linux", metalink_version="2")
+
+    assert listed(mount) == ["a.bin", "a.bin.asc", "de.bin"]
+    assert mount.read("a.bin.asc").decode() == armour + "\n"
+    assert mount.xattr("a.bin", "sources").splitlines()[0].startswith(urls[1])
+    whole(mount, "a.bin")
+
+
 @pytest.mark.parametrize("topic", ["tree", "ed2k", "aich"])
 def test_a_magnet_whose_mirror_lies(topic: str, mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
     """The topic finds out; what was wrong is fetched anew from the other."""
