@@ -20,7 +20,7 @@ from mountdl.catalog.names import clean, fit, numbered, shown_parts
 from mountdl.catalog.pools import Pool, Pools
 from mountdl.catalog.tree import Inodes, Tree
 from mountdl.content import Content, ContentKey, content_key, content_of
-from mountdl.descriptors.learned import Learned, completed, documents
+from mountdl.descriptors.learned import Learned, awaited, completed, documents
 from mountdl.descriptors.model import Caution, Descriptor, Entry
 from mountdl.errors import DescriptorError
 
@@ -177,7 +177,7 @@ class _Builder:
         leaf.parent = folder
         self._complete(leaf)
         size = leaf.entry.size
-        if size is None:
+        if size is None or awaited(leaf.entry):
             self._await_size(folder, leaf)
         elif not 0 <= size <= LARGEST:
             self._caution("bad-size", f"{document.path} names a size that no file can have", leaf.entry)

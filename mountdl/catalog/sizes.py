@@ -12,7 +12,7 @@ from typing import Protocol
 import trio
 
 from mountdl.catalog.build import LARGEST, SizeKey
-from mountdl.descriptors.learned import Learned
+from mountdl.descriptors.learned import Learned, awaited
 from mountdl.descriptors.model import Entry
 from mountdl.errors import MountdlError
 
@@ -87,7 +87,7 @@ class Sizes:
         self.failures.pop(key, None)
 
     async def _learn(self, key: SizeKey, entries: tuple[Entry, ...], scope: trio.CancelScope) -> None:
-        delay, longest = _FIRST_DELAY, _LONGEST_DELAY if entries[0].size is None else _LONGEST_IDLE
+        delay, longest = _FIRST_DELAY, _LONGEST_DELAY if awaited(entries[0]) else _LONGEST_IDLE
         with scope:
             await self._ask_remembering(key, entries)
             while not self._settled(key):
@@ -109,7 +109,7 @@ class Sizes:
             return
         async with trio.open_nursery() as nursery:
             # A file that is shown already is better shown as it was: what is stored of it was judged so.
-            nursery.start_soon(self._show_kept, key, kept, HEAD_START if entries[0].size is None else 0.0)
+            nursery.start_soon(self._show_kept, key, kept, HEAD_START if awaited(entries[0]) else 0.0)
             await self._ask_all(key, entries)
             nursery.cancel_scope.cancel()
         if key not in self.known:
@@ -129,7 +129,7 @@ class Sizes:
             if learned is not None:
                 await self._take(key, learned)
                 return
-        if entries[0].size is None and key not in self.known and self.failures.get(key) != reason:
+        if awaited(entries[0]) and key not in self.known and self.failures.get(key) != reason:
             self.failures[key] = reason
             self._changed()
 

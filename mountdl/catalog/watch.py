@@ -31,7 +31,7 @@ from mountdl.catalog.refresh import Refresher, Reload
 from mountdl.catalog.scan import Listing, Place, Walk, differences, list_folder
 from mountdl.catalog.sizes import Memory, Resolve, Sizes
 from mountdl.catalog.tree import Inodes, empty
-from mountdl.descriptors.learned import Learned
+from mountdl.descriptors.learned import Learned, awaited
 from mountdl.descriptors.model import Caution
 
 log = logging.getLogger(__name__)
@@ -341,7 +341,7 @@ class Watch:
         self._note(
             descriptors=len(documents),
             refused=sum(known.refused for known in self._known.values()),
-            unresolved=sum(entries[0].size is None and key not in sizes for key, entries in built.unresolved.items()),
+            unresolved=sum(awaited(entries[0]) and key not in sizes for key, entries in built.unresolved.items()),
             cautions=built.cautions,
         )
         self._publish(built)

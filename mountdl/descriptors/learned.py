@@ -41,6 +41,13 @@ def documents(entry: Entry) -> tuple[SwarmRef, ...]:
     return tuple(ref for ref in entry.swarms if ref.mediatype in METALINKS)
 
 
+def awaited(entry: Entry) -> bool:
+    """Say whether *entry* can't be shown before more is known: its size, or any place but documents."""
+    if entry.size is None:
+        return True
+    return bool(entry.swarms) and not entry.mirrors and all(ref.mediatype in METALINKS for ref in entry.swarms)
+
+
 def completed(entry: Entry, learned: Learned) -> Entry:
     """Return *entry* with what was *learned* of it."""
     size = learned.size if entry.size is None else entry.size

@@ -1,6 +1,7 @@
 """Which descriptors show which files where."""
 
 import random
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,8 +12,9 @@ from mountdl.catalog.build import LARGEST, Built, Document, build, size_key
 from mountdl.catalog.names import PATH_MAX, clean, fit, numbered, shown_parts
 from mountdl.catalog.pools import MOST_VARIANTS
 from mountdl.catalog.tree import NAME_MAX, ROOT, Directory, File, Inodes, Node, Note, Tree
+from mountdl.content import Level
 from mountdl.descriptors.learned import Learned
-from mountdl.descriptors.model import Caution, Descriptor, Entry, Magnet, MirrorRef, PieceDigests, Signature
+from mountdl.descriptors.model import Caution, Descriptor, Entry, Magnet, MirrorRef, PieceDigests, Signature, SwarmRef
 from mountdl.errors import DescriptorError
 
 
@@ -534,3 +536,31 @@ def test_inodes_of_two_trees_agree(earlier: list[Document], later: list[Document
         assert meaning(*before[inode]) == meaning(*after[inode])
     same = {meaning(*found) for found in before.values()} & {meaning(*found) for found in after.values()}
     assert len(same) == len(before.keys() & after.keys())
+
+
+def test_an_entry_that_only_a_document_leads_to_waits_for_it() -> None:
+    """Its size may be known: without a place to fetch it from, reading it would only fail."""
+    lonely = Entry(PurePosixPath("b.iso"), 5, swarms=(SwarmRef("http://h/m", "application/metalink4+xml"),))
+    first = built(document("x.meta4", lonely))
+    assert set(shown(first)) == {"b.iso.resolving"}
+    assert set(first.unresolved) == {size_key(lonely)}
+
+    told = Learned(5, mirrors=(MirrorRef("http://h/b"),), described=True)
+    assert set(shown(built(document("x.meta4", lonely), sizes={size_key(lonely): told}))) == {"b.iso"}
+
+
+def test_an_entry_that_a_document_may_tell_more_of_is_shown_meanwhile() -> None:
+    """And asked for, once for all that are the same; what was remembered is asked for all the same."""
+    swarms = (SwarmRef("http://h/m", "application/metalink4+xml"),)
+    one = Entry(PurePosixPath("b.iso"), 5, {"sha-1": bytes(20)}, mirrors=(MirrorRef("http://h/b"),), swarms=swarms)
+    first = built(document("x.meta4", one), document("y.meta4", one))
+    assert set(shown(first)) == {"b.iso"}
+    assert first.unresolved == {size_key(one): (one,)}
+
+    told = Learned(5, mirrors=(MirrorRef("http://o/b"),), pieces=PieceDigests("md5", 5, bytes(16)), described=True)
+    later = built(document("x.meta4", one), sizes={size_key(one): told})
+    [content] = later.contents.values()
+    assert (content.level, len(content.mirrors), later.unresolved) == (Level.CHUNK, 2, {})
+    kept = built(document("x.meta4", one), sizes={size_key(one): replace(told, remembered=True)})
+    assert kept.contents == later.contents
+    assert set(kept.unresolved) == {size_key(one)}
