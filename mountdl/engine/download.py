@@ -33,8 +33,6 @@ from mountdl.store.stored import Stored
 
 log = logging.getLogger(__name__)
 
-VERIFIERS = 2
-"""Threads that hash one content: hashing with one core outruns most links, with two most disks."""
 USED = 4 << 20
 """Bytes read before a content counts as used (or all of it, if it is shorter): more than a thumbnailer takes."""
 STORE_PAUSE = 30.0
@@ -206,10 +204,8 @@ class Download:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                for _ in range(VERIFIERS):
-                    nursery.start_soon(self._settling.verifier.run)
-                if self._settling.borders is not None:
-                    nursery.start_soon(self._settling.borders.run)
+                for judge in self._settling.judges():
+                    nursery.start_soon(judge)
                 task_status.started()
                 try:
                     await self._live()

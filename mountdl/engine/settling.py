@@ -9,7 +9,7 @@ held. A chunk that one flight brings whole is held in memory until it is judged,
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -27,6 +27,8 @@ from mountdl.store.stored import Stored
 
 log = logging.getLogger(__name__)
 
+VERIFIERS = 2
+"""Threads that hash one content: hashing with one core outruns most links, with two most disks."""
 WHOLE_STEP = 32 << 20
 """Bytes of a whole file hashed in one hop: short enough to stop soon when the mount goes away."""
 
@@ -61,6 +63,10 @@ class Settling:
         for extent in self.doubt:
             self.held.add(extent)
         self._note_whole()
+
+    def judges(self) -> list[Callable[[], Awaitable[None]]]:
+        """Return what has to run for verdicts to come."""
+        return [self.verifier.run] * VERIFIERS + ([self.borders.run] if self.borders is not None else [])
 
     def readable(self, extent: Extent) -> bool:
         """Say whether a read may return *extent*: verified where chunks have digests, else written."""
