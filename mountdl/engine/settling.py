@@ -66,7 +66,10 @@ class Settling:
 
     def judges(self) -> list[Callable[[], Awaitable[None]]]:
         """Return what has to run for verdicts to come."""
-        return [self.verifier.run] * VERIFIERS + ([self.borders.run] if self.borders is not None else [])
+        found: list[Callable[[], Awaitable[None]]] = [self.verifier.run] * VERIFIERS
+        if self.borders is not None:
+            found.append(self.borders.run)
+        return found
 
     def readable(self, extent: Extent) -> bool:
         """Say whether a read may return *extent*: verified where chunks have digests, else written."""
