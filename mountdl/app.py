@@ -75,7 +75,7 @@ class _Mounted:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._store = Store(settings.store.directory)
+        self._store = Store(settings.store.directory, limit=settings.store.limit)
         self._transports: list[Transport] = [HttpTransport(settings.http)]
         preferred = partial(prefer, settings=settings.preferences)
         self._swarms = _swarms(settings, self._transports)

@@ -287,6 +287,13 @@ class ChunkMap:
         return f"{text}/{self._piece}+{self.lead}{'+' * self.open_end}"
 
 
+def chunk_length_of(fingerprint: str) -> int:
+    """Return the length of the chunks of the map with this fingerprint; a usual one where it does not tell."""
+    parts = fingerprint.split("/")
+    told = int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() and len(parts[1]) < 16 else 0
+    return told or DEFAULT_CHUNK_LENGTH
+
+
 class ChunkCheck:
     """A hasher that finds out whether the bytes of a chunk hash to *expected*, one digest for each *piece* bytes.
 

@@ -9,10 +9,23 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """A quota: so many bytes, or so many per cent of the disk."""
+
+    amount: int = 0
+    percent: float | None = None
+
+    def of(self, disk: int) -> int:
+        """Return it in bytes, on a disk of *disk* bytes."""
+        return self.amount if self.percent is None else int(disk * self.percent / 100)
+
+
+@dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """The store: *directory* on disk."""
+    """The store: *directory* on disk, and how much it may take; None: as much as there is."""
 
     directory: Path
+    limit: Limit | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,8 @@ OPTIONS: tuple[Option, ...] = (
            "let other users read the mount", "mount", flag=True),
     Option("cache-dir", ("store.directory",), values.path, "DIR", "$XDG_CACHE_HOME/mountdl",
            "where fetched bytes are kept", "store"),
+    Option("cache-size", ("store.limit",), values.limit, "SIZE|PERCENT%", "0",
+           "most that fetched bytes may take on disk (20G, 10%); what is oldest in use goes; 0: no bound", "store"),
     Option("background", ("engine.background",), values.one_of("all", "touched", "off"), "WHICH", "touched",
            "complete in idle bandwidth: all files, those that a reader really uses (touched), or none (off)", "store"),
     Option("require-verified", ("engine.require_verified",), values.truth, "true|false", "false",

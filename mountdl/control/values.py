@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from mountdl.settings import Limit
+
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _NUMBER_WITH_UNIT = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([kmgt]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
 _TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -53,6 +55,19 @@ def size(text: str) -> int:
     return (
         int(float(match[1]) * _UNITS[match[2].lower()]) if "." in match[1] else int(match[1]) * _UNITS[match[2].lower()]
     )
+
+
+def limit(text: str) -> Limit | None:
+    """Read a quota: bytes, or a part of the disk ("10%"); 0 is none."""
+    wanted = text.strip()
+    match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)\s*%", wanted, re.ASCII)
+    if match is not None and 0 < float(match[1]) <= 100:
+        return Limit(percent=float(match[1]))
+    try:
+        amount = size(wanted)
+    except ValueError:
+        raise ValueError(f"{SIZE}, or a part of the disk (10%)") from None
+    return Limit(amount) if amount else None
 
 
 def rate(text: str) -> float:

@@ -21,6 +21,7 @@ from mountdl.engine.incidents import Incidents
 from mountdl.engine.planner import Assignment, plan
 from mountdl.engine.roster import Roster
 from mountdl.engine.settling import Settling
+from mountdl.engine.sparing import Sparing
 from mountdl.engine.status import DownloadStatus
 from mountdl.engine.traffic import Traffic
 from mountdl.engine.waiting import Waiter, Waiters
@@ -73,8 +74,8 @@ class Download:
         self._fleet = Fleet(self)
         self._waiters = Waiters()
         self._background: list[Want] = []
-        self._read_total = 0
-        self._is_used = False
+        Sparing(self._demand, self._background, self._settling, content.chunk_map).attach(stored, self.incidents)
+        self._read_total, self._is_used = 0, False
         self._no_background_until = 0.0
         self._alarm = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -284,6 +285,7 @@ class Download:
             return
         now = trio.current_time()
         least = Priority.READ if self.paused else Priority.BACKGROUND if self._may_work(now) else Priority.READAHEAD
+        least = min(least, self.stored.allowance())
         wants = [want for want in self._demand if want.priority <= least]
         if not wants and not self._fleet:
             return

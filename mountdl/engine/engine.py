@@ -21,6 +21,7 @@ from mountdl.engine.status import DownloadStatus
 from mountdl.engine.traffic import Traffic
 from mountdl.errors import ContentUnavailable, SourceRefused, StoreError
 from mountdl.extents import Extent
+from mountdl.priorities import Priority
 from mountdl.settings import EngineSettings
 from mountdl.sources.base import Swarms, Transport, Version
 from mountdl.store.store import Store
@@ -210,7 +211,7 @@ class Engine:
                 self._close(key)
 
     def _start_background(self, now: float) -> None:
-        if self._settings.background != "all":
+        if self._settings.background != "all" or self._store.allowance() < Priority.BACKGROUND:
             return
         running = sum(1 for download in self._downloads.values() if not download.complete)
         for key, content in self._contents.items():
@@ -219,6 +220,7 @@ class Engine:
             if (
                 key in self._downloads
                 or key in self._paused
+                or self._store.evicted(key)
                 or now < self._put_off.get(key, 0.0)
                 or self._stored_whole(content)
             ):

@@ -195,6 +195,11 @@ class Settling:
         except StoreError as error:  # what is fetched again goes over it
             self._store_failed(error)
 
+    def evicted(self, extent: Extent) -> None:
+        """Take in that the store gave up *extent*, which nobody waited for."""
+        self._lose(extent)
+        self.doubt.remove(extent)
+
     # -- verdicts -------------------------------------------------------------------------------------------
 
     def _judged(self, verdict: Verdict) -> None:

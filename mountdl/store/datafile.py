@@ -12,7 +12,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from mountdl.errors import StoreBusy, StoreDamaged, StoreError
 from mountdl.extents import Extent, ExtentSet
@@ -97,8 +97,8 @@ class DataFile:
 
     @property
     def blocks(self) -> int:
-        """How many blocks of 512 bytes the file takes on disk."""
-        return os.fstat(self._fd).st_blocks
+        """How many blocks of 512 bytes the file takes on disk; 0 once it is closed."""
+        return 0 if self._closed else os.fstat(self._fd).st_blocks
 
     @property
     def grain(self) -> int:
@@ -156,6 +156,25 @@ class DataFile:
         if number not in {errno.EOPNOTSUPP, errno.ENOSYS}:
             with store_errors(f"can't free room in {self._place.path(DATA)}"):
                 raise OSError(number, os.strerror(number))
+
+    def hollow(self, extent: Extent) -> bool:
+        """Say whether the file system tells that *extent* is a hole."""
+        try:
+            return os.lseek(self._fd, extent.start, os.SEEK_DATA) >= extent.stop
+        except OSError as error:
+            return error.errno == errno.ENXIO  # lseek(2): no data from there on
+
+    @property
+    def used_at(self) -> float:
+        """When it was last used, in seconds since 1970, as far as the file system knows."""
+        return os.fstat(self._fd).st_atime
+
+    def stamp(self, used_at: float) -> None:
+        """Have the file system remember *used_at*; one that can't, doesn't."""
+        if self._closed:
+            return
+        with suppress(OSError):
+            os.utime(self._fd, ns=(int(used_at * 1e9), os.fstat(self._fd).st_mtime_ns))
 
     def allocated(self) -> ExtentSet | None:
         """Return what the file has on disk, in whole blocks, or None when the file system can't tell."""

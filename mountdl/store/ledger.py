@@ -100,6 +100,9 @@ class Ledger:
         self._coming = ExtentSet()
         self._running: Checkpoint | None = None
         self._runs: dict[int, int] = {}  # stop -> start of what was written and not told to the journal
+        # What was evicted: its holes are on disk in place of a record that is.
+        self._owed = ExtentSet()
+        self._unrecorded = ExtentSet()  # part of it, whose record the journal did not take either
         self._complained = False
         self.dirty = journal.length > HEADER_LENGTH
 
@@ -139,6 +142,40 @@ class Ledger:
             self._forget_all()
         self._on_disk.remove(extent)
         self._coming.remove(extent)
+
+    def evicted(self, extent: Extent) -> None:
+        """Note that *extent* is about to become a hole: `settle` must be called before new bytes come there.
+
+        A hole speaks for itself, for claims in holes don't count; so nothing is synced, and nothing fails.
+        """
+        self.dirty = True
+        self._forget_runs(extent)
+        self._owed.add(extent)
+        try:
+            self._journal.append(Kind.DISCARDED, extent)
+        except (OSError, StoreError):
+            self._unrecorded.add(extent)
+
+    def settle(self, extent: Extent) -> None:
+        """Return once bytes may come to *extent*, which may have been evicted: no crash brings the old claim back.
+
+        Costs one fdatasync of a small file when that was since the last checkpoint. StoreError when the disk fails.
+        """
+        if not self._owed or not any(self._owed.overlap(extent)):
+            return
+        owed, self._owed = self._owed, ExtentSet()
+        unrecorded, self._unrecorded = self._unrecorded, ExtentSet()
+        told = any(any(said.overlap(part)) for said in (self._on_disk, self._coming) for part in owed)
+        try:
+            for part in unrecorded:
+                self._journal.append(Kind.DISCARDED, part)
+            if told:
+                self._journal.sync()
+        except (OSError, StoreError):
+            self._forget_all()
+        for part in owed:
+            self._on_disk.remove(part)
+            self._coming.remove(part)
 
     def begin(self, manifest: Manifest) -> Checkpoint:
         """Start a checkpoint that says *manifest*; none may be running. Ask for its `save`, then for `end`."""

@@ -7,6 +7,7 @@ network, no names and no chunks. Everything runs on the loop but fsyncs, which g
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,26 @@ import trio
 
 from mountdl.content import ContentKey
 from mountdl.errors import ExitStatus, StoreDamaged, StoreError, UsageError
+from mountdl.priorities import Priority
+from mountdl.settings import Limit
+from mountdl.store import census
 from mountdl.store import journal as journals
 from mountdl.store import manifest as manifests
-from mountdl.store.place import DATA, MANIFEST, PIN, Place, is_key, store_errors
-from mountdl.store.stored import Stored
+from mountdl.store.census import Resting
+from mountdl.store.datafile import DataFile
+from mountdl.store.place import DATA, JOURNAL, MANIFEST, PIN, Place, is_key, store_errors
+from mountdl.store.room import Room
+from mountdl.store.stored import Home, Stored
+from mountdl.store.uses import Clock
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_INTERVAL = 5.0
 """Seconds between two looks for what is not on record yet: what a power loss may cost."""
+TICK = 1.0
+"""Seconds between two looks at what open contents take."""
+SURVEY_INTERVAL = 30.0
+"""Seconds between two looks at what closed contents take, which other processes may have changed."""
 CHECKPOINT_PATIENCE = 30.0
 """Seconds that one round of checkpoints may take before the loop goes on without it (a disk that hangs)."""
 _PARKED = 64  # closed contents that may keep their two files open until the janitor comes
@@ -58,18 +70,23 @@ _Version = tuple[int, int, int]  # of a manifest: inode, mtime, length
 class Store:
     """The contents kept below *directory*."""
 
-    def __init__(self, directory: Path, *, boot: bytes | None = None) -> None:
+    def __init__(self, directory: Path, *, limit: Limit | None = None, boot: bytes | None = None) -> None:
         """Create the directory if need be, for its owner only, and list what is in it.
 
-        *boot* is the kernel's boot id; tests make up reboots with it. Raises UsageError with a remedy.
+        It takes no more room than *limit*; None: than the disk has. *boot* is the kernel's boot id; tests make up
+        reboots with it. Raises UsageError with a remedy.
         """
         self.directory = directory
         self._contents = directory / "contents"
-        self._boot = boot if boot is not None else journals.boot_id()
+        self._clock = Clock(time.time())
         self._open: dict[ContentKey, Stored] = {}
         self._parked: dict[ContentKey, Stored] = {}
         self._summaries: dict[ContentKey, tuple[_Version, manifests.Header | None]] = {}
         _prepare(directory, self._contents)
+        most = None if limit is None else limit.of(self.space().total)
+        self._room = Room(most, self._clock, self._tenants, self.pinned, self._roused)
+        boot = boot if boot is not None else journals.boot_id()
+        self._home = Home(boot, self._clock, self._released, self._room)
         self._keys = set(_scan(self._contents))
 
     def open(self, content_key: ContentKey, size: int, fingerprint: str) -> Stored:
@@ -86,9 +103,11 @@ class Store:
             self._let_go(stored)
             stored = None
         if stored is None:
-            stored = Stored(Place(self._contents, content_key), size, fingerprint, self._boot, self._released)
+            stored = Stored(Place(self._contents, content_key), size, fingerprint, self._home)
             self._keys.add(content_key)
             self._summaries.pop(content_key, None)
+            self._open[content_key] = stored
+            self._room.measure()
         stored.opens += 1
         self._open[content_key] = stored
         return stored
@@ -130,6 +149,24 @@ class Store:
         """Say whether *key* is pinned."""
         return Place(self._contents, key).path(PIN).exists()
 
+    @property
+    def limit(self) -> int | None:
+        """How many bytes of disk it may take; None: as many as there are."""
+        return self._room.limit
+
+    @property
+    def used(self) -> int:
+        """How many bytes of disk it takes, as far as is known by now."""
+        return self._room.used
+
+    def allowance(self) -> Priority:
+        """Return the least priority for which bytes may be fetched now."""
+        return self._room.allowance()
+
+    def evicted(self, key: ContentKey) -> bool:
+        """Say whether any of *key*'s bytes had to make room since the store was made."""
+        return key in self._room.evicted
+
     def space(self) -> Space:
         """Say how much room the disk has. StoreError when it does not tell."""
         with store_errors(f"can't ask for the room in {self.directory}"):
@@ -144,11 +181,58 @@ class Store:
         """Be the janitor: put on record every few seconds what is not, until cancelled, and once more then."""
         task_status.started()
         try:
+            survey = checkpoint = trio.current_time()
             while True:
-                await trio.sleep(CHECKPOINT_INTERVAL)
-                await self._checkpoint_all()
+                self._tick()
+                if trio.current_time() >= survey:
+                    await self._survey()
+                    survey += SURVEY_INTERVAL
+                await trio.sleep(min(TICK, CHECKPOINT_INTERVAL))
+                if trio.current_time() >= checkpoint + CHECKPOINT_INTERVAL:
+                    await self._checkpoint_all()
+                    checkpoint = trio.current_time()
         finally:
             await self._checkpoint_all()
+
+    def _tick(self) -> None:
+        """Keep the time that uses are stamped with, and hold the quota against what the disk says."""
+        self._clock.now = time.time()
+        if self._room.limit is not None:
+            self._room.measure()
+            self._room.relax()
+            self._room.taking(0)
+
+    async def _survey(self) -> None:
+        """Look what all contents take, those of other processes too."""
+        if self._room.limit is not None:
+            self._room.surveyed(await trio.to_thread.run_sync(census.take, self._contents, abandon_on_cancel=True))
+
+    def _tenants(self) -> list[Stored]:
+        return [*self._open.values(), *self._parked.values()]
+
+    def _roused(self, key: ContentKey) -> Stored | None:
+        """Open a closed content to evict from it; None when it can't be, or was removed as of no worth."""
+        place = Place(self._contents, key)
+        try:
+            header = self._summary(place)
+            if header is None:
+                self._remove(place)
+                return None
+            stored = Stored(place, header.size, header.fingerprint, self._home)
+        except (StoreError, OSError) as error:
+            log.info("%s can't make room: %s", key, error)
+            return None
+        self._parked[key] = stored
+        return stored
+
+    def _remove(self, place: Place) -> None:
+        """Remove a content of which nothing is on record, unless another process has it open."""
+        data = DataFile(place, 0)
+        try:
+            place.unlink(MANIFEST, JOURNAL, DATA)
+            self._keys.discard(place.key)
+        finally:
+            data.close()
 
     def close(self) -> None:
         """Put all on record and let all files go, whatever is still open."""
@@ -168,7 +252,7 @@ class Store:
                     stored.end_checkpoint()
                 if self._parked.get(stored.key) is stored and not stored.busy:
                     del self._parked[stored.key]
-                    stored.release()
+                    self._release(stored)
         if scope.cancelled_caught:
             log.warning("the disk of the cache did not sync within %g s", CHECKPOINT_PATIENCE)
 
@@ -178,7 +262,7 @@ class Store:
             return
         del self._open[stored.key]
         if not stored.dirty and not stored.busy:
-            stored.release()
+            self._release(stored)
             return
         self._parked[stored.key] = stored
         if len(self._parked) > _PARKED:
@@ -186,6 +270,16 @@ class Store:
 
     def _let_go(self, stored: Stored) -> None:
         stored.checkpoint()
+        self._release(stored)
+
+    def _release(self, stored: Stored) -> None:
+        if self.evicted(stored.key) and not stored.there and not self.pinned(stored.key):
+            Place(self._contents, stored.key).unlink(MANIFEST, JOURNAL, DATA)
+            self._keys.discard(stored.key)
+            self._summaries.pop(stored.key, None)
+        else:
+            pinned = self._room.limit is not None and self.pinned(stored.key)
+            self._room.left(Resting(stored.key, stored.blocks * 512, stored.uses.latest, pinned))
         stored.release()
 
     def _summary(self, place: Place) -> manifests.Header | None:

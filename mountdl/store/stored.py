@@ -8,12 +8,14 @@ otherwise.
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from mountdl.content import ContentKey
 from mountdl.errors import StoreDamaged, StoreError
 from mountdl.extents import Extent, ExtentSet
-from mountdl.integrity import Hasher
+from mountdl.integrity import Hasher, chunk_length_of
+from mountdl.priorities import Priority
 from mountdl.store import journal as journals
 from mountdl.store import manifest as manifests
 from mountdl.store.datafile import DataFile
@@ -21,18 +23,36 @@ from mountdl.store.journal import Journal, Kind
 from mountdl.store.ledger import Checkpoint, Ledger, Outcome
 from mountdl.store.manifest import Manifest
 from mountdl.store.place import DATA, JOURNAL, MANIFEST, Place, store_errors
+from mountdl.store.quota import UNUSED, Spared
 from mountdl.store.recovery import reconcile, weigh
+from mountdl.store.room import Room
+from mountdl.store.uses import Clock, Uses
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What the store is to each of its contents.
+
+    *released* is called at the last close.
+    """
+
+    boot: bytes
+    clock: Clock
+    released: Callable[["Stored"], None]
+    room: Room
+
+
+def _unused() -> Spared:
+    return UNUSED
 
 
 class Stored:
     """The bytes of a content that are here. `Store.open` makes them; close as often as it was opened."""
 
-    def __init__(
-        self, place: Place, size: int, fingerprint: str, boot: bytes, released: Callable[["Stored"], None]
-    ) -> None:
-        """Open the files and find out what they are worth. *released* is called at the last close.
+    def __init__(self, place: Place, size: int, fingerprint: str, home: Home) -> None:
+        """Open the files and find out what they are worth.
 
         Raises StoreBusy, StoreFull, StoreDamaged or StoreError.
         """
@@ -41,11 +61,15 @@ class Stored:
         self.fingerprint = fingerprint
         self.opens = 0
         self._place = place
-        self._released = released
+        self._home = home
+        self._followers: list[Callable[[Extent], None]] = []
+        self._spare: Callable[[], Spared] = _unused
         self._data = DataFile(place, size)
         try:
             with store_errors(f"can't read what is known of {place.key}"):
-                self._recover(boot)
+                used_at = home.clock.now if self._data.created else self._data.used_at
+                self.uses = Uses(size, chunk_length_of(fingerprint), home.clock, used_at)
+                self._recover(home.boot)
         except BaseException:
             self._data.close()
             raise
@@ -132,11 +156,19 @@ class Stored:
             self._put(part, view[part.start - offset : part.stop - offset])
 
     def _put(self, extent: Extent, data: bytes | bytearray | memoryview) -> None:
+        self._home.room.taking(extent.length)
+        self._ledger.settle(extent)
         self._data.write(extent.start, data)
-        self.landed(extent)
+        self._note(extent)
 
     def landed(self, extent: Extent) -> None:
         """Note that *extent* is in the data file, as if `write` had put it there."""
+        self._home.room.taking(extent.length)
+        self._ledger.settle(extent)
+        self._note(extent)
+
+    def _note(self, extent: Extent) -> None:
+        self.uses.cover(extent)
         self.written.add(extent)
         self.doubted.remove(extent)
         self._ledger.written(extent)
@@ -146,6 +178,7 @@ class Stored:
 
         StoreDamaged when the disk does not give all of them: discard the extent and fetch it again.
         """
+        self.uses.touch(extent.start)
         return self._data.read(extent)
 
     def mark_verified(self, extent: Extent) -> None:
@@ -188,6 +221,70 @@ class Stored:
         """
         self._data.put(offset, data)
 
+    @property
+    def there(self) -> ExtentSet:
+        """What takes room: written or doubted."""
+        if not self.doubted:
+            return self.written
+        there = self.written.copy()
+        for extent in self.doubted:
+            there.add(extent)
+        return there
+
+    def evict(self, extent: Extent) -> None:
+        """Drop what is here of *extent* for want of room; followers hear of each part that goes.
+
+        Unlike `discard` it waits for no disk: bytes that were sound leave a hole, which claims nothing. StoreError
+        when the disk fails.
+        """
+        for part in list(self.there.overlap(extent)):
+            for extents in (self.written, self.verified, self.doubted):
+                extents.remove(part)
+            self._ledger.evicted(part)
+            for follower in self._followers:
+                follower(part)
+            hole = self._whole_blocks(part)
+            self._data.punch(hole)
+            if hole and not self._data.hollow(hole):
+                self._ledger.settle(part)  # a file system that does not tell holes: the record must say it
+
+    def _whole_blocks(self, extent: Extent) -> Extent:
+        """Return the blocks that held bytes of *extent* and hold no others now: a part of one is never zeroed."""
+        grain = self._data.grain
+        start = extent.start // grain * grain
+        stop = min(-(-extent.stop // grain) * grain, self.size)
+        there = self.there
+        if any(there.overlap(Extent(start, extent.start))):
+            start += grain
+        if any(there.overlap(Extent(extent.stop, stop))):
+            stop = extent.stop // grain * grain
+        return Extent(start, max(start, stop))
+
+    def follow(self, evicted: Callable[[Extent], None], spare: Callable[[], Spared]) -> None:
+        """Have *evicted* called with each extent that is evicted, and *spare* asked what had better stay."""
+        self._followers.append(evicted)
+        self._spare = spare
+
+    def follow_evictions(self, evicted: Callable[[Extent], None]) -> None:
+        """Have *evicted* called with each extent that is evicted, on the loop, when it is gone from the sets."""
+        self._followers.append(evicted)
+
+    def spared(self) -> Spared:
+        """Return what those who use it need of it."""
+        return self._spare()
+
+    def allowance(self) -> Priority:
+        """Return the least priority for which bytes may be fetched now: the store's room decides."""
+        return self._home.room.allowance()
+
+    @property
+    def cramped(self) -> str | None:
+        """Why reading it will be slow: the quota holds hardly a chunk of it; None where it does."""
+        limit, chunk = self._home.room.limit, min(chunk_length_of(self.fingerprint), self.size)
+        if limit is None or limit >= 2 * chunk:
+            return None
+        return f"--cache-size {limit} is less than two chunks of {chunk} bytes: each is fetched again and again"
+
     def hash_extent(self, extent: Extent, hasher: Hasher) -> None:
         """Feed the bytes of *extent* to *hasher*. For a worker thread; touches nothing but the data file.
 
@@ -226,11 +323,15 @@ class Stored:
         if self.opens > 0:
             self.opens -= 1
             if self.opens == 0:
-                self._released(self)
+                self._followers.clear()
+                self._spare = _unused
+                self._home.released(self)
 
     def release(self) -> None:
         """Close the files; for `Store`."""
         self._ledger.close()
+        if self.uses.latest > self.uses.since:
+            self._data.stamp(self.uses.latest)
         # A checkpoint still in a thread's hands ends it; until then no other process may have the files.
         self._data.close(unlock=not self.busy)
 

@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
@@ -177,11 +178,18 @@ class StoreMachine(RuleBasedStateMachine):
                 self._discard(part)
 
     @rule(extent=extents)
-    def evict(self, extent: Extent) -> None:
+    def discard(self, extent: Extent) -> None:
         self._discard(extent)
 
+    @rule(extent=extents)
+    def evict_for_want_of_room(self, extent: Extent) -> None:
+        self._drop(extent, self.stored.evict)
+
     def _discard(self, extent: Extent) -> None:
-        self.stored.discard(extent)
+        self._drop(extent, self.stored.discard)
+
+    def _drop(self, extent: Extent, drop: Callable[[Extent], None]) -> None:
+        drop(extent)
         gone = set(range(extent.start, extent.stop))
         self.verified -= gone
         self.on_record -= gone

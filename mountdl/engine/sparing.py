@@ -1,0 +1,43 @@
+"""What a download needs of the store's bytes, and what it makes of evictions.
+
+Law: what was evicted is not held any more, so that it is fetched when it is wanted; but not in the background, which
+would evict what it fetched a moment ago. Bytes that a reader waits for, and chunks that are being judged, are locked.
+"""
+
+from mountdl.engine.demand import Demand, Want
+from mountdl.engine.incidents import Incidents
+from mountdl.engine.settling import Settling
+from mountdl.extents import Extent
+from mountdl.integrity import ChunkMap
+from mountdl.priorities import Priority
+from mountdl.store.quota import Spared
+from mountdl.store.stored import Stored
+
+
+class Sparing:
+    """Stands between one download and its part of the store. *background* is the list of its background wants."""
+
+    def __init__(self, demand: Demand, background: list[Want], settling: Settling, chunk_map: ChunkMap) -> None:
+        self._demand, self._background = demand, background
+        self._settling, self._chunk_map = settling, chunk_map
+
+    def attach(self, stored: Stored, incidents: Incidents) -> None:
+        """Hear of evictions from *stored*, and be asked about them; *incidents* hears if there is hardly room."""
+        if stored.cramped is not None:
+            incidents.add(None, stored.cramped)
+        stored.follow(self.evicted, self.spared)
+
+    def evicted(self, extent: Extent) -> None:
+        """Take in that *extent* is gone."""
+        self._settling.evicted(extent)
+        for want in [want for want in self._background if want.extent.overlaps(extent)]:
+            self._demand.remove(want)
+            self._background.remove(want)
+
+    def spared(self) -> Spared:
+        """Return what had better stay."""
+        wants = list(self._demand)
+        locked = [want.extent for want in wants if want.priority is Priority.READ]
+        locked += [self._chunk_map.extent(index) for index in self._settling.verifier.pending]
+        ahead = tuple(want.extent for want in wants if want.priority is Priority.READAHEAD)
+        return Spared(tuple(locked), ahead, used=True)

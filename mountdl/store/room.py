@@ -1,0 +1,184 @@
+"""The room that the store may take: what is counted, what is evicted, and what may still be fetched.
+
+Law: bytes are counted before they are written, and what is too much goes in the same step of the loop, so that the
+quota holds at every moment, but for what is locked (chunks that are judged or waited for) and what other processes
+write between two looks. It knows contents as keys and open `Stored`s; what to evict is `quota`'s choice.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from mountdl.content import ContentKey
+from mountdl.errors import StoreError
+from mountdl.extents import Extent, ExtentSet
+from mountdl.priorities import Priority
+from mountdl.store import quota
+from mountdl.store.census import Resting
+from mountdl.store.quota import Candidate, Keep, Spared
+from mountdl.store.uses import Clock, Uses
+
+log = logging.getLogger(__name__)
+
+BLOCK = 512
+STALE = 3600.0
+"""Seconds without a use after which a closed content may go for what nobody waits for."""
+MOST_AT_ONCE = 16
+"""Closed contents opened in one search for room."""
+
+
+class Tenant(Protocol):
+    """An open content, as the room sees it."""
+
+    key: ContentKey
+    size: int
+    uses: Uses
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks of 512 bytes it takes on disk."""
+
+    @property
+    def there(self) -> ExtentSet:
+        """What is stored of it."""
+
+    def spared(self) -> Spared:
+        """Return what somebody needs of it."""
+
+    def evict(self, extent: Extent) -> None:
+        """Give the room of *extent* back."""
+
+
+class Room:
+    """The room of one store. *limit* is in bytes; None: as much as the disk has.
+
+    *tenants* tells which contents are open, *pinned* says of one whether it is pinned, and *rouse* opens a closed
+    one so that it can be evicted from, or returns None when that can't be done.
+    """
+
+    def __init__(
+        self,
+        limit: int | None,
+        clock: Clock,
+        tenants: Callable[[], Iterable[Tenant]],
+        pinned: Callable[[ContentKey], bool],
+        rouse: Callable[[ContentKey], Tenant | None],
+    ) -> None:
+        self.limit = limit
+        self.resting: dict[ContentKey, Resting] | None = None
+        self.evicted: set[ContentKey] = set()
+        self._clock, self._tenants, self._pinned, self._rouse = clock, tenants, pinned, rouse
+        self._used = 0
+        self._resting = 0
+        self._busy = False
+        self._tight = False
+
+    @property
+    def used(self) -> int:
+        """How many bytes of disk all contents take, as far as is known."""
+        return self._used
+
+    def surveyed(self, resting: dict[ContentKey, Resting]) -> None:
+        """Take a census in; of contents that are open here it is not asked."""
+        self.resting = resting
+        self.measure()
+
+    def measure(self) -> None:
+        """Count anew: ask the disk about what is open, and the last census about the rest."""
+        tenants = list(self._tenants())
+        if self.resting is not None:
+            for tenant in tenants:
+                self.resting.pop(tenant.key, None)
+            self._resting = sum(each.taken for each in self.resting.values())
+        self._used = self._resting + sum(tenant.blocks for tenant in tenants) * BLOCK
+
+    def left(self, rest: Resting) -> None:
+        """Take in that a content was closed, or is there without ever having been open."""
+        if self.resting is not None and rest.taken:
+            self.resting[rest.key] = rest
+            self._resting += rest.taken
+
+    def taking(self, count: int) -> None:
+        """Say that *count* bytes are about to be written: others make room if need be."""
+        self._used += count
+        if self.limit is not None and self._used > self.limit and not self._busy:
+            self.measure()
+            over = self._used + count - self.limit
+            if over > 0:
+                self.free(over + quota.gap(self.limit))
+            self._used += count
+
+    def free(self, wanted: int) -> int:
+        """Evict *wanted* bytes, or as many as may go; return how many blocks' bytes that gave back."""
+        if self._busy:
+            return 0
+        self._busy = True
+        before = self._used
+        try:
+            last = self._evict(wanted)
+        finally:
+            self._busy = False
+        self.measure()
+        freed = max(0, before - self._used)
+        self._tight = last is None or last >= Keep.AHEAD
+        return freed
+
+    def _evict(self, wanted: int) -> Keep | None:
+        """Evict; return how dear the last chunk was that went, None when there was not enough."""
+        tenants = list(self._tenants())
+        found = self._candidates(tenants, 0)
+        roused = self._roused(list(quota.choose(found, wanted)), wanted)
+        found += self._candidates(roused, len(tenants))
+        tenants += roused
+        keep: Keep | None = None
+        for chosen in quota.choose(found, wanted):
+            tenant, keep = tenants[chosen.owner], chosen.keep
+            wanted -= chosen.length
+            self.evicted.add(tenant.key)
+            try:
+                tenant.evict(Extent(chosen.start, chosen.stop))
+            except StoreError as error:
+                log.warning("%s: %s", tenant.key, error)
+        return keep if wanted <= 0 else None
+
+    def _candidates(self, tenants: list[Tenant], first: int) -> list[Candidate]:
+        found: list[Candidate] = []
+        for number, tenant in enumerate(tenants, first):
+            pinned = self._pinned(tenant.key)
+            found += quota.candidates(number, tenant.there, tenant.uses, tenant.spared(), tenant.size, pinned=pinned)
+        return found
+
+    def _roused(self, chosen: list[Candidate], wanted: int) -> list[Tenant]:
+        """Open closed contents that were not used for longer than what is *chosen*, or where that is not enough."""
+        enough = sum(each.length for each in chosen) >= wanted and all(each.keep is Keep.NORMAL for each in chosen)
+        before = max(each.used_at for each in chosen) if enough else float("inf")
+        roused: list[Tenant] = []
+        for rest in sorted((self.resting or {}).values(), key=lambda rest: (rest.pinned, rest.used_at)):
+            if wanted <= 0 or len(roused) >= MOST_AT_ONCE or rest.used_at >= before or (rest.pinned and enough):
+                break
+            if rest.taken and self.resting is not None:
+                del self.resting[rest.key]
+                tenant = self._rouse(rest.key)
+                if tenant is not None:
+                    roused.append(tenant)
+                    wanted -= rest.taken
+        return roused
+
+    def allowance(self) -> Priority:
+        """Return the least priority for which bytes may be fetched now: what nobody waits for ends first."""
+        if self.limit is None:
+            return Priority.BACKGROUND
+        if self._used + quota.gap(self.limit) < self.limit:
+            self._tight = False
+            return Priority.BACKGROUND if self.resting is not None else Priority.READAHEAD
+        if self._tight:
+            return Priority.READ
+        return Priority.BACKGROUND if self._stale() else Priority.READAHEAD
+
+    def relax(self) -> None:
+        """Let readers ahead try again: what was tight a moment ago may not be now."""
+        self._tight = False
+
+    def _stale(self) -> bool:
+        before = self._clock.now - STALE
+        return any(rest.used_at < before and not rest.pinned and rest.taken for rest in (self.resting or {}).values())
