@@ -53,7 +53,9 @@ class Remembered:
             return None
 
     def keep(self, key: str, learned: Learned) -> None:
-        """Keep what was *learned* of *key*. Never fails."""
+        """Keep what was *learned* of *key*, but for torrents, which are kept elsewhere. Never fails."""
+        if learned.torrent is not None:
+            return
         data = _encoded(key, learned)
         if not is_key(key) or len(data) > LONGEST:
             return

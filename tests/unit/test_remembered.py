@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mountdl.descriptors.learned import Learned
-from mountdl.descriptors.model import MirrorRef, PieceDigests, SwarmRef
+from mountdl.descriptors.model import Descriptor, MirrorRef, PieceDigests, SwarmRef
 from mountdl.store import remembered
 from mountdl.store.remembered import Remembered
 
@@ -62,6 +62,12 @@ def test_what_is_newer_replaces_it(tmp_path: Path) -> None:
 
     assert again(tmp_path) == Learned(1, remembered=True)
     assert [path.name for path in tmp_path.iterdir()] == [f"{KEY}.json"]
+
+
+def test_a_torrent_is_not_kept_here(tmp_path: Path) -> None:
+    """Its size without its files would be that of no file."""
+    Remembered(tmp_path).keep(KEY, Learned(9, torrent=Descriptor("torrent", ())))
+    assert again(tmp_path) is None
 
 
 def test_nothing_is_remembered_of_what_was_never_kept(tmp_path: Path) -> None:
