@@ -13,6 +13,7 @@ from functools import partial
 import trio
 
 from mountdl.content import Content, Level
+from mountdl.engine.background import Background
 from mountdl.engine.borders import Borders, Fetch
 from mountdl.engine.demand import Demand, Want
 from mountdl.engine.fleet import Fleet
@@ -34,8 +35,6 @@ from mountdl.store.stored import Stored
 
 log = logging.getLogger(__name__)
 
-USED = 4 << 20
-"""Bytes read before a content counts as used (or all of it, if it is shorter): more than a thumbnailer takes."""
 STORE_PAUSE = 30.0
 """Seconds without background work after the store failed."""
 
@@ -73,9 +72,8 @@ class Download:
         self._windows = Windows(self._demand, content.chunk_map)
         self._fleet = Fleet(self)
         self._waiters = Waiters()
-        self._background: list[Want] = []
+        self._background = Background(self._demand, content.chunk_map)
         Sparing(self._demand, self._background, self._settling, content.chunk_map).attach(stored, self.incidents)
-        self._read_total, self._is_used = 0, False
         self._no_background_until = 0.0
         self._alarm = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -118,11 +116,8 @@ class Download:
 
     def used(self, extent: Extent) -> None:
         """Take in that a reader reads *extent*: fetch ahead of it, and the rest once it is really used."""
-        self._read_total += extent.length
-        if not self._is_used and self._read_total >= min(USED, self.content.size):
-            self._is_used = True
-            if self._settings.background != "off":
-                self.want(Extent(0, self.content.size))
+        if self._background.used(extent.length) and self._settings.background != "off":
+            self.want(Extent(0, self.content.size))
         now = trio.current_time()
         window = self._windows.advance(extent, now, self.roster.rate, self._settling.held)
         if now < self._no_background_until:
@@ -134,16 +129,13 @@ class Download:
 
     def want(self, extent: Extent) -> Want:
         """Fetch *extent* in idle bandwidth until all of it is readable or `unwant` is called with the result."""
-        want = self._demand.add(self._chunk_map.cover(extent), Priority.BACKGROUND)
-        self._background.append(want)
+        want = self._background.add(extent)
         self._alarm.set()
         return want
 
     def unwant(self, want: Want) -> None:
         """Withdraw *want*; one that is fulfilled already is no error."""
-        self._demand.remove(want)
-        if want in self._background:
-            self._background.remove(want)
+        self._background.remove(want)
 
     def damaged(self, extent: Extent) -> None:
         """Take in that the store could not give *extent* back: fetch it again."""
@@ -254,8 +246,7 @@ class Download:
         for host in {id(state.host): state.host for state in self.roster.states}.values():
             host.lanes.sample(now, host.delivered, host.busy(now))
         self._windows.expire(now)
-        for want in [want for want in self._background if self.readable(want.extent)]:
-            self.unwant(want)
+        self._background.fulfil(self.readable)
         if self._may_work(now) and not self._settling.verifier.pending:
             for want in self._background:
                 self._settling.examine(want.extent, urgent=False, most=8)

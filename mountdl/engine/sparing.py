@@ -4,7 +4,8 @@ Law: what was evicted is not held any more, so that it is fetched when it is wan
 would evict what it fetched a moment ago. Bytes that a reader waits for, and chunks that are being judged, are locked.
 """
 
-from mountdl.engine.demand import Demand, Want
+from mountdl.engine.background import Background
+from mountdl.engine.demand import Demand
 from mountdl.engine.incidents import Incidents
 from mountdl.engine.settling import Settling
 from mountdl.extents import Extent
@@ -15,9 +16,9 @@ from mountdl.store.stored import Stored
 
 
 class Sparing:
-    """Stands between one download and its part of the store. *background* is the list of its background wants."""
+    """Stands between one download and its part of the store. *background*: what it wants when nobody waits."""
 
-    def __init__(self, demand: Demand, background: list[Want], settling: Settling, chunk_map: ChunkMap) -> None:
+    def __init__(self, demand: Demand, background: Background, settling: Settling, chunk_map: ChunkMap) -> None:
         self._demand, self._background = demand, background
         self._settling, self._chunk_map = settling, chunk_map
 
@@ -30,9 +31,7 @@ class Sparing:
     def evicted(self, extent: Extent) -> None:
         """Take in that *extent* is gone."""
         self._settling.evicted(extent)
-        for want in [want for want in self._background if want.extent.overlaps(extent)]:
-            self._demand.remove(want)
-            self._background.remove(want)
+        self._background.withdraw(extent)
 
     def spared(self) -> Spared:
         """Return what had better stay."""
