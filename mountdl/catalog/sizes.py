@@ -12,7 +12,7 @@ from typing import Protocol
 import trio
 
 from mountdl.catalog.build import LARGEST, SizeKey
-from mountdl.descriptors.learned import Learned, awaited
+from mountdl.descriptors.learned import Learned, awaited, poorer
 from mountdl.descriptors.model import Entry
 from mountdl.errors import MountdlError
 
@@ -51,6 +51,7 @@ class Sizes:
         self._resolve = resolve
         self._changed = changed
         self._memory = memory
+        self._kept: dict[SizeKey, Learned] = {}
         self._asked: dict[SizeKey, tuple[tuple[Entry, ...], trio.CancelScope]] = {}
         self._slots = trio.CapacityLimiter(_AT_ONCE)
         self._threads = trio.CapacityLimiter(1)
@@ -107,6 +108,7 @@ class Sizes:
         if kept is None or key in self.known:
             await self._ask_all(key, entries)
             return
+        self._kept[key] = kept
         async with trio.open_nursery() as nursery:
             # A file that is shown already is better shown as it was: what is stored of it was judged so.
             nursery.start_soon(self._show_kept, key, kept, HEAD_START if awaited(entries[0]) else 0.0)
@@ -134,7 +136,12 @@ class Sizes:
             self._changed()
 
     async def _take(self, key: SizeKey, learned: Learned) -> None:
-        before = self.known.get(key)
+        before, kept = self.known.get(key), self._kept.get(key)
+        if kept is not None and poorer(learned, kept):
+            # The document can't be had today: what it said is better than nothing, and it is asked for again.
+            if before != kept:
+                await self._show_kept(key, kept, 0.0)
+            return
         self.known[key] = learned
         self.failures.pop(key, None)
         self._changed()

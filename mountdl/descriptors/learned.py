@@ -71,6 +71,13 @@ def _united(entry: Entry, learned: "Learned | Entry") -> Entry:
     )
 
 
+def poorer(fresh: Learned, before: Learned) -> bool:
+    """Say whether *fresh* lacks the document that *before* was told by, and says nothing else against it."""
+    if fresh.described or not before.described or fresh.size != before.size:
+        return False
+    return all(before.digests.get(name, value) == value for name, value in fresh.digests.items())
+
+
 def taught(entry: Entry, said: Descriptor, inside: str | None) -> Entry:
     """Return *entry* with what a document *said* of it; *inside* is its path there, where that is known.
 

@@ -25,7 +25,7 @@ from mountdl.catalog.sizes import Sizes
 from mountdl.catalog.tree import Directory
 from mountdl.catalog.watch import Watch, WatchSettings
 from mountdl.descriptors.learned import Learned
-from mountdl.descriptors.model import Descriptor, Entry, MirrorRef
+from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, PieceDigests
 from mountdl.errors import DescriptorError, ExitStatus, SourceUnavailable, UsageError
 
 SUFFIXES = frozenset({".meta4", ".metalink"})
@@ -686,6 +686,22 @@ def test_what_is_learned_is_kept_and_beats_what_was() -> None:
 
     assert list(asked_for(unsized, resolve, kept).values()) == [Learned(8)]
     assert kept == {size_key(unsized): Learned(8)}
+
+
+@pytest.mark.usefixtures("_inline")
+def test_a_document_that_is_gone_today_still_counts() -> None:
+    """Its mirror tells the same size and nothing against it; the document is asked for until it is back."""
+    unsized = an_entry("b.iso", "?")
+    pieces = PieceDigests("md5", 7, bytes(16))
+    kept = Kept({size_key(unsized): Learned(7, pieces=pieces, described=True)})
+    better = Learned(7, {"md5": bytes(16)}, pieces=pieces, described=True)
+
+    async def resolve(entry: Entry) -> Learned | None:
+        return better if trio.current_time() > 100 else Learned(7)
+
+    seen = list(asked_for(unsized, resolve, kept).values())
+    assert seen == [Learned(7, pieces=pieces, described=True, remembered=True), better]
+    assert kept == {size_key(unsized): better}
 
 
 def test_sizes_are_asked_for_eight_at_a_time() -> None:

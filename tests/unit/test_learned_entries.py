@@ -7,7 +7,7 @@ from pathlib import PurePosixPath as P
 import pytest
 
 from mountdl.descriptors import parse, plausible
-from mountdl.descriptors.learned import METALINKS, Learned, completed, documents, renewed, taught
+from mountdl.descriptors.learned import METALINKS, Learned, completed, documents, poorer, renewed, taught
 from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, PieceDigests, SwarmRef
 from mountdl.errors import DescriptorError
 from tests.support import torrents
@@ -157,3 +157,20 @@ def test_an_unrelated_document_renews_nothing(fresh: Descriptor) -> None:
     old = Descriptor("metalink4", (Entry(P("a"), 8, SHA1, PIECES, (MIRROR,)),), origin="http://o/o", dynamic=True)
     with pytest.raises(DescriptorError):
         renewed(old, fresh)
+
+
+@pytest.mark.parametrize(
+    ("fresh", "expected"),
+    [
+        (Learned(8), True),
+        (Learned(8, SHA1), True),
+        (Learned(8, {"md5": bytes(16)}), True),
+        (Learned(9), False),
+        (Learned(8, {"sha-1": b"x" * 20}), False),
+        (Learned(8, described=True), False),
+    ],
+)
+def test_an_answer_without_the_document_is_poorer(fresh: Learned, expected: bool) -> None:
+    """Unless it tells of other bytes."""
+    assert poorer(fresh, Learned(8, SHA1, pieces=PIECES, described=True)) is expected
+    assert not poorer(fresh, Learned(8, SHA1))
