@@ -9,10 +9,12 @@ docs/formats.md. It does not know what the bytes are.
 import logging
 import os
 import threading
+from contextlib import suppress
 from enum import Enum, auto
 
 from mountdl.errors import StoreError
 from mountdl.extents import Extent, ExtentSet
+from mountdl.store import sums
 from mountdl.store.datafile import DataFile
 from mountdl.store.journal import HEADER_LENGTH, Journal, Kind
 from mountdl.store.manifest import Manifest, encode
@@ -40,9 +42,11 @@ class Outcome(Enum):
 class Checkpoint:
     """One manifest on its way to the disk. `save` is for a worker thread; all else is the loop's."""
 
-    __slots__ = ("_data", "_guard", "_place", "failure", "journal_length", "manifest", "outcome")
+    __slots__ = ("_data", "_guard", "_place", "failure", "journal_length", "manifest", "outcome", "sums", "unsummed")
 
     def __init__(self, place: Place, data: DataFile, manifest: Manifest, journal_length: int) -> None:
+        self.unsummed: list[int] = []
+        self.sums: dict[int, int] = {}
         self._place = place
         self._data = data
         self._guard = threading.Lock()
@@ -65,6 +69,7 @@ class Checkpoint:
             if not self._data.linked:
                 self._finish(Outcome.VOID, "the data file was deleted while it was open")
                 return
+            self._sum()
             self._place.prepare(MANIFEST, encode(self.manifest), durable=True)
             with self._guard:
                 if self.outcome is Outcome.VOID:
@@ -75,6 +80,13 @@ class Checkpoint:
             self._finish(Outcome.UNSAVED, str(error))
             return
         self._finish(Outcome.SAVED)
+
+    def _sum(self) -> None:
+        for number in self.unsummed:
+            crc = sums.Crc()
+            with suppress(StoreError):
+                self._data.hash(sums.leaf(number, self.manifest.size), crc)
+                self.sums[number] = crc.value
 
     def call_off(self) -> None:
         """See to it that the manifest is not put in place after this returns."""

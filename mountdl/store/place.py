@@ -22,6 +22,7 @@ DATA = ".data"
 MANIFEST = ".manifest"
 JOURNAL = ".journal"
 PIN = ".pin"
+SUMS = ".sums"
 
 _NEW = ".new"
 # A key is at most 170 characters (sha-512, a size of 16 digits, the suffix of a distinct chunk map);

@@ -23,7 +23,7 @@ from mountdl.store import journal as journals
 from mountdl.store import manifest as manifests
 from mountdl.store.census import Resting
 from mountdl.store.datafile import DataFile
-from mountdl.store.place import DATA, JOURNAL, MANIFEST, PIN, Place, is_key, store_errors
+from mountdl.store.place import DATA, JOURNAL, MANIFEST, PIN, SUMS, Place, is_key, store_errors
 from mountdl.store.room import Room
 from mountdl.store.stored import Home, Stored
 from mountdl.store.uses import Clock
@@ -229,7 +229,7 @@ class Store:
         """Remove a content of which nothing is on record, unless another process has it open."""
         data = DataFile(place, 0)
         try:
-            place.unlink(MANIFEST, JOURNAL, DATA)
+            place.unlink(MANIFEST, JOURNAL, SUMS, DATA)
             self._keys.discard(place.key)
         finally:
             data.close()
@@ -274,7 +274,7 @@ class Store:
 
     def _release(self, stored: Stored) -> None:
         if self.evicted(stored.key) and not stored.there and not self.pinned(stored.key):
-            Place(self._contents, stored.key).unlink(MANIFEST, JOURNAL, DATA)
+            Place(self._contents, stored.key).unlink(MANIFEST, JOURNAL, SUMS, DATA)
             self._keys.discard(stored.key)
             self._summaries.pop(stored.key, None)
         else:

@@ -7,6 +7,7 @@ otherwise.
 """
 
 import logging
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from mountdl.store.place import DATA, JOURNAL, MANIFEST, Place, store_errors
 from mountdl.store.quota import UNUSED, Spared
 from mountdl.store.recovery import reconcile, weigh
 from mountdl.store.room import Room
+from mountdl.store.sums import Sums, leaf, leaves, whole_leaves
 from mountdl.store.uses import Clock, Uses
 
 log = logging.getLogger(__name__)
@@ -69,9 +71,12 @@ class Stored:
             with store_errors(f"can't read what is known of {place.key}"):
                 used_at = home.clock.now if self._data.created else self._data.used_at
                 self.uses = Uses(size, chunk_length_of(fingerprint), home.clock, used_at)
+                self._sums = Sums(place)
+                self._unsummed: set[int] = set()
                 self._recover(home.boot)
         except BaseException:
             self._data.close()
+            self._sums.close()
             raise
 
     def _recover(self, boot: bytes) -> None:
@@ -93,6 +98,8 @@ class Stored:
         self.written, self.verified, self.doubted = claims.written, claims.verified, claims.doubted
         for extent in claims.discarded:
             self._data.punch(extent)
+            self._sums.forget(extent)
+        self._unchecked = self.there.copy()
         # What manifest and journal say and does not count must go before bytes come in its place.
         denied = claimed != (self.written.total, self.verified.total)
         renamed = manifest is not None and manifest.fingerprint != self.fingerprint
@@ -169,6 +176,7 @@ class Stored:
 
     def _note(self, extent: Extent) -> None:
         self.uses.cover(extent)
+        self._unsummed.update(leaves(extent))
         self.written.add(extent)
         self.doubted.remove(extent)
         self._ledger.written(extent)
@@ -179,7 +187,20 @@ class Stored:
         StoreDamaged when the disk does not give all of them: discard the extent and fetch it again.
         """
         self.uses.touch(extent.start)
+        if self._unchecked:
+            self._check(extent)
         return self._data.read(extent)
+
+    def _check(self, extent: Extent) -> None:
+        """Compare what an earlier run left there with its sum, once. StoreDamaged when it differs."""
+        for part in list(self._unchecked.overlap(extent)):
+            for number in leaves(part):
+                found, told = leaf(number, self.size), self._sums.recall(number)
+                self._unchecked.remove(found)
+                if told is not None and self.there.covers(found) and zlib.crc32(self._data.read(found)) != told:
+                    log.warning("%s: bytes %s in the store are not what was put there; they go", self.key, found)
+                    self.evict(found)
+                    raise StoreDamaged(f"{self.key}: bytes {found} are not what was stored")
 
     def mark_verified(self, extent: Extent) -> None:
         """Record that what is in the data file of *extent* matched its digest; parts that are not there don't count."""
@@ -211,8 +232,13 @@ class Stored:
             return
         for extents in (self.written, self.verified, self.doubted):
             extents.remove(extent)
+        self._unsum(extent)
         self._ledger.discarded(extent)
         self._data.punch(extent)
+
+    def _unsum(self, extent: Extent) -> None:
+        self._sums.forget(extent)
+        self._unsummed.update(leaves(extent))
 
     def put(self, offset: int, data: memoryview) -> None:
         """Put *data* into the data file without any record of it: say `landed` on the loop then. For a worker thread.
@@ -240,6 +266,7 @@ class Stored:
         for part in list(self.there.overlap(extent)):
             for extents in (self.written, self.verified, self.doubted):
                 extents.remove(part)
+            self._unsum(part)
             self._ledger.evicted(part)
             for follower in self._followers:
                 follower(part)
@@ -301,12 +328,21 @@ class Stored:
     def begin_checkpoint(self) -> Checkpoint | None:
         """Start one, for a thread to `save`; `end_checkpoint` must follow. None while another is running."""
         self.end_checkpoint()
-        return None if self._ledger.busy else self._ledger.begin(self._snapshot())
+        if self._ledger.busy:
+            return None
+        begun = self._ledger.begin(self._snapshot())
+        begun.unsummed = whole_leaves(self.written, self.size, sorted(self._unsummed))
+        self._unsummed.clear()
+        return begun
 
     def end_checkpoint(self) -> None:
         """Draw the conclusions of a checkpoint that has been saved, or failed to be; nothing if there is none."""
         done = self._ledger.end()
-        if done is None or done.outcome is not Outcome.UNSYNCED:
+        if done is None:
+            return
+        # Those that were touched meanwhile are summed another time.
+        self._sums.keep({number: crc for number, crc in done.sums.items() if number not in self._unsummed})
+        if done.outcome is not Outcome.UNSYNCED:
             return
         # After a failed sync the kernel calls pages clean that never reached the disk, and the next sync
         # succeeds: only what an earlier checkpoint holds can still be relied on.
@@ -330,6 +366,7 @@ class Stored:
     def release(self) -> None:
         """Close the files; for `Store`."""
         self._ledger.close()
+        self._sums.close()
         if self.uses.latest > self.uses.since:
             self._data.stamp(self.uses.latest)
         # A checkpoint still in a thread's hands ends it; until then no other process may have the files.

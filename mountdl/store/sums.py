@@ -1,0 +1,109 @@
+"""Sums of our own of what is stored, so that bits that rot in the store show before they are served.
+
+Law: a sum is of a whole leaf of `LEAF` bytes, taken in the checkpoint's thread while the bytes are still in the page
+cache, and compared once in the life of an open content, before the first read of the leaf. An entry says for itself
+whether it is sound; one that is not, or is not there, says nothing. Stale ones cost a fetch, never a wrong byte, so
+nothing here is synced. CRC-32, for it is against accidents: 0.16 ms a MiB where sha-256 takes 0.6 (measured).
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterable
+from contextlib import suppress
+
+from mountdl.errors import StoreError
+from mountdl.extents import Extent, ExtentSet
+from mountdl.store.place import SUMS, Place, write_all
+
+LEAF = 256 << 10
+
+_ENTRY = struct.Struct("<II")  # CRC-32 of the leaf; CRC-32 of leaf number and that, begun with 1
+_NUMBERED = struct.Struct("<QI")
+
+
+class Crc:
+    """A hasher of CRC-32."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Take *data* in."""
+        self.value = zlib.crc32(data, self.value)
+
+    def digest(self) -> bytes:
+        """Return the sum of what was taken in."""
+        return self.value.to_bytes(4, "little")
+
+
+def leaf(number: int, size: int) -> Extent:
+    """Return the extent of leaf *number* of a content of *size* bytes."""
+    return Extent(number * LEAF, (number + 1) * LEAF).clip(size)
+
+
+def leaves(extent: Extent) -> range:
+    """Return the numbers of the leaves that hold a byte of *extent*."""
+    return range(extent.start // LEAF, -(-extent.stop // LEAF)) if extent else range(0)
+
+
+def whole_leaves(there: ExtentSet, size: int, among: Iterable[int]) -> list[int]:
+    """Return those of the leaves *among* that lie wholly in *there*."""
+    return [number for number in among if there.covers(leaf(number, size))]
+
+
+def encode(number: int, crc: int) -> bytes:
+    """Return the entry of leaf *number*."""
+    return _ENTRY.pack(crc, zlib.crc32(_NUMBERED.pack(number, crc), 1))
+
+
+def decode(number: int, data: bytes) -> int | None:
+    """Return the sum in the entry of leaf *number*; None for one that is not sound."""
+    if len(data) != _ENTRY.size:
+        return None
+    crc: int = _ENTRY.unpack(data)[0]
+    return crc if data == encode(number, crc) else None
+
+
+class Sums:
+    """The sums of one content, in a file that is made at the first one."""
+
+    __slots__ = ("_fd", "_place")
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._fd: int | None = None
+        with suppress(OSError, StoreError):
+            self._fd = place.open(SUMS, os.O_RDWR)
+
+    def recall(self, number: int) -> int | None:
+        """Return the sum of leaf *number*, or None."""
+        if self._fd is None:
+            return None
+        try:
+            return decode(number, os.pread(self._fd, _ENTRY.size, number * _ENTRY.size))
+        except OSError:
+            return None
+
+    def keep(self, found: dict[int, int]) -> None:
+        """Remember the sums of leaves; a disk that does not take them leaves those leaves without."""
+        with suppress(OSError, StoreError):
+            if self._fd is None and found:
+                self._fd = self._place.open(SUMS, os.O_RDWR | os.O_CREAT)
+            for number, crc in found.items():
+                write_all(self._fd or -1, encode(number, crc), number * _ENTRY.size)
+
+    def forget(self, extent: Extent) -> None:
+        """Drop the sums of all leaves that hold a byte of *extent*."""
+        if self._fd is not None and extent:
+            numbers = leaves(extent)
+            with suppress(OSError):
+                write_all(self._fd, bytes(len(numbers) * _ENTRY.size), numbers.start * _ENTRY.size)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None

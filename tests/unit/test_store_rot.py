@@ -1,0 +1,123 @@
+"""Bits that rot in the store: found before they are served, also where no descriptor gives a digest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mountdl.content import ContentKey
+from mountdl.errors import StoreDamaged
+from mountdl.extents import Extent
+from mountdl.store import Store, sums
+from mountdl.store.place import DATA, SUMS, Place
+from mountdl.store.sums import LEAF
+from tests.support.content import content, pattern
+from tests.support.engines import running
+from tests.support.fakes import FakeSource
+
+KEY = ContentKey("a")
+SIZE = 4 * LEAF + 1000
+BYTES = pattern(SIZE)
+
+
+def flip(path: Path, offset: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 4]))
+
+
+def stored_and_closed(directory: Path) -> Path:
+    store = Store(directory)
+    stored = store.open(KEY, SIZE, "fp")
+    stored.write(0, BYTES)
+    stored.close()
+    store.close()
+    return Place(directory / "contents", KEY).path(DATA)
+
+
+@pytest.mark.parametrize("offset", [0, LEAF - 1, 2 * LEAF + 77, SIZE - 1])
+def test_a_flipped_bit_is_found_at_the_first_read_and_only_its_leaf_goes(tmp_path: Path, offset: int) -> None:
+    data = stored_and_closed(tmp_path)
+    flip(data, offset)
+    store = Store(tmp_path)
+    stored = store.open(KEY, SIZE, "fp")
+    gone: list[Extent] = []
+    stored.follow_evictions(gone.append)
+    with pytest.raises(StoreDamaged, match="not what was stored"):
+        stored.read(Extent(offset, offset + 1))
+
+    assert gone == [sums.leaf(offset // LEAF, SIZE)]
+    assert stored.written.total == SIZE - gone[0].length
+    for part in stored.written:
+        assert stored.read(part) == BYTES[part.start : part.stop]
+    store.close()
+
+
+def test_sound_bytes_are_compared_once(tmp_path: Path) -> None:
+    """What changes on disk while it is open is the disk's page cache: it is not read twice to find out."""
+    data = stored_and_closed(tmp_path)
+    store = Store(tmp_path)
+    stored = store.open(KEY, SIZE, "fp")
+    assert stored.read(Extent(0, SIZE)) == BYTES
+    assert not stored._unchecked
+    flip(data, 5)
+    stored.read(Extent(0, 10))
+    store.close()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "deleted"])
+def test_sums_that_are_damaged_say_nothing(tmp_path: Path, damage: str) -> None:
+    stored_and_closed(tmp_path)
+    path = Place(tmp_path / "contents", KEY).path(SUMS)
+    if damage == "cut":
+        os.truncate(path, 11)
+    elif damage == "flipped":
+        flip(path, 3)
+    else:
+        path.unlink()
+    store = Store(tmp_path)
+
+    assert store.open(KEY, SIZE, "fp").read(Extent(0, SIZE)) == BYTES
+    store.close()
+
+
+def test_what_was_dropped_and_came_back_is_summed_anew(tmp_path: Path) -> None:
+    stored_and_closed(tmp_path)
+    store = Store(tmp_path)
+    stored = store.open(KEY, SIZE, "fp")
+    stored.discard(Extent(LEAF, LEAF + 10))
+    stored.write(LEAF, b"other text")
+    stored.evict(Extent(3 * LEAF, 4 * LEAF))
+    store.close()
+    again = Store(tmp_path)
+    stored = again.open(KEY, SIZE, "fp")
+    assert stored.read(Extent(LEAF, LEAF + 10)) == b"other text"
+    stored.checkpoint()
+    again.close()
+    last = Store(tmp_path)
+    stored = last.open(KEY, SIZE, "fp")
+    assert stored.read(Extent(LEAF, 2 * LEAF)) == b"other text" + BYTES[LEAF + 10 : 2 * LEAF]
+    last.close()
+
+
+@pytest.mark.parametrize("chunk", [1 << 16, 1 << 20, None])
+async def test_a_reader_gets_the_right_bytes_and_why_tells(tmp_path: Path, clock: object, chunk: int | None) -> None:
+    """With digests of chunks longer and shorter than a leaf, and with one of the whole only."""
+    what = content(BYTES, chunk=chunk, urls=("fake://a",))
+    async with running(tmp_path, {"fake://a": FakeSource(BYTES, step=1 << 16)}) as bench:
+        await bench.engine.open(what).read(Extent(0, SIZE))
+    data = Place(tmp_path / "contents", what.key).path(DATA)
+    flip(data, LEAF + 3)
+    source = FakeSource(BYTES, step=1 << 16)
+    async with running(tmp_path, {"fake://a": source}) as bench:
+        reader = bench.engine.open(what)
+        got = [await reader.read(Extent(at, at + (1 << 16)).clip(SIZE)) for at in range(0, SIZE, 1 << 16)]
+        told = [incident.what for incident in bench.engine.incidents(what)]
+
+    assert "the store lost bytes; they are fetched again" in told
+    assert b"".join(got) == BYTES
+    assert 0 < source.bytes_asked < SIZE or chunk == 1 << 20
