@@ -21,14 +21,15 @@ from mountdl.catalog.pools import Pool, Pools
 from mountdl.catalog.tree import Inodes, Tree
 from mountdl.content import Content, ContentKey, content_key, content_of
 from mountdl.descriptors.learned import Learned, awaited, completed, documents
-from mountdl.descriptors.model import Caution, Descriptor, Entry
+from mountdl.descriptors.magnet import entry_of, selected
+from mountdl.descriptors.model import Caution, Descriptor, Entry, Magnet
 from mountdl.errors import DescriptorError
 
 SizeKey = NewType("SizeKey", str)
 """What an entry of unknown size is known by until its size is learned."""
 
-SWARM = "only BitTorrent leads to it, and swarms are not supported yet"
-"""Why a magnet link without mirrors stays unresolved."""
+CHANGES = "it leads to a torrent that changes (BEP 46), which can't be asked for"
+"""Why a magnet link with a public key only stays unresolved."""
 
 MOST_REASONS = 10
 """Reasons told of a descriptor of which no file is left."""
@@ -146,21 +147,44 @@ class _Builder:
             return
         mtime_ns = _first(said.updated_ns, said.published_ns, document.mtime_ns)
         remarks = _by_file(said.cautions)
-        alone = len(said.entries) == 1
-        for entry in said.entries:
-            parts = shown_parts(document.path.name, entry.path, alone=alone)
+        self._place_entries(folder, said.entries, mtime_ns, remarks, document)
+        swarms = [magnet for magnet in said.magnets if not magnet.mirrored]
+        alone = not said.entries and len(swarms) == 1
+        for magnet in swarms:
+            self._place_magnet(folder, magnet, mtime_ns, document, alone=alone)
+        if not said.entries and not swarms:
+            self._explain(folder, document, said.cautions)
+
+    def _place_entries(
+        self,
+        folder: Folder,
+        entries: Sequence[Entry],
+        mtime_ns: int,
+        remarks: Mapping[str, tuple[Caution, ...]],
+        document: Document,
+    ) -> None:
+        for entry in entries:
+            parts = shown_parts(document.path.name, entry.path, alone=len(entries) == 1)
             if not parts:
                 self._caution("unsafe-path", f"{document.path} names a path that can't be shown", entry)
                 continue
             leaf = Leaf(parts[-1], entry, mtime_ns, remarks.get(str(entry.path), ()))
             self._place_leaf(folder, parts, leaf, document)
-        swarms = [magnet for magnet in said.magnets if not magnet.mirrored]
-        alone = not said.entries and len(swarms) == 1
-        for magnet in swarms:
-            parts = shown_parts(document.path.name, PurePosixPath(magnet.name), alone=alone)
-            self._memos += ((folder, part, ".resolving", Memo(b"", mtime_ns, "resolving", SWARM)) for part in parts)
-        if not said.entries and not swarms:
-            self._explain(folder, document, said.cautions)
+
+    def _place_magnet(self, folder: Folder, magnet: Magnet, mtime_ns: int, document: Document, *, alone: bool) -> None:
+        """Give the files of the torrent that *magnet* leads to their places, or a note its, until it is known."""
+        entry = entry_of(magnet)
+        learned = self._sizes.get(size_key(entry)) if entry.swarms else None
+        if learned is not None and learned.torrent is not None:
+            files = selected(magnet, learned.torrent)
+            remarks = _by_file(learned.torrent.cautions)
+            self._place_entries(folder, files, mtime_ns, remarks, document)
+            return
+        for part in shown_parts(document.path.name, PurePosixPath(magnet.name), alone=alone):
+            if entry.swarms:
+                self._place_leaf(folder, (part,), Leaf(part, entry, mtime_ns, ()), document)
+            else:
+                self._memos.append((folder, part, ".resolving", Memo(b"", mtime_ns, "resolving", CHANGES)))
 
     def _explain(self, folder: Folder, document: Document, cautions: tuple[Caution, ...]) -> None:
         """Say why nothing of *document* is shown, unless that is what the user prefers."""

@@ -88,6 +88,45 @@ def _entry(magnet: Magnet) -> Entry:
     )
 
 
+def entry_of(magnet: Magnet) -> Entry:
+    """Return what stands for *magnet* until its torrent is known: no size, and the places that lead to the torrent."""
+    return replace(_entry(magnet), size=None, digests={}, mirrors=())
+
+
+def selected(magnet: Magnet, descriptor: Descriptor) -> tuple[Entry, ...]:
+    """Return the files of the torrent in *descriptor* that *magnet* selects (BEP 53), with the places it names."""
+    torrent = descriptor.torrent
+    if torrent is None:
+        return ()
+    wanted = None if magnet.select is None else set(magnet.select)
+    link = link_of(magnet)
+    found = tuple(
+        replace(
+            entry,
+            mirrors=(*entry.mirrors, *_mirrors(magnet, entry, single=len(torrent.files) == 1)),
+            swarms=(SwarmRef(link, "torrent", str(entry.path), _LAST_RESORT),),
+        )
+        for file, entry in zip(torrent.files, descriptor.entries, strict=True)
+        if wanted is None or file.index in wanted
+    )
+    return found or (selected(replace(magnet, select=None), descriptor) if wanted is not None else ())
+
+
+def _mirrors(magnet: Magnet, entry: Entry, *, single: bool) -> list[MirrorRef]:
+    """Return the mirrors of *entry*: web seeds as BEP 19 has them; others are of an only file."""
+    urls_found = []
+    for base in magnet.web_seeds:
+        if single:
+            urls_found.append(base + quote(entry.path.name, safe="") if base.endswith("/") else base)
+        else:
+            path = "/".join(quote(part, safe="") for part in entry.path.parts)
+            urls_found.append(f"{base.removesuffix('/')}/{path}")
+    if single:
+        urls_found += [ref.url for ref in magnet.sources]
+    known = {ref.url for ref in entry.mirrors}
+    return [MirrorRef(url, _BEST) for url in dict.fromkeys(urls_found) if url not in known]
+
+
 _METALINKS = {".meta4": "application/metalink4+xml", ".metalink": "application/metalink+xml"}
 
 
@@ -316,5 +355,6 @@ def link_of(magnet: Magnet) -> str:
     if magnet.btmh:
         parts.append(f"xt=urn:btmh:1220{magnet.btmh.hex()}")
     parts += [f"tr={quote(tracker, safe='')}" for tracker in magnet.trackers]
+    parts += [f"xs={quote(url, safe='')}" for url in magnet.torrent_urls]
     parts += [f"x.pe={quote(peer, safe='')}" for peer in magnet.peers]
     return "magnet:?" + "&".join(parts)

@@ -59,6 +59,7 @@ class Flight:
         self._intake = intake
         self.scope = trio.CancelScope()
         self.position = extent.start
+        self._ahead = ExtentSet()
         self._ended = False
         self.delivered = 0
         self.started_at = trio.current_time()
@@ -73,8 +74,17 @@ class Flight:
             self.state.host.began(now - self.started_at)
         self.last_at = now
         self.delivered += len(data)
-        self.position = max(self.position, min(offset + len(data), self.extent.stop))
+        self._advance(offset, min(offset + len(data), self.extent.stop))
         self._intake.take(self, offset, memoryview(data))
+
+    def _advance(self, start: int, stop: int) -> None:
+        if start > self.position:  # a swarm brings what a reader came to need before what is in front of it
+            self._ahead.add(Extent(start, stop))
+            return
+        self.position = max(self.position, stop)
+        if self._ahead:
+            gap = next(self._ahead.missing(self.rest), None)
+            self.position = gap.start if gap is not None else self.extent.stop
 
     def room(self, offset: int) -> memoryview | None:
         """Sink: where to receive what comes from *offset* on."""

@@ -13,6 +13,7 @@ from mountdl.engine.status import DownloadStatus
 VALID = 1.0
 """Seconds that the kernel may keep names and attributes: a changed source shows within two."""
 PREFIX = b"user.mountdl."
+_INFO_HASH = re.compile(r"\Amagnet:.*[?&]xt=urn:bt(?:ih:|mh:1220)([0-9a-f]{40,64})")
 
 
 def entry_attributes(node: Node, blocks: int) -> pyfuse3.EntryAttributes:
@@ -46,8 +47,15 @@ def file_xattrs(content: Content, status: DownloadStatus, cautions: str) -> dict
         or "\n".join(f"{safe_name(m.url)}\tidle" for m in content.mirrors),
         "error": status.error or cautions,
         "digest": str(digest) if digest is not None else "",
+        "infohash": _info_hash(content),
     }
     return {name.encode(): value.encode() for name, value in values.items() if value or name == "error"}
+
+
+def _info_hash(content: Content) -> str:
+    """Return the info-hash of the first torrent that is known to have *content*, in hexadecimal digits; "" for none."""
+    found = (_INFO_HASH.search(ref.url) for ref in content.swarms)
+    return next((match[1] for match in found if match is not None), "")
 
 
 def note_xattrs(state: str, reason: str) -> dict[bytes, bytes]:

@@ -200,12 +200,12 @@ def test_a_magnet_without_a_size(two: tuple[Mirror, Mirror], mounted: Mounts, so
 def test_a_magnet_to_a_swarm_alone(mounted: Mounts, source: Path) -> None:
     """It is shown as one that waits, and says why."""
     (source / "s.magnet").write_text(f"magnet:?xt=urn:btih:{'12' * 20}&dn=film.mkv")
-    mount = mounted(source)
+    mount = mounted(source, bt_metadata_timeout=1)
 
     assert listed(mount) == ["film.mkv.resolving"]
     assert mount.read("film.mkv.resolving") == b""
     assert mount.xattr("film.mkv.resolving", "state") == "resolving"
-    assert "swarms are not supported yet" in mount.xattr("film.mkv.resolving", "error")
+    eventually(5, lambda: "no peer told what is in it" in mount.xattr("film.mkv.resolving", "error"))
 
 
 def test_torrents_with_web_seeds(two: tuple[Mirror, Mirror], mounted: Mounts, source: Path) -> None:

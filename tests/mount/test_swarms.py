@@ -10,29 +10,35 @@ import pytest
 
 pytest.importorskip("libtorrent")
 
-from tests.support.mounts import Mounts, needs_fuse
-from tests.support.swarms import free_port, one_file, seeding, tracker
+from tests.support.mounts import Mounts, eventually, needs_fuse, run
+from tests.support.swarms import (
+    free_port,
+    info_hash,
+    many_files,
+    one_file,
+    peer,
+    seed,
+    seeding,
+    tracker,
+    with_tracker,
+)
 
 pytestmark = needs_fuse
-
-LOCAL = {"interface": "127.0.0.1", "enable_dht": "false", "enable_dht6": "false"}
 
 
 def noise(length: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(length)
 
 
-def test_a_torrent_in_the_folder_is_read_from_its_swarm(mounted: Mounts, tmp_path: Path) -> None:
+def test_a_torrent_in_the_folder_is_read_from_its_swarm(mounted: Mounts, source: Path, tmp_path: Path) -> None:
     """First a piece in the middle, then the whole file, byte for byte."""
     data = noise(20_000_000)
-    source = tmp_path / "source"
-    source.mkdir()
     with tracker() as (names, url):
         made = one_file(tmp_path / "seed", data, length=262144, announce=url)
         (source / "a.torrent").write_bytes(made)
         with seeding(made, tmp_path / "seed") as peer:
             names.peers = [peer.port]
-            mount = mounted(source, listen_port=free_port(), **LOCAL)
+            mount = mounted(source, listen_port=free_port())
             start = time.monotonic()
             assert data[10_000_000:10_100_000] == mount.read("a.bin", 10_000_000, 100_000)
             first = time.monotonic() - start
@@ -41,3 +47,58 @@ def test_a_torrent_in_the_folder_is_read_from_its_swarm(mounted: Mounts, tmp_pat
             print(f"first {first:.3f} s, all {time.monotonic() - start:.3f} s")
             assert mount.xattr("a.bin", "state") == "complete"
             assert mount.xattr("a.bin", "verified") == str(len(data))
+
+
+def test_a_magnet_gives_way_to_what_is_in_it(mounted: Mounts, source: Path, tmp_path: Path) -> None:
+    """The note goes when a peer has told; the next mount needs no peer to know."""
+    files = {"one.bin": noise(300_000, 1), "sub/two.bin": noise(500_000, 2), "three.bin": noise(10, 3)}
+    made = many_files(tmp_path / "seed", files)
+    with seeding(made, tmp_path / "seed") as peer:
+        link = f"magnet:?xt=urn:btih:{info_hash(made)}&dn=shown&so=0-1&x.pe={peer.address}"
+        (source / "m.magnet").write_text(link)
+        mount = mounted(source, listen_port=free_port())
+        eventually(5, lambda: (mount / "top" / "sub" / "two.bin").exists())
+        assert files["sub/two.bin"] == mount.read("top/sub/two.bin")
+        assert files["one.bin"] == mount.read("top/one.bin")
+        assert sorted(path.name for path in (mount / "top").iterdir()) == ["one.bin", "sub"]
+        mount.unmount()
+    again = mounted(source, listen_port=free_port())
+    eventually(5, lambda: (again / "top" / "sub" / "two.bin").exists())
+    assert files["sub/two.bin"] == again.read("top/sub/two.bin")
+    assert again.xattr("top/one.bin", "infohash") == info_hash(made)
+
+
+def test_a_killed_mount_goes_on_where_it_was(mounted: Mounts, source: Path, tmp_path: Path) -> None:
+    """Nothing that was good is fetched or waited for again, and what was fetched into is swept away."""
+    data = noise(30_000_000)
+    made = one_file(tmp_path / "seed", data, length=262144)
+    with peer() as other, tracker() as (names, url):
+        handle = seed(other, made, tmp_path / "seed", upload=10_000_000)
+        names.peers = [other.port]
+        (source / "a.torrent").write_bytes(with_tracker(made, url))
+        mount = mounted(source, listen_port=free_port(), background="off")
+        assert data[:12_000_000] == mount.read("a.bin", 0, 12_000_000)
+        mount.kill()
+        run("umount", "-l", mount.path)
+        before = handle.status().all_time_upload
+        handle.set_upload_limit(-1)
+        again = mounted(source, listen_port=free_port(), background="off")
+        assert data[:12_000_000] == again.read("a.bin", 0, 12_000_000)
+        assert data == again.read("a.bin")
+        assert len(list((again.cache / "swarms").glob("run-*"))) <= 1
+        eventually(3, lambda: handle.status().all_time_upload > before)
+        assert handle.status().all_time_upload - before < 22_000_000
+
+
+def test_a_liar_is_named(mounted: Mounts, source: Path, tmp_path: Path) -> None:
+    """A peer that sends garbage is found out by the pieces; the file comes whole from the other."""
+    data = noise(3_000_000)
+    made = one_file(tmp_path / "seed", data, length=262144)
+    one_file(tmp_path / "lies", noise(3_000_000, 9), length=262144)
+    with tracker() as (names, url), seeding(made, tmp_path / "seed", upload=2_000_000) as good:
+        with seeding(made, tmp_path / "lies") as liar:
+            names.peers = [good.port, liar.port]
+            (source / "a.torrent").write_bytes(with_tracker(made, url))
+            mount = mounted(source, listen_port=free_port())
+            assert data == mount.read("a.bin")
+            assert f"127.0.0.1:{liar.port} sent wrong bytes" in mount.why("a.bin")

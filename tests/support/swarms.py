@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import libtorrent as lt
+import trio
 
 from mountdl.settings import SwarmSettings
 from tests.support.torrents import encode, several, single, torrent
@@ -85,7 +86,10 @@ def seed(made: Peer, data: bytes, folder: Path, **limits: int) -> lt.torrent_han
     """Have *made* give the torrent *data*, whose files are in *folder*."""
     parameters = lt.load_torrent_buffer(data)
     parameters.save_path = str(folder)
-    parameters.flags = lt.torrent_flags.seed_mode
+    assert parameters.ti is not None
+    # It takes this at its word, and so gives what is in the folder even if that is wrong.
+    parameters.have_pieces = [True] * parameters.ti.num_pieces()
+    parameters.flags = lt.torrent_flags.update_subscribe
     parameters.trackers = []
     handle = made.session.add_torrent(parameters)
     if "upload" in limits:
@@ -156,3 +160,43 @@ def many_files(
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(data)
     return torrent(several(files, length, name), **root)
+
+
+def made_by_libtorrent(folder: Path, files: Mapping[str, bytes], kind: str, length: int = 65536) -> bytes:
+    """Write *files* to *folder*/top and return the torrent of version *kind* ("v1", "v2", "hybrid") that libtorrent makes."""
+    for path, data in files.items():
+        place = folder / "top" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    flags = {"v1": lt.create_torrent.v1_only, "v2": lt.create_torrent.v2_only, "hybrid": 0}[kind]
+    maker = lt.create_torrent(lt.list_files(str(folder / "top")), length, flags)
+    lt.set_piece_hashes(maker, str(folder))
+    return lt.bencode(maker.generate())
+
+
+async def downloaded(data: bytes, port: int, folder: Path, within: float = 15.0) -> bytes:
+    """Return the single file of torrent *data* as another peer gets it from the one on *port*."""
+    with peer() as made:
+        parameters = lt.load_torrent_buffer(data)
+        parameters.save_path = str(folder)
+        parameters.trackers = []
+        parameters.peers = [("127.0.0.1", port)]
+        handle = made.session.add_torrent(parameters)
+        with trio.fail_after(within):
+            while not handle.status().is_seeding:
+                await trio.sleep(0.05)
+        handle.flush_cache()
+        made.session.remove_torrent(handle)
+        await trio.sleep(0.3)
+        assert parameters.ti is not None
+        return (folder / parameters.ti.name()).read_bytes()
+
+
+def info_hash(data: bytes) -> str:
+    """Return the version 1 info-hash of torrent *data*, as hexadecimal digits."""
+    return str(lt.load_torrent_buffer(data).info_hashes.v1)
+
+
+def with_tracker(data: bytes, url: str) -> bytes:
+    """Return torrent *data*, which has none, with a tracker."""
+    return b"d8:announce%d:%s" % (len(url), url.encode()) + data[1:]

@@ -380,7 +380,7 @@ def test_a_magnet_to_a_swarm_alone_waits() -> None:
     assert {"a/b.iso", "a/film.mkv.resolving"} == shown(result)
     note = note_at(result, "a/film.mkv.resolving")
     assert (note.text, note.state) == (b"", "resolving")
-    assert "swarms are not supported yet" in note.reason
+    assert [key for key, entries in result.unresolved.items() if entries[0].path.name == "film.mkv"]
     assert {"movie.mkv.resolving"} == shown(built(document("movie.mkv.magnet", magnets=(swarm,))))
 
 

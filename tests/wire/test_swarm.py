@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ pytest.importorskip("libtorrent")
 
 from mountdl.content import Content, content_of
 from mountdl.descriptors import parse
-from mountdl.descriptors.model import Descriptor
+from mountdl.descriptors.model import Descriptor, MirrorRef
 from mountdl.engine.engine import Engine
 from mountdl.errors import SourceRefused
 from mountdl.extents import Extent
@@ -23,7 +23,7 @@ from mountdl.settings import EngineSettings, SwarmSettings
 from mountdl.sources.swarm.transport import SwarmTransport
 from mountdl.store.store import Store
 from tests.support.fakes import FakeSource, FakeTransport
-from tests.support.swarms import loopback, one_file, seeding, tracker
+from tests.support.swarms import downloaded, loopback, made_by_libtorrent, many_files, one_file, seeding, tracker
 
 
 def noise(length: int, seed: int = 1) -> bytes:
@@ -41,11 +41,17 @@ class Bench:
     swarms: SwarmTransport
     cache: Path
 
-    def contents(self, data: bytes) -> list[Content]:
+    def contents(self, data: bytes, *peers: str) -> list[Content]:
+        """Return the files of torrent *data*, whose swarm is known to have *peers*."""
         said = parse("x.torrent", data)
         assert said.torrent is not None
         self.swarms.learn(said.torrent)
-        return [content_of(entry, entry.size or 0) for entry in said.entries]
+        return [met(content_of(entry, entry.size or 0), peers) for entry in said.entries]
+
+
+def met(content: Content, peers: Iterable[str]) -> Content:
+    swarms = tuple(replace(ref, url="&x.pe=".join((ref.url, *peers))) for ref in content.swarms)
+    return replace(content, swarms=swarms)
 
 
 @asynccontextmanager
@@ -88,3 +94,85 @@ async def test_a_torrent_is_read_from_a_peer(tmp_path: Path) -> None:
                 assert data[1_500_000:1_600_000] == await reader.read(Extent(1_500_000, 1_600_000))
                 assert data == await reader.read(Extent(0, len(data)))
                 assert bench.engine.status(content).verified == len(data)
+
+
+async def test_files_in_a_row_are_verified_to_the_last_byte(tmp_path: Path) -> None:
+    """Pieces that two files share are judged by libtorrent; only what is read is fetched, and pieces shared with it."""
+    files = {"a/one.bin": noise(200_000, 1), "two.bin": noise(333_333, 2), "three.bin": noise(1_500_000, 3)}
+    with tracker() as (names, url):
+        made = many_files(tmp_path / "seed", files, length=65536, announce=url)
+        with seeding(made, tmp_path / "seed") as peer:
+            names.peers = [peer.port]
+            async with running(tmp_path / "cache") as bench:
+                contents = bench.contents(made)
+                for content, data in list(zip(contents, files.values(), strict=True))[:2]:
+                    reader = bench.engine.open(content)
+                    assert data == await reader.read(Extent(0, len(data)))
+                    status = bench.engine.status(content)
+                    assert (len(data), "complete") == (status.verified, status.state)
+                assert bench.engine.status(contents[2]).written == 0
+
+
+@pytest.mark.parametrize("kind", ["v1", "v2", "hybrid"])
+async def test_all_versions(tmp_path: Path, kind: str) -> None:
+    """As libtorrent itself makes them: of several files, with padding where the version has it."""
+    files = {"a.bin": noise(300_000, 1), "sub/b.bin": noise(70_000, 2), "c.txt": b"short"}
+    made = made_by_libtorrent(tmp_path / "seed", files, kind)
+    with seeding(made, tmp_path / "seed") as peer:
+        async with running(tmp_path / "cache") as bench:
+            for content in bench.contents(made, peer.address):
+                [data] = [each for each in files.values() if len(each) == content.size]
+                assert data == await bench.engine.open(content).read(Extent(0, content.size))
+                assert bench.engine.status(content).verified == content.size
+
+
+async def test_what_is_whole_is_held_once_and_given_to_others(tmp_path: Path) -> None:
+    """A second peer gets from us what we have, out of the store's own file."""
+    data = noise(2_000_000)
+    made = one_file(tmp_path / "seed", data)
+    settings = loopback(seed_ratio=0.0)
+    with seeding(made, tmp_path / "seed") as peer:
+        async with running(tmp_path / "cache", settings=settings) as bench:
+            [content] = bench.contents(made, peer.address)
+            await bench.engine.open(content).read(Extent(0, len(data)))
+            peer.session.pause()
+            await trio.sleep(1.2)
+            assert list((tmp_path / "cache" / "swarms").rglob("a.bin")) == []
+            got = await downloaded(made, settings.ports[0], tmp_path / "other")
+    assert data == got
+
+
+async def test_what_mirrors_brought_is_given_to_the_swarm(tmp_path: Path) -> None:
+    """Nobody else has the torrent: a peer that finds us gets from us what came by a mirror."""
+    data = noise(1_000_000)
+    made = one_file(tmp_path / "seed", data)
+    settings = loopback(seed_ratio=0.0)
+    mirror = FakeSource(data, step=65536)
+    async with running(tmp_path / "cache", {"fake://m": mirror}, settings) as bench:
+        [content] = bench.contents(made)
+        content = replace(content, mirrors=(MirrorRef("fake://m"),))
+        start = trio.current_time()
+        assert data == await bench.engine.open(content).read(Extent(0, len(data)))
+        assert trio.current_time() - start < 1
+        assert mirror.bytes_asked < 1_100_000
+        await trio.sleep(1.2)
+        assert data == await downloaded(made, settings.ports[0], tmp_path / "other")
+
+
+async def test_a_swarm_and_a_mirror_serve_one_file_together(tmp_path: Path) -> None:
+    """Both bring some of it, neither all."""
+    data = noise(20_000_000)
+    made = one_file(tmp_path / "seed", data)
+    mirror = FakeSource(data, step=65536, pause=0.01, parallel=1)
+    with seeding(made, tmp_path / "seed", upload=8_000_000) as peer:
+        async with running(tmp_path / "cache", {"fake://m": mirror}) as bench:
+            [content] = bench.contents(made, peer.address)
+            content = replace(content, mirrors=(MirrorRef("fake://m"),))
+            reader = bench.engine.open(content)
+            await trio.sleep(0.5)
+            for start in range(0, len(data), 1 << 20):
+                extent = Extent(start, start + (1 << 20)).clip(len(data))
+                assert data[start : extent.stop] == await reader.read(extent)
+            brought = {source.name: source.delivered for source in bench.engine.status(content).sources}
+    assert min(brought.values()) > 1_000_000, brought
+    assert sum(brought.values()) < 1.3 * len(data), brought

@@ -28,13 +28,20 @@ def document(torrent: Torrent) -> bytes:
     return b"d4:info" + torrent.info + behind + b"e"
 
 
-def parameters(torrent: Torrent, peers: Iterable[str], settings: SwarmSettings) -> lt.add_torrent_params:
-    """Return what *torrent* is added with, without a place to write. Raises RuntimeError for one it does not take."""
+def parameters(
+    torrent: Torrent, peers: Iterable[str], more: Iterable[str], settings: SwarmSettings
+) -> lt.add_torrent_params:
+    """Return what *torrent* is added with, *more* trackers too if it is public, without a place to write.
+
+    Raises RuntimeError for one that libtorrent does not take.
+    """
     if loadable(torrent):
         atp = lt.load_torrent_buffer(document(torrent))
     else:
         atp = lt.parse_magnet_uri(link_of(Magnet("", btih=torrent.info_hash_v1, btmh=torrent.info_hash_v2)))
-    tiers = trackers(torrent.trackers, settings, private=torrent.private)
+    named = {tracker for tier in torrent.trackers for tracker in tier}
+    added = tuple((each,) for each in more if each not in named and not torrent.private)
+    tiers = trackers((*torrent.trackers, *added), settings, private=torrent.private)
     atp.trackers = [tracker for tier in tiers for tracker in tier]
     atp.tracker_tiers = [place for place, tier in enumerate(tiers) for _ in tier]
     if not torrent.private:

@@ -160,6 +160,12 @@ def _peer(alert: Any) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _disconnected(alert: Any) -> list[Alert]:
+    # libtorrent bans an address and port; who comes again from another port is met anew, and told of anew.
+    corrupt = alert.error.category().name() == "libtorrent" and "corrupt" in alert.error.message()
+    return [PeerBanned(*_which(alert), _peer(alert))] if corrupt else []
+
+
 _MAKERS: dict[str, Callable[[Any], list[Alert]]] = {
     "add_torrent_alert": _added,
     "piece_finished_alert": lambda alert: [PieceFinished(*_which(alert), alert.piece_index)],
@@ -167,6 +173,7 @@ _MAKERS: dict[str, Callable[[Any], list[Alert]]] = {
     "torrent_finished_alert": lambda alert: [Finished(*_which(alert))],
     "hash_failed_alert": lambda alert: [HashFailed(*_which(alert), alert.piece_index)],
     "peer_ban_alert": lambda alert: [PeerBanned(*_which(alert), _peer(alert))],
+    "peer_disconnected_alert": _disconnected,
     "peer_connect_alert": lambda alert: [PeerConnected(*_which(alert), _peer(alert))],
     "metadata_received_alert": _metadata,
     "metadata_failed_alert": lambda alert: [Failed(*_which(alert), "a peer sent metadata that is not the torrent's")],

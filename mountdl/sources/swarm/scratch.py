@@ -21,26 +21,26 @@ class Scratch:
         self._folder = folder
         self._own: Path | None = None
         self._lock = -1
+        self._stale = tuple(folder.glob("run-*")) if folder.is_dir() else ()
 
     def fresh(self) -> Path:
         """Return a new empty folder. Raises OSError."""
-        if self._own is None:
+        while self._own is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._own = Path(tempfile.mkdtemp(prefix="run-", dir=self._folder))
-            self._lock = os.open(self._own, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            own = Path(tempfile.mkdtemp(prefix="run-", dir=self._folder))
+            # Another process that starts now may take it for one that was left.
+            with suppress(BlockingIOError, FileNotFoundError):
+                self._lock = _locked(own)
+                self._own = own
         return Path(tempfile.mkdtemp(dir=self._own))
 
     def sweep(self) -> None:
         """Remove what processes that ended badly left. For a worker thread."""
-        for path in self._folder.glob("run-*") if self._folder.is_dir() else ():
+        for path in self._stale:
             with suppress(OSError):
-                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(path, ignore_errors=True)
-                finally:
-                    os.close(fd)
+                fd = _locked(path)
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(fd)
 
     def close(self) -> None:
         """Remove the folder of this process."""
@@ -48,3 +48,14 @@ class Scratch:
             shutil.rmtree(self._own, ignore_errors=True)
             os.close(self._lock)
             self._own = None
+
+
+def _locked(path: Path) -> int:
+    """Open and lock the folder *path*. BlockingIOError where somebody else has it."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd

@@ -29,6 +29,7 @@ class _Claim:
     def __init__(self, extent: Extent, sink: Sink, priority: Priority, nursery: trio.Nursery) -> None:
         self.extent, self.sink, self.priority, self.nursery = extent, sink, priority, nursery
         self.hastened: dict[int, None] = {}
+        self.delivered: set[int] = set()
 
 
 class SwarmSource:
@@ -106,9 +107,12 @@ class SwarmSource:
             claim = _Claim(extent, sink, priority, nursery)
             self._claims.add(claim)
             swarm.want(pieces, priority)
+            if priority is Priority.BACKGROUND and self._member is not None:
+                swarm.eager(self._member)
             try:
                 for piece in pieces:
-                    await self._deliver(swarm, file, piece, claim)
+                    if piece not in claim.delivered:
+                        await self._deliver(swarm, file, piece, claim)
             finally:
                 self._claims.discard(claim)
                 swarm.unwant(pieces, priority)
@@ -146,6 +150,9 @@ class SwarmSource:
 
     async def _deliver(self, swarm: Swarm, file: TorrentFile, piece: int, claim: _Claim) -> None:
         data = await self._piece(swarm, piece)
+        if piece in claim.delivered:
+            return
+        claim.delivered.add(piece)
         part, skipped = swarm.layout.part(file, piece)
         wanted = part.intersection(claim.extent)
         start = skipped + wanted.start - part.start

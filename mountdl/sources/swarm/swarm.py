@@ -25,7 +25,7 @@ from mountdl.sources.swarm.holdings import Part, missing, part_of
 from mountdl.sources.swarm.layout import Layout
 from mountdl.sources.swarm.session import Session
 from mountdl.sources.swarm.waiting import Waiting
-from mountdl.sources.swarm.wants import Wants
+from mountdl.sources.swarm.wants import Lacking, Wants
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class Member:
     holdings: Holdings
     audience: Audience
     mirrored: bool
+    eager: bool = False
 
 
 class Swarm:
@@ -71,6 +72,7 @@ class Swarm:
     ) -> None:
         self.torrent, self.layout = torrent, Layout(torrent)
         self.peers: dict[str, None] = {}
+        self.trackers: dict[str, None] = {}
         self.connected = self.seeds = 0
         self.uploaded = 0
         self.trouble = ""
@@ -137,16 +139,13 @@ class Swarm:
 
     def want(self, pieces: range, priority: Priority) -> None:
         """Have *pieces* fetched with *priority* until `unwant` is called with the same."""
-        lazily = self._wants.background
         self._wants.add(pieces, priority)
         self._enter(Mode.FETCHING)
         if self._handle is None:
             return
         self._handle.set_download_limit(-1)
         self._set_deadlines()
-        if priority is Priority.BACKGROUND and not lazily:
-            self._reprioritize()
-        elif priority is Priority.BACKGROUND:
+        if priority is Priority.BACKGROUND:
             self._handle.prioritize_pieces([(piece, 1) for piece in pieces if not self._here[piece]])
         if self._finished:
             self._find_peers_again()
@@ -188,8 +187,17 @@ class Swarm:
         self._handle.set_download_limit(-1 if self._wants else TRICKLE)
 
     def _priorities(self) -> list[int]:
-        lacking = [missing(self.layout, member.file, member.holdings.verified) for member in self._members]
-        return self._wants.priorities(self.layout.count, lacking, self._here)
+        files = (
+            Lacking(missing(self.layout, each.file, each.holdings.verified), each.eager, each.mirrored)
+            for each in self._members
+        )
+        return self._wants.priorities(self.layout.count, files, self._here)
+
+    def eager(self, member: Member) -> None:
+        """Take in that all of *member* is to come, sooner or later."""
+        if not member.eager:
+            member.eager = True
+            self._reprioritize()
 
     def _find_peers_again(self) -> None:
         """Have libtorrent look through its peers anew.
@@ -231,12 +239,12 @@ class Swarm:
 
     def _add(self) -> None:
         try:
-            atp = adding.parameters(self.torrent, self.peers, self._settings)
-        except RuntimeError as error:
-            self._stand_still(f"libtorrent can't use its torrent: {error}")
+            atp = adding.parameters(self.torrent, self.peers, self.trackers, self._settings)
+            self._scratch = self._folder()
+        except (RuntimeError, OSError) as error:
+            self._stand_still(f"it can't be joined: {error}")
             self.mode = Mode.AWAY
             return
-        self._scratch = self._folder()
         atp.save_path = str(self._scratch)
         if self.mode is Mode.GIVING:
             parts = self._whole_parts()
@@ -275,9 +283,9 @@ class Swarm:
         elif isinstance(alert, alerts.PeerConnected):
             self._peer_connected(alert.peer)
         elif isinstance(alert, alerts.PeerBanned):
-            self._remark(f"its peer {alert.peer} sent wrong bytes and is banned")
+            self._remark(f"its peer {alert.peer} sent wrong bytes and was sent away")
         elif isinstance(alert, alerts.HashFailed):
-            self._remark(f"piece {alert.piece} came wrong from its peers and is fetched again")
+            self._remark(f"piece {alert.piece} came wrong from its peers and is fetched again", logging.INFO)
         elif isinstance(alert, alerts.TrackerSaid):
             self.trouble = alert.text
         elif isinstance(alert, alerts.Failed):
@@ -333,8 +341,8 @@ class Swarm:
         for member in self._members:
             member.audience.poke()
 
-    def _remark(self, what: str) -> None:
-        log.warning("%s: %s", self.name, what)
+    def _remark(self, what: str, level: int = logging.WARNING) -> None:
+        log.log(level, "%s: %s", self.name, what)
         for member in self._members:
             member.audience.remark(self.name, what)
 

@@ -53,7 +53,7 @@ class SwarmTransport:
         self._session = Session(settings, directory, self._heard)
         self._swarms: dict[str, Swarm] = {}
         self._inquiries: dict[str, _Inquiry] = {}
-        self._found_peers: dict[bytes, dict[str, None]] = {}
+        self._met: dict[bytes, tuple[dict[str, None], dict[str, None]]] = {}
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -96,9 +96,8 @@ class SwarmTransport:
         """Tell *source* its torrent, at once where it is known; else cancel what comes back to stop asking."""
         link = _magnet(source.ref.url)
         found = self._library.find((link.btih, link.btmh)) if link is not None else None
-        if found is not None:
-            if link is not None:
-                self._meet(found, link.peers)
+        if found is not None and link is not None:
+            self._meet(found, link)
             source.taught(found)
             return None
         if self._nursery is None:
@@ -123,14 +122,20 @@ class SwarmTransport:
         swarm = next((self._swarms[key] for key in known if key in self._swarms), None)
         if swarm is None:
             swarm = Swarm(torrent, self._session, self._settings, self._scratch.fresh, self._remove)
-            for each in hashes(torrent):
-                swarm.peers.update(self._found_peers.pop(each, {}))
             for key in known:
                 self._swarms[key] = swarm
+        peers, trackers = self._met.pop(hashes(torrent)[0], ({}, {}))
+        swarm.peers.update(peers)
+        swarm.trackers.update(trackers)
         return swarm
 
-    def _meet(self, torrent: Torrent, peers: Iterable[str]) -> None:
-        self._found_peers.setdefault(hashes(torrent)[0], {}).update(dict.fromkeys(peers))
+    def _meet(self, torrent: Torrent, link: Magnet | None, peers: Iterable[str] = ()) -> None:
+        """Keep what *link* says of where *torrent*'s peers are, and *peers* that were met, for when it is joined."""
+        known = self._met.setdefault(hashes(torrent)[0], ({}, {}))
+        known[0].update(dict.fromkeys(peers))
+        if link is not None:
+            known[0].update(dict.fromkeys(link.peers))
+            known[1].update(dict.fromkeys(link.trackers))
 
     def _remove(self, folder: Path) -> None:
         if self._nursery is not None:
@@ -175,7 +180,7 @@ class SwarmTransport:
         torrent = found[0].torrent
         if torrent is not None:
             self._library.keep(torrent)
-            self._meet(torrent, link.peers)
+            self._meet(torrent, link)
         return found[0]
 
     async def _ask_peers(self, link: Magnet) -> Descriptor:
@@ -185,8 +190,11 @@ class SwarmTransport:
         for key in keys:
             self._inquiries[key] = inquiry
         if asked:
-            atp = adding.inquiry(link, self._settings)
-            atp.save_path = str(self._scratch.fresh())
+            try:
+                atp = adding.inquiry(link, self._settings)
+                atp.save_path = str(self._scratch.fresh())
+            except (RuntimeError, OSError) as error:
+                raise SourceRefused("swarm", f"it can't be joined: {error}") from error
             self._session.start().async_add_torrent(atp)
         try:
             await inquiry.answered.wait()
@@ -197,7 +205,7 @@ class SwarmTransport:
         except DescriptorError as error:
             raise SourceRefused("swarm", f"what its peers say is in it is of no use: {error}") from error
         if descriptor.torrent is not None:
-            self._meet(descriptor.torrent, inquiry.peers)
+            self._meet(descriptor.torrent, None, inquiry.peers)
         return descriptor
 
     def _end(self, inquiry: _Inquiry) -> None:

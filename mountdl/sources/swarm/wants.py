@@ -5,16 +5,28 @@ its peers, they part, and the next read waits for new connections. What mirrors 
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from mountdl.priorities import Priority
 
-KEPT_WANTED = 4
+KEPT = 32
 """Pieces wanted though nobody asked for them, so that peers stay. The last ones: readers come there last."""
+KEPT_BESIDE_MIRRORS = 4
+"""As many where mirrors may bring them sooner."""
 SPACING_MS = 50
 """Milliseconds between the deadlines of pieces in a row; no other spacing from 0 to 1000 was better."""
 AHEAD_MS = 2000
 """Milliseconds that what is wanted ahead of a reader comes after what one waits for."""
 NOT_WANTED, WANTED, SOON = 0, 1, 7
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """The *pieces* that a file in use still lacks; *eager*: all of it is to come in idle bandwidth."""
+
+    pieces: Sequence[int]
+    eager: bool
+    mirrored: bool
 
 
 class Wants:
@@ -28,11 +40,6 @@ class Wants:
 
     def __contains__(self, piece: int) -> bool:
         return piece in self._by_piece
-
-    @property
-    def background(self) -> bool:
-        """Whether something is wanted that nobody waits for."""
-        return any(min(each) is Priority.BACKGROUND for each in self._by_piece.values())
 
     def add(self, pieces: Iterable[int], priority: Priority) -> None:
         """Note that *pieces* are wanted once more."""
@@ -59,20 +66,17 @@ class Wants:
             for place, (piece, priority) in enumerate(soon)
         ]
 
-    def priorities(self, count: int, missing: Sequence[Sequence[int]], here: Sequence[int]) -> list[int]:
-        """Return the priority of each of *count* pieces; *missing* are those that each joined file still lacks.
+    def priorities(self, count: int, files: Iterable[Lacking], here: Sequence[int]) -> list[int]:
+        """Return the priority of each of *count* pieces; *files* are those in use.
 
-        With something wanted in the background, all that is missing is: then libtorrent takes the rarest first.
+        Of what is wanted in the background all has one priority: then libtorrent takes the rarest first.
         """
         found = [NOT_WANTED] * count
-        for pieces in missing:
-            background = any(piece in self._by_piece and self._lazily(piece) for piece in pieces)
-            lacking = [piece for piece in pieces if not here[piece]]
-            for piece in lacking if background else lacking[-KEPT_WANTED:]:
+        for file in files:
+            lacking = [piece for piece in file.pieces if not here[piece]]
+            kept = KEPT_BESIDE_MIRRORS if file.mirrored else len(lacking) if file.eager else KEPT
+            for piece in lacking[-kept:]:
                 found[piece] = WANTED
         for piece, each in self._by_piece.items():
             found[piece] = WANTED if min(each) is Priority.BACKGROUND else SOON
         return found
-
-    def _lazily(self, piece: int) -> bool:
-        return min(self._by_piece[piece]) is Priority.BACKGROUND
