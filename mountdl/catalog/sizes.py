@@ -145,8 +145,6 @@ class Sizes:
         self.known[key] = learned
         self.failures.pop(key, None)
         self._changed()
-        if learned.torrent is not None:  # kept by those who asked for it
-            return
         if self._memory is not None and (before is None or replace(before, remembered=False) != learned):
             # Shielded, for what is known is asked for no longer, which cancels this.
             with trio.CancelScope(shield=True):
