@@ -13,9 +13,7 @@ from mountdl.extents import Extent
 from mountdl.store import Store, sums
 from mountdl.store.place import DATA, SUMS, Place
 from mountdl.store.sums import LEAF
-from tests.support.content import content, pattern
-from tests.support.engines import running
-from tests.support.fakes import FakeSource
+from tests.support.content import pattern
 
 KEY = ContentKey("a")
 SIZE = 4 * LEAF + 1000
@@ -102,22 +100,3 @@ def test_what_was_dropped_and_came_back_is_summed_anew(tmp_path: Path) -> None:
     stored = last.open(KEY, SIZE, "fp")
     assert stored.read(Extent(LEAF, 2 * LEAF)) == b"other text" + BYTES[LEAF + 10 : 2 * LEAF]
     last.close()
-
-
-@pytest.mark.parametrize("chunk", [1 << 16, 1 << 20, None])
-async def test_a_reader_gets_the_right_bytes_and_why_tells(tmp_path: Path, clock: object, chunk: int | None) -> None:
-    """With digests of chunks longer and shorter than a leaf, and with one of the whole only."""
-    what = content(BYTES, chunk=chunk, urls=("fake://a",))
-    async with running(tmp_path, {"fake://a": FakeSource(BYTES, step=1 << 16)}) as bench:
-        await bench.engine.open(what).read(Extent(0, SIZE))
-    data = Place(tmp_path / "contents", what.key).path(DATA)
-    flip(data, LEAF + 3)
-    source = FakeSource(BYTES, step=1 << 16)
-    async with running(tmp_path, {"fake://a": source}) as bench:
-        reader = bench.engine.open(what)
-        got = [await reader.read(Extent(at, at + (1 << 16)).clip(SIZE)) for at in range(0, SIZE, 1 << 16)]
-        told = [incident.what for incident in bench.engine.incidents(what)]
-
-    assert "the store lost bytes; they are fetched again" in told
-    assert b"".join(got) == BYTES
-    assert 0 < source.bytes_asked < SIZE or chunk == 1 << 20
