@@ -102,5 +102,5 @@ MAX_SHARED_PIECE = 16 << 20
 MAX_NEIGHBOURS = 16
 """Files that share a piece with another, on one side; where there are more, it is not judged."""
 
-MAX_NEIGHBOURS_TORRENT = 100_000
+MAX_NEIGHBOURS_TORRENT = 50_000
 """The same for all files of a torrent together, so that memory stays bounded."""
