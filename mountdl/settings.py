@@ -41,9 +41,40 @@ class HttpSettings:
     lowest_rate: float = 100.0
     max_connection_per_server: int = 8
     user_agent: str = "mountdl/0.1.0"
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    referer: str | None = None
+    load_cookies: Path | None = None
+    save_cookies: Path | None = None
     check_certificate: bool = True
     ca_certificate: Path | None = None
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """Proxies as URLs, by the protocol they are for; *all* where that has none of its own, "" to go directly.
+
+    *none* names hosts, domains and networks that are reached directly.
+    """
+
+    all: str | None = field(default=None, repr=False)
+    http: str | None = field(default=None, repr=False)
+    https: str | None = field(default=None, repr=False)
+    ftp: str | None = field(default=None, repr=False)
+    none: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialSettings:
+    """Who we are where a URL does not say; *netrc_path* is read if *use_netrc*. No text shows any of it."""
+
+    http_user: str | None = field(default=None, repr=False)
+    http_password: str | None = field(default=None, repr=False)
+    ftp_user: str | None = field(default=None, repr=False)
+    ftp_password: str | None = field(default=None, repr=False)
+    netrc_path: Path | None = None
+    use_netrc: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +162,5 @@ class Settings:
     engine: EngineSettings = field(default_factory=EngineSettings)
     preferences: PreferenceSettings = field(default_factory=PreferenceSettings)
     swarm: SwarmSettings = field(default_factory=SwarmSettings)
+    proxies: ProxySettings = field(default_factory=ProxySettings)
+    credentials: CredentialSettings = field(default_factory=CredentialSettings)

@@ -13,10 +13,12 @@ from mountdl.control import options, values
 from mountdl.control.options import BY_NAME, OPTIONS
 from mountdl.errors import ExitStatus, UsageError
 from mountdl.settings import (
+    CredentialSettings,
     EngineSettings,
     HttpSettings,
     MountSettings,
     PreferenceSettings,
+    ProxySettings,
     Settings,
     StoreSettings,
     SwarmSettings,
@@ -171,6 +173,8 @@ def settings(
     for layer in (from_file(config_file(environment)), from_environment(environment), given):
         fields |= _fields(layer)
     fields.setdefault("store.directory", cache_directory(environment))
+    fields.setdefault("credentials.netrc_path", _home_netrc())
+    fields = _proxies_of(environment, fields) | fields
 
     def section(name: str) -> dict[str, object]:
         return {key.partition(".")[2]: value for key, value in fields.items() if key.startswith(f"{name}.")}
@@ -182,7 +186,34 @@ def settings(
         EngineSettings(**section("engine")),  # type: ignore[arg-type]
         PreferenceSettings(**section("preferences")),  # type: ignore[arg-type]
         SwarmSettings(**section("swarm")),  # type: ignore[arg-type]
+        ProxySettings(**section("proxies")),  # type: ignore[arg-type]
+        CredentialSettings(**section("credentials")),  # type: ignore[arg-type]
     )
+
+
+def _home_netrc() -> Path | None:
+    try:
+        return Path.home() / ".netrc"
+    except RuntimeError:
+        return None
+
+
+def _proxies_of(environment: Mapping[str, str], fields: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings that the usual variables give; `--all-proxy` goes before those of each protocol."""
+    found: dict[str, object] = {}
+    for name in ("all", "http", "https", "ftp"):
+        # HTTP_PROXY in capitals is what a web server makes of a visitor's header "Proxy" for its programs.
+        capital = environment.get(f"{name.upper()}_PROXY") if name != "http" else None
+        text = environment.get(f"{name}_proxy") or capital
+        if text and "proxies.all" not in fields:
+            try:
+                found[f"proxies.{name}"] = values.proxy(text)
+            except ValueError as error:
+                raise UsageError(f"{name}_proxy: this value is not allowed; allowed is {error}") from error
+    none = environment.get("no_proxy") or environment.get("NO_PROXY")
+    if none:
+        found["proxies.none"] = tuple(word.strip() for word in none.replace(" ", ",").split(",") if word.strip())
+    return found
 
 
 def _fields(layer: Iterable[Given]) -> dict[str, object]:

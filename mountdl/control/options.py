@@ -16,7 +16,9 @@ GROUPS = {
     "store": "the store and what is fetched",
     "patience": "connections and patience with a mirror",
     "metalink": "choices among what a metalink offers",
+    "proxy": "proxies",
     "http": "HTTP and TLS",
+    "login": "user names and passwords",
     "swarm": "BitTorrent",
     "log": "messages",
 }
@@ -28,7 +30,7 @@ class Option:
     """A long option. *read* makes its value, which goes to every field named by *fields* ("section.field").
 
     *default* is what help and manual show. A *flag* may stand without a value and then is true; the values of
-    a *repeated* one add up; *short* is its one-letter form.
+    a *repeated* one add up; *short* is its one-letter form. The value of a *secret* one stands in no message.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Option:
     flag: bool = False
     repeated: bool = False
     short: str | None = None
+    secret: bool = False
 
     @property
     def variable(self) -> str:
@@ -92,14 +95,48 @@ OPTIONS: tuple[Option, ...] = (
     Option("strict-names", ("preferences.strict_names",), values.truth, "true|false", "false",
            "leave out files whose names begin with a blank, dot or tilde, end with a blank, or have one of <>|",
            "metalink", flag=True),
+    Option("all-proxy", ("proxies.all",), values.proxy, "PROXY", "",
+           "proxy for every protocol, http://[user:password@]host:port or socks5://...; empty: none", "proxy",
+           secret=True),
+    Option("http-proxy", ("proxies.http",), values.proxy, "PROXY", "",
+           "proxy for http; empty: none", "proxy", secret=True),
+    Option("https-proxy", ("proxies.https",), values.proxy, "PROXY", "",
+           "proxy for https; empty: none", "proxy", secret=True),
+    Option("ftp-proxy", ("proxies.ftp",), values.proxy, "PROXY", "",
+           "proxy for ftp and ftps; empty: none", "proxy", secret=True),
+    Option("no-proxy", ("proxies.none",), values.words, "HOST[,HOST]", "",
+           'hosts, domains and networks (10.0.0.0/8) to reach without a proxy; "*" for all', "proxy"),
     Option("header", ("http.headers",), values.header, "HEADER", "",
-           'a header to send with each request, like "Name: value"; may be given several times', "http", repeated=True),
+           'a header to send with each request, like "Name: value"; may be given several times', "http", repeated=True,
+           secret=True),
     Option("user-agent", ("http.user_agent",), values.line, "NAME", "mountdl/0.1.0",
            "how to introduce ourselves to a mirror", "http"),
+    Option("referer", ("http.referer",), values.line, "URL", "",
+           "what to send as the page that led to a file", "http"),
+    Option("load-cookies", ("http.load_cookies",), values.path, "FILE", "",
+           "send the cookies in this file: Netscape's text, or the database of Firefox or Chromium", "http"),
+    Option("save-cookies", ("http.save_cookies",), values.path, "FILE", "",
+           "write all cookies to this file, as Netscape's text, at the end", "http"),
     Option("check-certificate", ("http.check_certificate",), values.truth, "true|false", "true",
            "verify the certificates of mirrors", "http", flag=True),
     Option("ca-certificate", ("http.ca_certificate",), values.path, "FILE", "",
            "trust the authorities in this PEM file", "http"),
+    Option("certificate", ("http.certificate",), values.path, "FILE", "",
+           "show servers that ask for one this certificate, a PEM file", "http"),
+    Option("private-key", ("http.private_key",), values.path, "FILE", "",
+           "the certificate's key, a PEM file without a passphrase; without it, the certificate's file has it", "http"),
+    Option("http-user", ("credentials.http_user",), values.line, "USER", "",
+           "user name for servers of http and https that ask for one", "login", secret=True),
+    Option("http-passwd", ("credentials.http_password",), values.line, "PASSWORD", "",
+           "its password; other users of this machine can see it on a command line", "login", secret=True),
+    Option("ftp-user", ("credentials.ftp_user",), values.line, "USER", "",
+           "user name for servers of ftp and ftps", "login", secret=True),
+    Option("ftp-passwd", ("credentials.ftp_password",), values.line, "PASSWORD", "",
+           "its password; other users of this machine can see it on a command line", "login", secret=True),
+    Option("netrc-path", ("credentials.netrc_path",), values.path, "FILE", "~/.netrc",
+           "where user names and passwords of hosts stand; used only if nobody else can read it", "login"),
+    Option("no-netrc", ("credentials.use_netrc",), values.falsehood, "true|false", "false",
+           "do not read it", "login", flag=True),
     Option("listen-port", ("swarm.ports",), values.ports, "PORT[-PORT]", "6881-6999",
            "ports to listen on for peers; the first that is free is taken", "swarm"),
     Option("interface", ("swarm.interface",), values.line, "ADDRESS", "",
@@ -154,4 +191,5 @@ def read(option: Option, text: str, shown: str) -> object:
     try:
         return option.read(text)
     except ValueError as error:
-        raise UsageError(f"{shown}: {quoted(text)} is not allowed; allowed is {error}") from error
+        what = "this value" if option.secret else quoted(text)
+        raise UsageError(f"{shown}: {what} is not allowed; allowed is {error}") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mountdl.settings import Limit
+from mountdl.sources import proxies
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _NUMBER_WITH_UNIT = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([kmgt]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
@@ -102,6 +103,18 @@ def truth(text: str) -> bool:
         return _TRUTHS[text.strip().lower()]
     except KeyError:
         raise ValueError('"true" or "false"') from None
+
+
+def falsehood(text: str) -> bool:
+    """Read what `truth` reads, and return the opposite: for an option that switches something off."""
+    return not truth(text)
+
+
+def proxy(text: str) -> str:
+    """Read the address of a proxy; nothing is none."""
+    if text.strip():
+        proxies.parse(text.strip())
+    return text.strip()
 
 
 def one_of(*words: str) -> Callable[[str], str]:
