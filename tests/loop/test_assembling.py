@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,41 @@ async def test_a_full_disk_in_a_thread_is_told_to_the_reader(
         with pytest.raises(StoreFull):
             await bench.engine.open(WHAT).read(Extent(0, CHUNK))
         assert 0 == bench.engine.status(WHAT).verified
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_whatever_sources_do_bytes_are_right(tmp_path: Path, clock: MockClock, seed: int) -> None:
+    """Slow, lying, breaking and stalling sources, readers that come and go: what is read is right, and all is verified."""
+    chance = random.Random(seed)
+    sources = {f"fake://{name}": source(**_manner(chance)) for name in "abc"}
+    sources["fake://good"] = source(latency=0.2, pause=0.01)
+    what = content(DATA, chunk=CHUNK, urls=tuple(sources))
+    async with running(tmp_path, sources) as bench:
+
+        async def reading(count: int) -> None:
+            reader = bench.engine.open(what)
+            for _ in range(count):
+                start = chance.randrange(len(DATA))
+                extent = Extent(start, start + chance.randrange(1, 3 * STEP)).clip(len(DATA))
+                with trio.move_on_after(chance.choice((0.05, 1.0, 50.0))):
+                    assert DATA[extent.start : extent.stop] == await reader.read(extent)
+            reader.close()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(reading, 8)
+        assert DATA == await bench.engine.open(what).read(Extent(0, len(DATA)))
+        assert len(DATA) == bench.engine.status(what).verified
+    store = Store(tmp_path)
+    assert DATA == store.open(what.key, what.size, what.chunk_map.fingerprint).read(Extent(0, len(DATA)))
+    store.close()
+
+
+def _manner(chance: random.Random) -> dict[str, Any]:
+    def fault(source: FakeSource, offset: int) -> bytes | None:
+        kind = chance.random()
+        if kind < 0.05:
+            raise SourceUnavailable("it", "broke off")
+        return bytes(STEP) if kind < 0.1 else None
+
+    return {"latency": chance.choice((0.0, 0.1, 1.0)), "pause": chance.choice((0.0, 0.05, 3.0)), "fault": fault}
