@@ -21,6 +21,8 @@ LONGEST_FLIGHT = 16 * MIB
 """Bytes. Long enough that a request's own cost (0.3 ms, measured) and a gap between two vanish."""
 MOST_ASKED = 16
 """Sources that are asked for the same bytes at most, when one after the other falls silent."""
+ASKED_AGAIN = 1.0
+"""Seconds until a silent flight is expected to go on, twice its silence, that let its own source be asked again."""
 GIVEN_UP = 4.0
 """Seconds until a silent flight is expected to go on, twice its silence, that are too many for a reader who waits."""
 TOP_UP = 4 * MIB
@@ -319,7 +321,7 @@ class _Table:
                 continue
             asked = frozenset(other.source for other in self.owing(part))
             view = self.quickest(part, want.priority, without=asked)
-            if view is None and flight.stalled and len(self.owing(part)) == 1:
+            if view is None and flight.stalled and flight.wait >= ASKED_AGAIN and len(self.owing(part)) == 1:
                 view = self.quickest(part, want.priority)
                 # Flights that nobody wants any more and that are as silent must not hold the lanes it needs.
                 self.reader_starved |= view is None and want.priority is Priority.READ

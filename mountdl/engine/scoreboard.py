@@ -108,7 +108,8 @@ class HostScore:
     """One host, over all contents: how long until its first byte, how fast, how many lanes."""
 
     def __init__(self, limit: int) -> None:
-        self.latency = Estimate(LATENCY_PRIOR, LATENCY_PRIOR)
+        # Twice the prior without a byte is late enough for a second source, if there is one.
+        self.latency = Estimate(LATENCY_PRIOR, LATENCY_PRIOR / 4)
         self.lanes = Lanes(limit)
         self.flying: set[Flying] = set()
         self.delivered = 0
