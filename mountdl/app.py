@@ -78,7 +78,7 @@ class _Mounted:
         self._store = Store(settings.store.directory, limit=settings.store.limit)
         self._transports: list[Transport] = [HttpTransport(settings.http)]
         preferred = partial(prefer, settings=settings.preferences)
-        self._swarms = _swarms(settings, self._transports)
+        self._swarms = _swarms(settings, self._transports, self._store)
         self._engine = Engine(self._store, self._transports, settings.engine, self._discarded, preferred, self._swarms)
         self._watch: Watch
         self._shown: Callable[[Tree], None] = _ignore
@@ -240,10 +240,10 @@ def _ignore(tree: Tree) -> None:
     """Before there is a mount, nobody is shown *tree*."""
 
 
-def _swarms(settings: Settings, transports: Sequence[Transport]) -> "SwarmTransport | None":
+def _swarms(settings: Settings, transports: Sequence[Transport], store: Store) -> "SwarmTransport | None":
     """Return what fetches from swarms; None, with a word of why, where this machine has no libtorrent."""
     try:
-        from mountdl.sources.swarm.transport import SwarmTransport
+        from mountdl.sources.swarm.transport import ASIDE, SwarmTransport
     except ImportError as error:
         log.warning("torrents are fetched from web seeds only: libtorrent can't be loaded (%s)", error)
         return None
@@ -255,7 +255,10 @@ def _swarms(settings: Settings, transports: Sequence[Transport]) -> "SwarmTransp
             raise SourceRefused(url.partition(":")[0], "is no protocol that torrents can be fetched by here")
         return await torrent_at(transport, url, wanted)
 
-    return SwarmTransport(settings.swarm, settings.store.directory, load)
+    aside = ASIDE if store.limit is None else min(ASIDE, store.limit // 4)
+    swarms = SwarmTransport(settings.swarm, settings.store.directory, load, aside)
+    store.leaving = swarms.forget
+    return swarms
 
 
 def _parse(name: str, data: bytes, *, preferences: PreferenceSettings, swarms: "SwarmTransport | None") -> Descriptor:

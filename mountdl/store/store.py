@@ -8,7 +8,7 @@ network, no names and no chunks. Everything runs on the loop but fsyncs, which g
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,8 @@ class Store:
         boot = boot if boot is not None else journals.boot_id()
         self._home = Home(boot, self._clock, self._released, self._room)
         self._keys = set(_scan(self._contents))
+        self.leaving: Callable[[ContentKey], None] = _nobody
+        """Called with the key of a closed content before bytes of it go for want of room."""
 
     def open(self, content_key: ContentKey, size: int, fingerprint: str) -> Stored:
         """Return the content of this key; it needs a `close` for each open. All opens share one `Stored`.
@@ -213,6 +215,7 @@ class Store:
     def _roused(self, key: ContentKey) -> Stored | None:
         """Open a closed content to evict from it; None when it can't be, or was removed as of no worth."""
         place = Place(self._contents, key)
+        self.leaving(key)
         try:
             header = self._summary(place)
             if header is None:
@@ -293,6 +296,10 @@ class Store:
             return known[1]
         except (OSError, StoreError):
             return None
+
+
+def _nobody(key: ContentKey) -> None:
+    """Nobody minds that *key* leaves."""
 
 
 def _read_header(place: Place) -> manifests.Header | None:

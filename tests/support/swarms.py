@@ -82,27 +82,28 @@ def peer(**settings: object) -> Iterator[Peer]:
         session.pause()
 
 
-def seed(made: Peer, data: bytes, folder: Path, **limits: int) -> lt.torrent_handle:
+def seed(made: Peer, data: bytes, folder: Path, upload: int = 0, lacking: tuple[int, ...] = ()) -> lt.torrent_handle:
     """Have *made* give the torrent *data*, whose files are in *folder*."""
     parameters = lt.load_torrent_buffer(data)
     parameters.save_path = str(folder)
     assert parameters.ti is not None
     # It takes this at its word, and so gives what is in the folder even if that is wrong.
-    parameters.have_pieces = [True] * parameters.ti.num_pieces()
+    parameters.have_pieces = [piece not in lacking for piece in range(parameters.ti.num_pieces())]
+    parameters.piece_priorities = [int(each) for each in parameters.have_pieces]
     parameters.flags = lt.torrent_flags.update_subscribe
     parameters.trackers = []
     handle = made.session.add_torrent(parameters)
-    if "upload" in limits:
-        handle.set_upload_limit(limits["upload"])
+    if upload:
+        handle.set_upload_limit(upload)
     made.handles.append(handle)
     return handle
 
 
 @contextmanager
-def seeding(data: bytes, folder: Path, **limits: int) -> Iterator[Peer]:
+def seeding(data: bytes, folder: Path, upload: int = 0, lacking: tuple[int, ...] = ()) -> Iterator[Peer]:
     """Run a peer that gives the torrent *data*."""
     with peer() as made:
-        seed(made, data, folder, **limits)
+        seed(made, data, folder, upload, lacking)
         yield made
 
 

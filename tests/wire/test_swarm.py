@@ -17,13 +17,24 @@ from mountdl.content import Content, content_of
 from mountdl.descriptors import parse
 from mountdl.descriptors.model import Descriptor, MirrorRef
 from mountdl.engine.engine import Engine
-from mountdl.errors import SourceRefused
+from mountdl.errors import ContentUnavailable, SourceRefused
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings, SwarmSettings
+from mountdl.sources.swarm.swarm import Mode
 from mountdl.sources.swarm.transport import SwarmTransport
 from mountdl.store.store import Store
+from tests.support import torrents
 from tests.support.fakes import FakeSource, FakeTransport
-from tests.support.swarms import downloaded, loopback, made_by_libtorrent, many_files, one_file, seeding, tracker
+from tests.support.swarms import (
+    downloaded,
+    free_port,
+    loopback,
+    made_by_libtorrent,
+    many_files,
+    one_file,
+    seeding,
+    tracker,
+)
 
 
 def noise(length: int, seed: int = 1) -> bytes:
@@ -60,9 +71,10 @@ async def running(
     sources: dict[str, FakeSource] | None = None,
     settings: SwarmSettings | None = None,
     engine: EngineSettings | None = None,
+    aside: int = 1 << 30,
 ) -> AsyncIterator[Bench]:
     store = Store(cache)
-    swarms = SwarmTransport(settings or loopback(), cache, no_load)
+    swarms = SwarmTransport(settings or loopback(), cache, no_load, aside)
     made = Engine(
         store,
         [FakeTransport(sources or {})],
@@ -176,3 +188,101 @@ async def test_a_swarm_and_a_mirror_serve_one_file_together(tmp_path: Path) -> N
             brought = {source.name: source.delivered for source in bench.engine.status(content).sources}
     assert min(brought.values()) > 1_000_000, brought
     assert sum(brought.values()) < 1.3 * len(data), brought
+
+
+async def test_a_silent_swarm_costs_nothing(tmp_path: Path) -> None:
+    """Whose peers never answer is not waited for, and asked for nothing, where there is a mirror."""
+    data = noise(3_000_000)
+    made = one_file(tmp_path / "seed", data)
+    mirror = FakeSource(data, step=65536)
+    async with running(tmp_path / "cache", {"fake://m": mirror}) as bench:
+        [content] = bench.contents(made, f"127.0.0.1:{free_port()}")
+        content = replace(content, mirrors=(MirrorRef("fake://m"),))
+        start = trio.current_time()
+        assert data == await bench.engine.open(content).read(Extent(0, len(data)))
+        assert trio.current_time() - start < 0.7
+        assert [3_000_000, 0] == [source.delivered for source in bench.engine.status(content).sources]
+
+
+async def test_a_swarm_that_lacks_pieces_and_a_mirror(tmp_path: Path) -> None:
+    """What no peer has comes from the mirror; the file is whole and verified."""
+    data = noise(4_000_000)
+    made = one_file(tmp_path / "seed", data)
+    mirror = FakeSource(data, step=65536, pause=0.005, parallel=1)
+    with seeding(made, tmp_path / "seed", lacking=(20, 21, 40)) as peer:
+        async with running(tmp_path / "cache", {"fake://m": mirror}) as bench:
+            [content] = bench.contents(made, peer.address)
+            content = replace(content, mirrors=(MirrorRef("fake://m"),))
+            reader = bench.engine.open(content)
+            await trio.sleep(0.5)
+            assert data == await reader.read(Extent(0, len(data)))
+            assert bench.engine.status(content).verified == len(data)
+
+
+async def test_a_peer_that_never_gives_is_given_up(tmp_path: Path) -> None:
+    """A read fails within the read time-out and says of whom nothing came; so does one without any peer."""
+    made = one_file(tmp_path / "seed", noise(300_000))
+    with seeding(made, tmp_path / "seed", lacking=tuple(range(5))) as peer:
+        async with running(tmp_path / "cache", engine=EngineSettings(read_timeout=1.5)) as bench:
+            [content] = bench.contents(made, peer.address)
+            with pytest.raises(ContentUnavailable, match="did not arrive within 1.5 s"):
+                await bench.engine.open(content).read(Extent(0, 1000))
+
+
+async def test_a_torrent_that_contradicts_the_metalink_loses(tmp_path: Path) -> None:
+    """What the swarm brings is judged by the metalink's digest: it is dropped, the file comes from the mirror."""
+    data, other = noise(8_000_000), noise(8_000_000, 7)
+    made = one_file(tmp_path / "seed", other)
+    mirror = FakeSource(data, latency=0.3, step=65536, pause=0.02, parallel=1)
+    with seeding(made, tmp_path / "seed") as peer:
+        async with running(tmp_path / "cache", {"fake://m": mirror}) as bench:
+            [swarmed] = bench.contents(made, peer.address)
+            [told] = parse("x.torrent", torrents.torrent(torrents.single(data, 65536, "a.bin"))).entries
+            content = replace(content_of(told, len(data)), mirrors=(MirrorRef("fake://m"),), swarms=swarmed.swarms)
+            reader = bench.engine.open(content)
+            await trio.sleep(0.5)
+            assert data == await reader.read(Extent(0, len(data)))
+            said = [f"{each.source} {each.what}" for each in bench.engine.incidents(content)]
+            assert [each for each in said if each.startswith("swarm") and "sent wrong bytes" in each]
+
+
+async def test_what_is_evicted_is_not_offered(tmp_path: Path) -> None:
+    """Another peer gets nothing from us once the bytes have gone, and the next read fetches them again."""
+    data = noise(1_000_000)
+    made = one_file(tmp_path / "seed", data)
+    settings = loopback(seed_ratio=0.0)
+    with seeding(made, tmp_path / "seed") as peer:
+        async with running(tmp_path / "cache", settings=settings) as bench:
+            [content] = bench.contents(made, peer.address)
+            reader = bench.engine.open(content)
+            assert data == await reader.read(Extent(0, len(data)))
+            [swarm] = set(bench.swarms._swarms.values())
+            while swarm.mode is not Mode.GIVING:
+                await trio.sleep(0.05)
+            bench.engine.download(content).stored.evict(Extent(0, len(data)))
+            assert swarm.mode is not Mode.GIVING
+            peer.session.pause()
+            with pytest.raises(trio.TooSlowError):
+                await downloaded(made, settings.ports[0], tmp_path / "other", within=1.5)
+            peer.session.resume()
+            assert data == await reader.read(Extent(0, len(data)))
+
+
+async def test_little_lies_aside(tmp_path: Path) -> None:
+    """What a torrent is fetched into never grows beyond its bound by much."""
+    data = noise(8_000_000)
+    made = one_file(tmp_path / "seed", data)
+    with seeding(made, tmp_path / "seed", upload=8_000_000) as peer:
+        async with running(tmp_path / "cache", aside=2_000_000) as bench:
+            [content] = bench.contents(made, peer.address)
+            reader = bench.engine.open(content)
+            most = 0
+            for start in range(0, len(data), 250_000):
+                extent = Extent(start, start + 250_000)
+                assert data[start : extent.stop] == await reader.read(extent)
+                most = max(most, sum(path.stat().st_blocks * 512 for path in aside(tmp_path / "cache")))
+            assert most < 7_000_000
+
+
+def aside(cache: Path) -> list[Path]:
+    return list((cache / "swarms").rglob("*.bin"))

@@ -60,7 +60,10 @@ class Member:
 
 
 class Swarm:
-    """The peers of *torrent*. *folder* makes an empty folder to fetch into, *discard* removes one."""
+    """The peers of *torrent*.
+
+    *folder* makes an empty folder to fetch into, of about *aside* bytes at most; *discard* removes one.
+    """
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class Swarm:
         settings: SwarmSettings,
         folder: Callable[[], Path],
         discard: Callable[[Path], None],
+        aside: int,
     ) -> None:
         self.torrent, self.layout = torrent, Layout(torrent)
         self.peers: dict[str, None] = {}
@@ -79,6 +83,7 @@ class Swarm:
         self.progressed_at = trio.current_time()
         self.mode = Mode.AWAY
         self._session, self._settings, self._folder, self._discard = session, settings, folder, discard
+        self._most_aside = max(1, aside // max(1, torrent.piece_length))
         self._handle: lt.torrent_handle | None = None
         self._pending = False
         self._scratch: Path | None = None
@@ -86,7 +91,7 @@ class Swarm:
         self._parts: dict[int, Part] = {}
         self._wants, self._waiting = Wants(), Waiting()
         self._here = bytearray(self.layout.count)
-        self._offered = 0
+        self._offered = self._pieces_aside = 0
         self._downloaded = self._uploaded_now = 0
         self._finished = False
         self._idle_since = self._looked_at = trio.current_time()
@@ -234,6 +239,7 @@ class Swarm:
         self.uploaded += self._uploaded_now
         self.connected = self.seeds = self._downloaded = self._uploaded_now = self._offered = 0
         self._here = bytearray(self.layout.count)
+        self._pieces_aside = 0
         self._finished = False
         self._waiting.forget()
 
@@ -310,6 +316,7 @@ class Swarm:
             return
         self._here[piece] = 1
         self.progressed_at = trio.current_time()
+        self._pieces_aside += 1
         if piece in self._waiting and self._handle is not None:
             self._handle.read_piece(piece)
         elif piece not in self._wants and self.mode is Mode.FETCHING:
@@ -361,6 +368,8 @@ class Swarm:
 
     def tick(self, now: float) -> None:
         """Stop fetching when nobody wants anything, offer what has come since, end what was given enough."""
+        if self._pieces_aside > self._most_aside and self.mode is Mode.FETCHING and not self._pending:
+            self._start_anew()
         if self._wants or self._pending:
             return
         if self.mode is Mode.FETCHING:
@@ -375,6 +384,12 @@ class Swarm:
                 self._offer_more()
         elif self._gives(now):
             self._enter(Mode.GIVING)
+
+    def _start_anew(self) -> None:
+        """Fetch on into an empty folder: what came is handed over, and lies there a second time."""
+        self._remove()
+        self._add()
+        self.progressed_at = trio.current_time()
 
     def _offer_more(self) -> None:
         parts = self._whole_parts()

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 Load = Callable[[str, Iterable[bytes | None]], Awaitable[Descriptor]]
 """Fetch the torrent at a URL, one of whose info-hashes must be as given if any are. Raises MountdlError."""
 
+ASIDE = 1 << 30
+"""Bytes of one torrent that lie in the folder it is fetched into, before it starts with an empty one."""
 RHYTHM = 0.5
 """Seconds between two questions to libtorrent how joined torrents stand."""
 
@@ -44,10 +46,13 @@ class _Inquiry:
 
 
 class SwarmTransport:
-    """Torrents as sources. *directory* is the store's; *load* fetches .torrent files."""
+    """Torrents as sources.
 
-    def __init__(self, settings: SwarmSettings, directory: Path, load: Load) -> None:
-        self._settings, self._load = settings, load
+    *directory* is the store's; *load* fetches .torrent files; *aside* bytes of a torrent may lie there twice.
+    """
+
+    def __init__(self, settings: SwarmSettings, directory: Path, load: Load, aside: int = ASIDE) -> None:
+        self._settings, self._load, self._aside = settings, load, aside
         self._scratch = Scratch(directory / "swarms")
         self._library = Library(directory / "torrents")
         self._session = Session(settings, directory, self._heard)
@@ -121,7 +126,7 @@ class SwarmTransport:
         known = _keys(torrent)
         swarm = next((self._swarms[key] for key in known if key in self._swarms), None)
         if swarm is None:
-            swarm = Swarm(torrent, self._session, self._settings, self._scratch.fresh, self._remove)
+            swarm = Swarm(torrent, self._session, self._settings, self._scratch.fresh, self._remove, self._aside)
             for key in known:
                 self._swarms[key] = swarm
         peers, trackers = self._met.pop(hashes(torrent)[0], ({}, {}))
