@@ -21,6 +21,7 @@ from mountdl.settings import SwarmSettings
 from mountdl.sources.base import Audience, Holdings
 from mountdl.sources.swarm import adding, alerts
 from mountdl.sources.swarm.alerts import Alert
+from mountdl.sources.swarm.giving import Giving
 from mountdl.sources.swarm.holdings import Part, missing, part_of
 from mountdl.sources.swarm.layout import Layout
 from mountdl.sources.swarm.session import Session
@@ -95,7 +96,7 @@ class Swarm:
         self._downloaded = self._uploaded_now = 0
         self._finished = False
         self._idle_since = self._looked_at = trio.current_time()
-        self._given_since: float | None = None
+        self._giving = Giving(settings)
         self._decoys = 0
 
     # -- who uses it ----------------------------------------------------------------------------------------
@@ -399,15 +400,5 @@ class Swarm:
 
     def _gives(self, now: float) -> bool:
         """Say whether to give others what is here, still."""
-        settings = self._settings
-        if settings.seed_time == 0:
-            return False
         held = self.layout.held({part.file.index: part.verified for part in self._whole_parts()})
-        size = sum(held) * self.layout.length
-        if not size:
-            return False
-        if self._given_since is None:
-            self._given_since = now
-        if settings.seed_time is not None and now - self._given_since >= settings.seed_time:
-            return False
-        return not settings.seed_ratio or self.uploaded + self._uploaded_now < settings.seed_ratio * size
+        return self._giving.goes_on(sum(held) * self.layout.length, self.uploaded + self._uploaded_now, now)
