@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mountdl.descriptors.model import TorrentFile
 from mountdl.extents import Extent, ExtentSet
-from mountdl.sources.base import Holdings
+from mountdl.sources.base import Audience, Holdings
 from mountdl.sources.swarm.layout import Layout
 
 
@@ -22,6 +22,17 @@ class Part:
     def whole(self) -> bool:
         """Whether all of it is here."""
         return self.verified.total == self.file.size
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """A content that is a *file* of the torrent and in use; *mirrored*: it has other sources."""
+
+    file: TorrentFile
+    holdings: Holdings
+    audience: Audience
+    mirrored: bool
+    eager: bool = False
 
 
 def part_of(file: TorrentFile, holdings: Holdings) -> Part:

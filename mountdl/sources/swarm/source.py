@@ -12,8 +12,9 @@ from mountdl.errors import MountdlError, SourceMismatch, SourceUnavailable
 from mountdl.extents import Extent
 from mountdl.priorities import Priority
 from mountdl.sources.base import Audience, Certified, Holdings, Limits, Sink
+from mountdl.sources.swarm.holdings import Member
 from mountdl.sources.swarm.layout import pick
-from mountdl.sources.swarm.swarm import Member, Swarm
+from mountdl.sources.swarm.swarm import Swarm
 
 if TYPE_CHECKING:
     from mountdl.sources.swarm.transport import SwarmTransport

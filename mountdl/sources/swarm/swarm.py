@@ -7,22 +7,20 @@ calls verified is offered.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
 import libtorrent as lt
 import trio
 
-from mountdl.descriptors.model import Torrent, TorrentFile
+from mountdl.descriptors.model import Torrent
 from mountdl.errors import SourceUnavailable
 from mountdl.priorities import Priority
 from mountdl.settings import SwarmSettings
-from mountdl.sources.base import Audience, Holdings
 from mountdl.sources.swarm import adding, alerts
 from mountdl.sources.swarm.alerts import Alert
 from mountdl.sources.swarm.giving import Giving
-from mountdl.sources.swarm.holdings import Part, missing, part_of
+from mountdl.sources.swarm.holdings import Member, Part, missing, part_of
 from mountdl.sources.swarm.layout import Layout
 from mountdl.sources.swarm.session import Session
 from mountdl.sources.swarm.waiting import Waiting
@@ -47,17 +45,6 @@ class Mode(Enum):
     """Nothing: it is not in the session."""
     FETCHING = auto()
     GIVING = auto()
-
-
-@dataclass(eq=False, slots=True)
-class Member:
-    """A content that is a *file* of the torrent and in use; *mirrored*: it has other sources."""
-
-    file: TorrentFile
-    holdings: Holdings
-    audience: Audience
-    mirrored: bool
-    eager: bool = False
 
 
 class Swarm:
