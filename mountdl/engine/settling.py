@@ -20,7 +20,7 @@ from mountdl.engine.flight import Flight, SourceState
 from mountdl.engine.incidents import Incidents
 from mountdl.engine.roster import Roster
 from mountdl.engine.verifier import Verdict, Verifier, in_thread
-from mountdl.errors import StoreError
+from mountdl.errors import StoreError, StoreFull
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import WholeCheck
 from mountdl.store.stored import Stored
@@ -211,11 +211,13 @@ class Settling:
         extent = self._chunk_map.judged(index)
         self.doubt.remove(extent)
         try:
-            if verdict.error is not None:
+            if isinstance(verdict.error, StoreFull) and data is not None:
+                self.stored.write(extent.start, data)  # evicts for it
+            elif verdict.error is not None:
                 raise verdict.error
+            elif verdict.good and data is not None:
+                self.stored.landed(extent)
             if verdict.good:
-                if data is not None:
-                    self.stored.landed(extent)
                 self._acquit(index, extent)
             else:
                 self._convict(index, extent)

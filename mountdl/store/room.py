@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 BLOCK = 512
 STALE = 3600.0
 """Seconds without a use after which a closed content may go for what nobody waits for."""
+PAUSE = 30.0
+"""Seconds without background work after the disk was full."""
+LEAST_ROOM = 1 << 20
+"""Bytes that are made free at least on a full disk."""
 MOST_AT_ONCE = 16
 """Closed contents opened in one search for room."""
 
@@ -72,6 +76,12 @@ class Room:
         self._resting = 0
         self._busy = False
         self._tight = False
+        self._full_at = float("-inf")
+
+    @property
+    def watched(self) -> bool:
+        """Say whether what closed contents take has to be known: there is a quota, or the disk was full lately."""
+        return self.limit is not None or self._clock.now - self._full_at <= PAUSE
 
     @property
     def used(self) -> int:
@@ -107,6 +117,13 @@ class Room:
             if over > 0:
                 self.free(over + quota.gap(self.limit))
             self._used += count
+
+    def full(self, wanted: int) -> None:
+        """Take in that the disk had no room for *wanted* bytes: evict, and let background work wait."""
+        if self._clock.now - self._full_at > PAUSE:
+            log.warning("the disk of the cache is full: what was not used for longest makes room")
+        self._full_at = self._clock.now
+        self.free(max(wanted, LEAST_ROOM))
 
     def free(self, wanted: int) -> int:
         """Evict *wanted* bytes, or as many as may go; return how many blocks' bytes that gave back."""
@@ -166,6 +183,8 @@ class Room:
 
     def allowance(self) -> Priority:
         """Return the least priority for which bytes may be fetched now: what nobody waits for ends first."""
+        if self._clock.now - self._full_at <= PAUSE:
+            return Priority.READ if self._tight else Priority.READAHEAD
         if self.limit is None:
             return Priority.BACKGROUND
         if self._used + quota.gap(self.limit) < self.limit:

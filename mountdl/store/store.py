@@ -186,9 +186,9 @@ class Store:
             survey = checkpoint = trio.current_time()
             while True:
                 self._tick()
-                if trio.current_time() >= survey:
+                if trio.current_time() >= survey or (self._room.watched and self._room.resting is None):
                     await self._survey()
-                    survey += SURVEY_INTERVAL
+                    survey = trio.current_time() + SURVEY_INTERVAL
                 await trio.sleep(min(TICK, CHECKPOINT_INTERVAL))
                 if trio.current_time() >= checkpoint + CHECKPOINT_INTERVAL:
                     await self._checkpoint_all()
@@ -201,12 +201,12 @@ class Store:
         self._clock.now = time.time()
         if self._room.limit is not None:
             self._room.measure()
-            self._room.relax()
             self._room.taking(0)
+        self._room.relax()
 
     async def _survey(self) -> None:
         """Look what all contents take, those of other processes too."""
-        if self._room.limit is not None:
+        if self._room.watched:
             self._room.surveyed(await trio.to_thread.run_sync(census.take, self._contents, abandon_on_cancel=True))
 
     def _tenants(self) -> list[Stored]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mountdl.content import ContentKey
-from mountdl.errors import StoreDamaged, StoreError
+from mountdl.errors import StoreDamaged, StoreError, StoreFull
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import Hasher, chunk_length_of
 from mountdl.priorities import Priority
@@ -165,7 +165,11 @@ class Stored:
     def _put(self, extent: Extent, data: bytes | bytearray | memoryview) -> None:
         self._home.room.taking(extent.length)
         self._ledger.settle(extent)
-        self._data.write(extent.start, data)
+        try:
+            self._data.write(extent.start, data)
+        except StoreFull:
+            self._home.room.full(extent.length)
+            self._data.write(extent.start, data)
         self._note(extent)
 
     def landed(self, extent: Extent) -> None:
@@ -287,14 +291,10 @@ class Stored:
             stop = extent.stop // grain * grain
         return Extent(start, max(start, stop))
 
-    def follow(self, evicted: Callable[[Extent], None], spare: Callable[[], Spared]) -> None:
-        """Have *evicted* called with each extent that is evicted, and *spare* asked what had better stay."""
+    def follow(self, evicted: Callable[[Extent], None], spare: Callable[[], Spared] | None = None) -> None:
+        """Have *evicted* called with each extent that goes, when it is gone, and *spare* asked what had better stay."""
         self._followers.append(evicted)
-        self._spare = spare
-
-    def follow_evictions(self, evicted: Callable[[Extent], None]) -> None:
-        """Have *evicted* called with each extent that is evicted, on the loop, when it is gone from the sets."""
-        self._followers.append(evicted)
+        self._spare = spare or self._spare
 
     def spared(self) -> Spared:
         """Return what those who use it need of it."""

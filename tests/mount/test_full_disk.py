@@ -1,4 +1,4 @@
-"""A cache disk without room: reads say so, the mount lives on, and heals when there is room."""
+"""A cache disk without room: what is old makes room, the mount lives on, and heals when there is room."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import errno
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.support.mirrors import Mirror, Mirrors, paced
-from tests.support.mounts import Mount, Mounts, eventually, mountdl, needs_fuse, run, within
+from tests.support.mounts import Mount, Mounts, eventually, needs_fuse, run, within
 from tests.support.samples import MIB, publish
 
 pytestmark = [*needs_fuse, pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")]
@@ -53,38 +54,47 @@ def mirror(mirrors: Mirrors, source: Path, film_bytes: bytes) -> Mirror:
     return made
 
 
+def fill(disk: Path) -> Path:
+    """Take all the room that is left, as somebody else's file."""
+    path = disk / "somebody's"
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return path
+
+
 def test_a_read_of_more_than_there_is_room_for(
     mirror: Mirror, mounted: Mounts, source: Path, disk: Path, film_bytes: bytes
 ) -> None:
-    """It gets right bytes and then EIO, soon; status and why name the disk; all else goes on."""
+    """What was read a while ago makes room: all of it comes out right, twice, and all else goes on."""
     mount = mounted(source, cache=disk)
-    start = time.monotonic()
-    got, number = within(20, lambda: read_on(mount / NAME))
 
-    assert number == errno.EIO
-    assert time.monotonic() - start < 10
-    assert MIB <= len(got) <= ROOM * MIB
-    assert got == film_bytes[: len(got)]
-    assert "No space left" in mount.xattr(NAME, "error")
-    assert "No space left" in mount.why(NAME)
-    assert mountdl("status", mount.path).stdout.count("No space left") == 1
+    assert within(30, lambda: read_on(mount / NAME)) == (film_bytes, 0)
     assert run("ls", mount.path, timeout=5).stdout == f"{NAME}\n"
     assert mount.read(NAME, 0, MIB) == film_bytes[:MIB]
+    [told] = mount.file(NAME)["sources"]
+    assert (told["failures"], told["bad_chunks"]) == (0, 0)
 
 
 def test_it_heals_when_there_is_room(
     mirror: Mirror, mounted: Mounts, source: Path, disk: Path, film_bytes: bytes
 ) -> None:
-    """The next read gets the right bytes, without a remount; no mirror was blamed."""
+    """Where there is none, a read is an error that names the disk, soon; with room it goes on, without a remount."""
     mount = mounted(source, cache=disk)
-    assert within(20, lambda: read_on(mount / NAME))[1] == errno.EIO
+    others = fill(disk)
+    start = time.monotonic()
+    got, number = within(20, lambda: read_on(mount / NAME))
+    assert number == errno.EIO
+    assert time.monotonic() - start < 10
+    assert got == film_bytes[: len(got)]
+    assert "No space left" in mount.xattr(NAME, "error")
+    assert "No space left" in mount.why(NAME)
+    others.unlink()
     grown(disk)
 
     assert mount.read(NAME) == film_bytes
-    eventually(5, lambda: mount.file(NAME)["state"] == "complete")
+    eventually(60, lambda: mount.file(NAME)["state"] in {"complete", "idle"})
     assert mount.xattr(NAME, "error") == ""
-    [told] = mount.file(NAME)["sources"]
-    assert (told["failures"], told["state"]) == (0, "idle")
 
 
 def test_nothing_wrong_comes_out_of_it_later(
@@ -92,13 +102,11 @@ def test_nothing_wrong_comes_out_of_it_later(
 ) -> None:
     """Killed on a full disk and mounted again, with and without room."""
     mount = mounted(source, cache=disk)
-    assert within(20, lambda: read_on(mount / NAME))[1] == errno.EIO
+    assert within(30, lambda: read_on(mount / NAME)) == (film_bytes, 0)
     mount.kill()
 
     again = mounted(source, cache=disk, on=mount.path)
-    got, number = within(20, lambda: read_on(again / NAME))
-    assert number == errno.EIO
-    assert got == film_bytes[: len(got)]
+    assert within(30, lambda: read_on(again / NAME)) == (film_bytes, 0)
     again.unmount()
     grown(disk)
     assert mounted(source, cache=disk, on=mount.path).read(NAME) == film_bytes

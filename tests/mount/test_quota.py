@@ -18,8 +18,8 @@ pytestmark = needs_fuse
 
 NAME = "film.bin"
 QUOTA = 8 * MIB
-MARGIN = 4 * MIB
-"""Far less than is promised (64 MiB): what is locked or reserved while it is on its way."""
+MARGIN = 8 * MIB
+"""Far less than is promised (64 MiB): two threads may have put 4 MiB each that the loop has yet to count."""
 
 
 def taken(cache: Path) -> int:

@@ -13,6 +13,7 @@ from mountdl.extents import Extent
 from mountdl.store import Store, Stored
 from mountdl.store.ledger import RUN_LENGTH
 from mountdl.store.place import DATA, JOURNAL, MANIFEST, Place
+from mountdl.store.quota import Spared
 
 KEY = ContentKey("md5-00-ff")
 BLOCK = 4096
@@ -253,6 +254,7 @@ def test_a_full_disk_refuses_bytes_and_still_lets_go(
     store: Store, stored: Stored, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without room for a record, a discard removes manifest and journal: a crash then leaves doubts, not lies."""
+    stored.follow(lambda _: None, lambda: Spared(locked=(Extent(0, stored.size),)))  # nothing can make room
     fill(stored, block(0, 3), verified=True)
     stored.checkpoint()
 
