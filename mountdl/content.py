@@ -5,6 +5,7 @@ bytes are stored once.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -13,6 +14,7 @@ from typing import NewType, TypeVar
 from mountdl.descriptors.model import Entry, MirrorRef, Neighbour, SwarmRef
 from mountdl.extents import Extent
 from mountdl.integrity import (
+    ALGORITHMS,
     DEFAULT_CHUNK_LENGTH,
     LEAST_CHUNK_LENGTH,
     ChunkMap,
@@ -91,6 +93,14 @@ def content_key(entry: Entry, size: int) -> ContentKey:
         return ContentKey(f"pieces-{pieces.algorithm}-{pieces.length:x}{place}-{body}-{size:x}")
     urls = "\n".join(sorted({mirror.url for mirror in entry.mirrors} | {swarm.url for swarm in entry.swarms}))
     return ContentKey(f"urls-{hashlib.sha256(urls.encode()).hexdigest()}-{size:x}")
+
+
+def digest_of(key: ContentKey) -> Digest | None:
+    """Return the digest of the whole that *key* is made of; None for one that is made of something else."""
+    match = re.fullmatch(r"([a-z0-9-]+?)-([0-9a-f]+)-[0-9a-f]+(?:-[0-9a-f]{16})?", key)
+    if match is None or match[1] not in ALGORITHMS or len(match[2]) != 2 * digest_length(match[1]):
+        return None
+    return Digest(match[1], bytes.fromhex(match[2]))
 
 
 def content_of(entry: Entry, size: int) -> Content:

@@ -100,7 +100,7 @@ class Desk:
             return {**_NOTHING, "path": self._path(node), "state": node.state, "error": node.reason or None}
         status = self._engine.status(node.content)
         told = _file(status)
-        told.update(path=str(node.path), level=node.content.level.value)
+        told.update(path=str(node.path), level=node.content.level.value, key=node.content.key)
         if not brief and not status.sources:
             told["sources"] = [{"name": name, "state": "idle"} for name in self._engine.source_names(node.content)]
         return told

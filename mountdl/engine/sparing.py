@@ -26,7 +26,8 @@ class Sparing:
         """Hear of evictions from *stored*, and be asked about them; *incidents* hears if there is hardly room."""
         if stored.cramped is not None:
             incidents.add(None, stored.cramped)
-        stored.follow(self.evicted, self.spared)
+        stored.follow_evictions(self.evicted)
+        stored.spare(self.spared)
 
     def evicted(self, extent: Extent) -> None:
         """Take in that *extent* is gone."""

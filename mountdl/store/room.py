@@ -46,8 +46,9 @@ class Tenant(Protocol):
     def there(self) -> ExtentSet:
         """What is stored of it."""
 
-    def spared(self) -> Spared:
-        """Return what somebody needs of it."""
+    @property
+    def spared(self) -> Callable[[], Spared]:
+        """What tells what somebody needs of it."""
 
     def evict(self, extent: Extent) -> None:
         """Give the room of *extent* back."""

@@ -114,6 +114,31 @@ class Store:
         self._open[content_key] = stored
         return stored
 
+    def reopen(self, key: ContentKey) -> Stored:
+        """Return the content of this key as it is on record; it needs a `close`.
+
+        StoreError when nothing is on record of it, else as for `open`.
+        """
+        header = self._summary(Place(self._contents, key)) if key in self._keys else None
+        if header is None:
+            raise StoreError(f"{key}: nothing is on record of it in the cache")
+        return self.open(key, header.size, header.fingerprint)
+
+    def census(self) -> dict[ContentKey, Resting]:
+        """Return what each content takes, and when it was last used. For a worker thread where there are many."""
+        return census.take(self._contents)
+
+    def remove(self, key: ContentKey) -> None:
+        """Remove all of *key* that is here. StoreBusy when a process has it open."""
+        with store_errors(f"can't remove {key}"):
+            self._remove(Place(self._contents, key))
+
+    def shrink(self, limit: int) -> None:
+        """Evict until no more than *limit* bytes are taken, or nothing is left that may go: see `Room`."""
+        self._room.limit = limit
+        self._room.surveyed(self.census())
+        self._room.taking(0)
+
     def glance(self, key: ContentKey, size: int) -> Glance:
         """Say how much of a content is here, without opening it. Never fails.
 

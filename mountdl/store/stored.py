@@ -65,7 +65,7 @@ class Stored:
         self._place = place
         self._home = home
         self._followers: list[Callable[[Extent], None]] = []
-        self._spare: Callable[[], Spared] = _unused
+        self.spared: Callable[[], Spared] = _unused
         self._data = DataFile(place, size)
         try:
             with store_errors(f"can't read what is known of {place.key}"):
@@ -291,14 +291,13 @@ class Stored:
             stop = extent.stop // grain * grain
         return Extent(start, max(start, stop))
 
-    def follow(self, evicted: Callable[[Extent], None], spare: Callable[[], Spared] | None = None) -> None:
-        """Have *evicted* called with each extent that goes, when it is gone, and *spare* asked what had better stay."""
+    def follow_evictions(self, evicted: Callable[[Extent], None]) -> None:
+        """Have *evicted* called with each extent that goes for want of room, when it is gone."""
         self._followers.append(evicted)
-        self._spare = spare or self._spare
 
-    def spared(self) -> Spared:
-        """Return what those who use it need of it."""
-        return self._spare()
+    def spare(self, spared: Callable[[], Spared]) -> None:
+        """Have *spared* asked what had better stay."""
+        self.spared = spared
 
     def allowance(self) -> Priority:
         """Return the least priority for which bytes may be fetched now: the store's room decides."""
@@ -360,7 +359,7 @@ class Stored:
             self.opens -= 1
             if self.opens == 0:
                 self._followers.clear()
-                self._spare = _unused
+                self.spared = _unused
                 self._home.released(self)
 
     def release(self) -> None:

@@ -276,7 +276,7 @@ def test_a_disk_that_fills_up_heals(small: Path) -> None:
     """Writes fail with StoreFull, what is verified stays, discards make room, writing goes on."""
     store = Store(small / "cache")
     stored = store.open(KEY, SIZE, "fp")
-    stored.follow(lambda _: None, lambda: Spared(locked=(Extent(0, SIZE),)))  # or the oldest would make room
+    stored.spare(lambda: Spared(locked=(Extent(0, SIZE),)))  # or the oldest would make room
     kept = 0
     with pytest.raises(StoreFull):  # noqa: PT012 - how many fit is the disk's matter
         for offset in range(0, SIZE, 32768):

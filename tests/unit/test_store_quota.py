@@ -103,7 +103,7 @@ def test_the_quota_holds_while_an_open_file_is_written(limited: Store, tmp_path:
     """Of what is not used the oldest goes; who follows hears of every byte that does."""
     stored = limited.open(ContentKey("a"), SIZE, fingerprint())
     gone = ExtentSet()
-    stored.follow(gone.add, lambda: UNUSED)
+    stored.follow_evictions(gone.add)
     for number in range(8):
         limited._clock.now += 1
         fill(stored, mib(number, number + 1))
@@ -161,7 +161,7 @@ def test_what_is_locked_goes_over_the_quota_and_ends_all_but_reading(limited: St
     """A chunk longer than the quota has to be here whole to be verified; it goes when the next one is wanted."""
     stored = limited.open(ContentKey("a"), SIZE, fingerprint())
     locked = [mib(0, 6)]
-    stored.follow(lambda _: None, lambda: Spared(locked=tuple(locked), used=True))
+    stored.spare(lambda: Spared(locked=tuple(locked), used=True))
     fill(stored, mib(0, 6))
     assert stored.written.covers(mib(0, 6))
     assert stored.allowance() is Priority.READ

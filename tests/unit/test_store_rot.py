@@ -44,7 +44,7 @@ def test_a_flipped_bit_is_found_at_the_first_read_and_only_its_leaf_goes(tmp_pat
     store = Store(tmp_path)
     stored = store.open(KEY, SIZE, "fp")
     gone: list[Extent] = []
-    stored.follow(gone.append)
+    stored.follow_evictions(gone.append)
     with pytest.raises(StoreDamaged, match="not what was stored"):
         stored.read(Extent(offset, offset + 1))
 

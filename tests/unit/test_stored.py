@@ -254,7 +254,7 @@ def test_a_full_disk_refuses_bytes_and_still_lets_go(
     store: Store, stored: Stored, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without room for a record, a discard removes manifest and journal: a crash then leaves doubts, not lies."""
-    stored.follow(lambda _: None, lambda: Spared(locked=(Extent(0, stored.size),)))  # nothing can make room
+    stored.spare(lambda: Spared(locked=(Extent(0, stored.size),)))  # nothing can make room
     fill(stored, block(0, 3), verified=True)
     stored.checkpoint()
 
