@@ -76,7 +76,9 @@ class _Mounted:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._store = Store(settings.store.directory, limit=settings.store.limit)
-        self._transports: list[Transport] = [HttpTransport(settings.http)]
+        self._transports: list[Transport] = [
+            HttpTransport(settings.http, proxies=settings.proxies, credentials=settings.credentials)
+        ]
         preferred = partial(prefer, settings=settings.preferences)
         self._swarms = _swarms(settings, self._transports, self._store)
         self._engine = Engine(self._store, self._transports, settings.engine, self._discarded, preferred, self._swarms)

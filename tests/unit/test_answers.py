@@ -199,13 +199,17 @@ def test_beyond_the_end() -> None:
 def test_busy_server(status: int) -> None:
     """429 and 503 say when to come back, in seconds or as a date; ten minutes at most."""
     reason = f"answered {status}"
-    assert Wait(reason, 7.0, crowded=True) == judge(status, {"retry-after": "7"}, asked(), NOW)
+    assert Wait(reason, 7.0, crowded=True, everywhere=status == 429) == judge(
+        status, {"retry-after": "7"}, asked(), NOW
+    )
     date = "Tue, 14 Nov 2023 22:13:50 GMT"
-    assert Wait(reason, 30.0, crowded=True) == judge(status, {"retry-after": date}, asked(), NOW)
-    assert Wait(reason, LONGEST_WAIT, crowded=True) == judge(
+    assert Wait(reason, 30.0, crowded=True, everywhere=status == 429) == judge(
+        status, {"retry-after": date}, asked(), NOW
+    )
+    assert Wait(reason, LONGEST_WAIT, crowded=True, everywhere=status == 429) == judge(
         status, {"retry-after": "99999999999999999999"}, asked(), NOW
     )
-    assert Wait(reason, None, crowded=True) == judge(status, {}, asked(), NOW)
+    assert Wait(reason, None, crowded=True, everywhere=status == 429) == judge(status, {}, asked(), NOW)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-5", "1.5", "٣", "Tue, 99 Nov 2023 22:13:50 GMT", None])

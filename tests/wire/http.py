@@ -14,7 +14,7 @@ from mountdl.errors import StoreFull
 from mountdl.extents import Extent
 from mountdl.integrity import ChunkMap
 from mountdl.priorities import Priority
-from mountdl.settings import HttpSettings
+from mountdl.settings import CredentialSettings, HttpSettings, ProxySettings
 from mountdl.sources.base import Source
 from mountdl.sources.http import HttpTransport
 from mountdl.sources.http.patience import Patience
@@ -51,8 +51,13 @@ class Collected:
         return b"".join(part for _, part in self.parts)
 
 
-def http(settings: HttpSettings | None = None, patience: Patience = SHORT) -> HttpTransport:
-    return HttpTransport(settings or HttpSettings(), patience)
+def http(
+    settings: HttpSettings | None = None,
+    patience: Patience = SHORT,
+    proxies: ProxySettings | None = None,
+    credentials: CredentialSettings | None = None,
+) -> HttpTransport:
+    return HttpTransport(settings or HttpSettings(), patience, proxies, credentials)
 
 
 def mirror(transport: HttpTransport, url: str, content: bytes = CONTENT) -> Source:
@@ -67,8 +72,13 @@ async def fetched(source: Source, start: int, stop: int, sink: Collected | None 
 
 
 @asynccontextmanager
-async def running(settings: HttpSettings | None = None, patience: Patience = SHORT) -> AsyncIterator[HttpTransport]:
-    transport = http(settings, patience)
+async def running(
+    settings: HttpSettings | None = None,
+    patience: Patience = SHORT,
+    proxies: ProxySettings | None = None,
+    credentials: CredentialSettings | None = None,
+) -> AsyncIterator[HttpTransport]:
+    transport = http(settings, patience, proxies, credentials)
     async with trio.open_nursery() as nursery:
         await nursery.start(transport.run)
         yield transport

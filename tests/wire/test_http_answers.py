@@ -187,10 +187,9 @@ async def test_close_delimited_range(status: str) -> None:
     assert stored == CONTENT[1000:1700]
 
 
-@pytest.mark.parametrize("status", [429, 503])
-async def test_asked_to_wait(status: int) -> None:
-    """429 and 503 park the server for all its contents and halve the connections to it."""
-    raw = answer(f"{status} Busy", "Retry-After: 30")
+async def test_asked_to_wait_everywhere() -> None:
+    """429 parks the server for all its contents and halves the connections to it."""
+    raw = answer("429 Busy", "Retry-After: 30")
     async with serving(saying(raw)) as server, running() as transport:
         source, other = mirror(transport, f"{server.url}/a"), mirror(transport, f"{server.url}/b")
         for each in (source, source, other):
@@ -198,6 +197,23 @@ async def test_asked_to_wait(status: int) -> None:
                 await fetched(each, 0, 10)
             assert 29 < (caught.value.retry_after or 0) <= 30
         assert len(server.requests) == 1
+        assert source.limits.parallel == 4
+
+
+async def test_asked_to_wait_for_one_file() -> None:
+    """503 parks the file that said it, with half the connections; the server's other files go on."""
+
+    def react(request: Request) -> bytes:
+        return answer("503 Busy", "Retry-After: 30") if request.path == "/a" else partial(request, CONTENT)
+
+    async with serving(computing(react)) as server, running() as transport:
+        source, other = mirror(transport, f"{server.url}/a"), mirror(transport, f"{server.url}/b")
+        for _ in range(2):
+            with pytest.raises(SourceUnavailable) as caught:
+                await fetched(source, 0, 10)
+            assert 29 < (caught.value.retry_after or 0) <= 30
+        assert await fetched(other, 0, 10) == CONTENT[:10]
+        assert [request.path for request in server.requests] == ["/a", "/b"]
         assert source.limits.parallel == 4
 
 

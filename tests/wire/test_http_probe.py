@@ -8,6 +8,7 @@ from mountdl.descriptors.model import MirrorRef
 from mountdl.errors import SourceError, SourceMismatch, SourceRefused, SourceUnavailable, StoreFull
 from mountdl.extents import Extent
 from mountdl.priorities import Priority
+from mountdl.settings import ProxySettings
 from tests.support.httpserver import Request, answer, computing, partial, serving
 from tests.wire.http import CONTENT, GOOD, Full, fetched, mirror, running
 
@@ -45,20 +46,17 @@ async def test_probe_that_fails(status: int, kind: type[SourceError]) -> None:
                 await transport.probe(MirrorRef(server.url))
 
 
-async def test_proxy_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With http_proxy set, requests go there by httpx's own transport; no_proxy is heeded."""
+async def test_plain_requests_by_way_of_a_proxy() -> None:
+    """An HTTP proxy is told whole URLs, at each request; hosts that need none are asked directly."""
     async with serving(GOOD) as proxy, serving(GOOD) as direct:
-        for name in ("http_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("http_proxy", proxy.url)
-        async with running() as transport:
+        async with running(proxies=ProxySettings(http=proxy.url, none=("127.0.0.1",))) as transport:
             source = mirror(transport, "http://nowhere.invalid/a")
             for _ in range(2):
                 assert await fetched(source, 10, 2000) == CONTENT[10:2000]
-            assert [r.path for r in proxy.requests] == ["http://nowhere.invalid/a"] * 2
+            assert [r.path for r in proxy.requests] == ["http://nowhere.invalid:80/a"] * 2
+            assert proxy.connections == 1
             small = mirror(transport, "http://nowhere.invalid/a", CONTENT)
             with pytest.raises(StoreFull):
                 await small.fetch(Extent(0, 40_000), Full(), priority=Priority.READ)
-            monkeypatch.setenv("no_proxy", "127.0.0.1")
             assert await fetched(mirror(transport, direct.url), 0, 10) == CONTENT[:10]
             assert len(direct.requests) == 1

@@ -73,12 +73,14 @@ class Take:
 class Wait:
     """Nothing now; later perhaps, after *retry_after* seconds where the server says so.
 
-    *crowded*: it says that it has too much to do, so fewer connections may help.
+    *crowded*: it says that it has too much to do, so fewer connections may help; *everywhere*: it means us
+    whatever we ask for (429), not this path alone (503 may be the answer of one application behind it).
     """
 
     reason: str
     retry_after: float | None = None
     crowded: bool = False
+    everywhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +232,9 @@ def failure(status: int, headers: Mapping[str, str], now: float) -> Wait | Refus
     """Say what a status means that brings no bytes of the content, whatever was asked."""
     reason = f"answered {status}"
     if status in {429, 503}:
-        return Wait(reason, retry_after(headers.get("retry-after"), now), crowded=True)
+        return Wait(reason, retry_after(headers.get("retry-after"), now), crowded=True, everywhere=status == 429)
+    if status == 407:
+        return Refuse("answered 407: the proxy wants a user name and a password")
     if status == 401:
         return Refuse("answered 401: it wants a user name and a password")
     # 403 comes and goes with expiring links and with too many requests; 408 and 425 say "again" themselves.

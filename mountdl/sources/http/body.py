@@ -12,9 +12,10 @@ import httpx
 import trio
 
 from mountdl.sources.base import Sink
-from mountdl.sources.http.connection import Connection, reason_of
+from mountdl.sources.http.connection import Connection
 from mountdl.sources.http.heads import LONGEST_HEAD, BadHead, Dialogue, Head, end_of_head
 from mountdl.sources.http.patience import Pace, Patience
+from mountdl.sources.tunnel import reason_of
 
 SMALL_REST = 1 << 16
 """Bytes of an unwanted rest that are read over, if they are here already, to keep the connection."""

@@ -1,32 +1,32 @@
 """The client that all HTTP mirrors share: httpx over the bulk transport, and what is known of each server.
 
-Law: httpx decides where a request goes on to (redirects, credentials, cookies, proxies); the bytes of direct
-answers pass it by. A redirect is followed at most ten times, never from https to http, and its body is not
-read. Knows no content and no extent.
+Law: httpx decides where a request goes on to (redirects, cookies); the bytes of answers pass it by. A redirect
+is followed at most ten times, never from https to http, and its body is not read; to another origin goes
+nothing that the user gave for the first one. Knows no content and no extent.
 """
 
 import functools
 import logging
 import math
 import ssl
-import urllib.request
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cachetools
 import httpx
-import trio
 
 from mountdl.errors import SourceError, SourceRefused, SourceUnavailable, UsageError
-from mountdl.settings import HttpSettings
-from mountdl.sources.base import Sink
+from mountdl.settings import CredentialSettings, HttpSettings, ProxySettings
+from mountdl.sources.credentials import Credentials, Login
+from mountdl.sources.http import cookies
+from mountdl.sources.http.authorisation import Authorisation
 from mountdl.sources.http.body import Body
 from mountdl.sources.http.bulk import BODY, BulkTransport, origin_of
 from mountdl.sources.http.connection import Origin, Untrusted
 from mountdl.sources.http.heads import Headers
-from mountdl.sources.http.patience import Pace, Patience
+from mountdl.sources.http.patience import Patience
 from mountdl.sources.http.pool import Pool
+from mountdl.sources.proxies import Proxy, proxy_for
 
 # httpx writes whole URLs into its log at INFO, with the tokens that may be in their queries.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -41,6 +41,7 @@ _BURST = 1.0
 """Seconds within which refusals count once."""
 
 _LASTING = {301, 308}
+_NO_AUTH = httpx.Auth()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Where following redirects led: *target* is None behind a proxy, *lasting* if no redirect was temporary.
+    """Where following redirects led: *lasting* if no redirect was temporary.
 
-    *first* are the headers of the first answer: RFC 6249 lets a redirect name mirrors and digests.
+    *target* is None where each request is signed anew. *first* are the headers of the first answer: RFC 6249 lets
+    a redirect name mirrors and digests.
     """
 
     reply: Reply
@@ -118,21 +120,34 @@ class Facts:
 class Client:
     """Asks servers. `run` must be running for `warm` to work and for idle connections to close in time."""
 
-    def __init__(self, settings: HttpSettings, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        settings: HttpSettings,
+        patience: Patience | None = None,
+        proxies: ProxySettings | None = None,
+        credentials: CredentialSettings | None = None,
+    ) -> None:
         self.settings = settings
         self.patience = patience if patience is not None else Patience.of(settings)
         context = functools.cache(functools.partial(tls_context, settings))
-        if settings.ca_certificate is not None:
+        if settings.ca_certificate or settings.certificate or settings.private_key:
             context()  # an unreadable file is the user's to know now
         pool = Pool(per_origin=settings.max_connection_per_server)
-        self.bulk = BulkTransport(self.patience, context, pool)
-        self._ways = _Ways(self.bulk, self.patience, context)
+        self.bulk = BulkTransport(self.patience, context, pool, _chooser(proxies or ProxySettings()))
+        logins = Credentials(credentials or CredentialSettings())
+        self._authorisation = Authorisation(lambda url, redirected: logins.login(url, redirected=redirected))
+        # What the user gave is for the servers he named; how we call ourselves is no secret.
+        own = [*settings.headers, *([("Referer", settings.referer)] if settings.referer else [])]
+        self._private = frozenset(name.lower() for name, _ in own) - {"user-agent", "accept"}
         self._httpx = httpx.AsyncClient(
-            transport=self._ways,
-            trust_env=False,  # proxies are chosen by _Ways, netrc by whoever makes the URLs
-            headers=[("User-Agent", settings.user_agent), ("Accept", "*/*"), *settings.headers],
+            transport=self.bulk,
+            trust_env=False,  # the environment is read by `control` alone
+            headers=[("User-Agent", settings.user_agent), ("Accept", "*/*"), *own],
         )
         self._httpx.headers["Accept-Encoding"] = "identity"
+        for cookie in cookies.load(settings.load_cookies) if settings.load_cookies is not None else ():
+            self._httpx.cookies.jar.set_cookie(cookie)
+        self._most_cookies = _MOST_COOKIES + len(self._httpx.cookies.jar)
         self._facts: cachetools.LRUCache[Origin, Facts] = cachetools.LRUCache(_MOST_ORIGINS)
 
     def facts(self, origin: Origin) -> Facts:
@@ -142,11 +157,6 @@ class Client:
             found = self._facts[origin] = Facts()
         return found
 
-    def origin_if_direct(self, url: httpx.URL) -> Origin | None:
-        """Return where *url* leads, None when a proxy stands between."""
-        origin = origin_of(url)
-        return origin if _proxy_of(origin) is None else None
-
     async def ask(self, target: Target, headers: Headers) -> Reply:
         """GET *target* with *headers* besides its own, and follow nothing. Raises httpx.TransportError."""
         answer = await self.bulk.exchange(target.origin, b"GET", target.path, [*target.headers, *headers])
@@ -155,10 +165,13 @@ class Client:
     async def follow(self, method: str, url: httpx.URL, headers: Headers) -> Arrival:
         """Ask *url* and go where it sends us. Raises httpx.HTTPError."""
         request = self._httpx.build_request(method, url, headers=list(headers))
+        begun = origin_of(request.url)
+        own = "authorization" in request.headers
         lasting = True
         first: Mapping[str, str] | None = None
         for hop in range(_MOST_REDIRECTS + 1):
-            response = await self._send(request)
+            abroad = not _same(begun, origin_of(request.url))
+            response = await self._send(request) if own else await self._authorised(request, redirected=abroad)
             following = response.next_request
             first = first if first is not None else flat(response.headers.raw)
             if following is None:
@@ -166,19 +179,40 @@ class Client:
             await response.aclose()
             if request.url.scheme == "https" and following.url.scheme != "https":
                 raise httpx.UnsupportedProtocol("redirects from https to http")
+            own = own and _same(begun, origin_of(following.url))
+            if not own:
+                following.headers.pop("Authorization", None)
+            if not _same(begun, origin_of(following.url)):
+                for name in self._private:
+                    following.headers.pop(name, None)
             lasting = lasting and response.status_code in _LASTING
             request = following
         raise httpx.TooManyRedirects(f"redirects more than {_MOST_REDIRECTS} times")
 
+    async def _authorised(self, request: httpx.Request, *, redirected: bool) -> httpx.Response:
+        """Send *request*; say who we are where that is asked for and known."""
+        origin = origin_of(request.url)
+        login: Login | None = self._authorisation.prepare(request, origin, redirected=redirected)
+        for _ in range(2):
+            response = await self._send(request)
+            if response.status_code != 401 or login is None:
+                return response
+            if not self._authorisation.answer(response, origin, login):
+                return response
+            await response.aclose()
+        return await self._send(request)
+
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection; write the cookies where that was asked for."""
         await self._httpx.aclose()
+        if self.settings.save_cookies is not None:
+            cookies.save(self.settings.save_cookies, self._httpx.cookies.jar)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
-        if len(self._httpx.cookies.jar) > _MOST_COOKIES:
+        if len(self._httpx.cookies.jar) > self._most_cookies:
             self._httpx.cookies.clear()
         try:
-            return await self._httpx.send(request, stream=True, follow_redirects=False)
+            return await self._httpx.send(request, stream=True, follow_redirects=False, auth=_NO_AUTH)
         except (ValueError, httpx.InvalidURL, httpx.CookieConflict) as error:
             raise httpx.RemoteProtocolError("what it sent can't be understood") from error
 
@@ -186,95 +220,25 @@ class Client:
         self, response: httpx.Response, first: Mapping[str, str], *, redirected: bool, lasting: bool
     ) -> Arrival:
         request = response.request
-        body: Body | None = response.extensions.get(BODY)
-        target = Target.of(request) if body is not None else None
-        if body is None:
-            body = _StreamedBody(response, self.patience)
+        body: Body = response.extensions[BODY]
+        # Each digest is good for one request.
+        single = request.headers.get("Authorization", "").startswith("Digest ")
+        target = None if single else Target.of(request)
         reply = Reply(response.status_code, flat(response.headers.raw), body)
         return Arrival(reply, request.url, target, redirected, lasting, first)
 
 
-class _Ways(httpx.AsyncBaseTransport):
-    """Sends a request directly, or by httpx's own transport where the environment names a proxy."""
+def _chooser(settings: ProxySettings) -> Callable[[Origin], Proxy | None]:
+    @functools.lru_cache(_MOST_ORIGINS)
+    def choose(origin: Origin) -> Proxy | None:
+        return proxy_for(settings, *origin)
 
-    def __init__(self, bulk: BulkTransport, patience: Patience, context: Callable[[], ssl.SSLContext]) -> None:
-        self._bulk = bulk
-        self._patience = patience
-        self._context = context
-        self._proxied: dict[str, httpx.AsyncHTTPTransport] = {}
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        proxy = _proxy_of(origin_of(request.url))
-        if proxy is None:
-            return await self._bulk.handle_async_request(request)
-        patience = self._patience
-        request.extensions["timeout"] = httpx.Timeout(patience.silence, connect=patience.connect).as_dict()
-        # httpcore's own time-outs start again at each byte of a head; this one does not.
-        with trio.move_on_after(2 * patience.connect + patience.head):
-            return await self._transport(proxy).handle_async_request(request)
-        raise httpx.ReadTimeout("no answer by way of the proxy")
-
-    def _transport(self, proxy: str) -> httpx.AsyncHTTPTransport:
-        if proxy not in self._proxied:
-            try:
-                self._proxied[proxy] = httpx.AsyncHTTPTransport(verify=self._context(), proxy=proxy, trust_env=False)
-            except (ImportError, ValueError, httpx.InvalidURL) as error:
-                raise httpx.UnsupportedProtocol("the proxy that the environment names can't be used") from error
-        return self._proxied[proxy]
-
-    async def aclose(self) -> None:
-        await self._bulk.aclose()
-        for transport in self._proxied.values():
-            await transport.aclose()
+    return choose
 
 
-class _StreamedBody:
-    """The body of an answer that came by httpx's own transport."""
-
-    def __init__(self, response: httpx.Response, patience: Patience) -> None:
-        self._response = response
-        self._patience = patience
-
-    async def pour(self, sink: Sink, offset: int, *, skip: int, limit: int) -> int:
-        """See `body.Body`."""
-        chunks = self._response.aiter_raw()
-        try:
-            return await self._poured(chunks, sink, offset, skip, limit)
-        finally:
-            # httpx's generators are nested; only an exception from the innermost one closes them all in order.
-            with trio.CancelScope() as scope, suppress(httpx.HTTPError):
-                scope.cancel()
-                async for _ in chunks:
-                    pass
-
-    async def _poured(self, chunks: AsyncIterator[bytes], sink: Sink, offset: int, skip: int, limit: int) -> int:
-        written = 0
-        pace = Pace(self._patience, trio.current_time())
-        async for data in chunks:
-            pace.came(len(data))
-            if pace.too_slow(trio.current_time()):
-                raise httpx.ReadTimeout(f"slower than {self._patience.rate:g} bytes a second")
-            part = data[skip : skip + limit - written]
-            skip = max(0, skip - len(data))
-            if part:
-                sink.write(offset + written, part)
-                written += len(part)
-            if written == limit:
-                break
-        return written
-
-    async def aclose(self) -> None:
-        """See `body.Body`."""
-        with trio.move_on_after(1, shield=True):
-            await self._response.aclose()
-
-
-def _proxy_of(origin: Origin) -> str | None:
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(origin.scheme) or proxies.get("all")
-    if not proxy or urllib.request.proxy_bypass(str(origin)):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+def _same(begun: Origin, other: Origin) -> bool:
+    """Say whether *other* may hear what was meant for *begun*: the same origin, or the same host by TLS."""
+    return other == begun or (begun[0::2] == ("http", 80) and other == ("https", begun.host, 443))
 
 
 def tls_context(settings: HttpSettings) -> ssl.SSLContext:
@@ -286,10 +250,26 @@ def tls_context(settings: HttpSettings) -> ssl.SSLContext:
             context.load_verify_locations(settings.ca_certificate)
         except OSError as error:
             raise UsageError(f"{settings.ca_certificate}: no certificates can be read from it") from error
+    if settings.certificate is not None or settings.private_key is not None:
+        _identify(context, settings)
     if not settings.check_certificate:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _identify(context: ssl.SSLContext, settings: HttpSettings) -> None:
+    if settings.certificate is None:
+        raise UsageError("--private-key: it needs --certificate, whose key it is")
+    try:
+        # A passphrase would be asked for on the terminal, which a daemon has not.
+        context.load_cert_chain(settings.certificate, settings.private_key, password=lambda: b"")
+    except OSError as error:
+        key = settings.private_key or settings.certificate
+        raise UsageError(
+            f"{settings.certificate}: it can't be used with the key in {key}: both must be PEM files, they must belong "
+            "together, and the key may have no passphrase (openssl pkey -in KEY -out PLAIN removes one)"
+        ) from error
 
 
 def flat(headers: Headers) -> dict[str, str]:
@@ -305,5 +285,12 @@ def source_error(source: str, error: httpx.HTTPError | httpx.InvalidURL) -> Sour
     """Return what *error* means for the engine. Its reason is short, printable and holds no URL."""
     # Texts of our own transport are that already; httpx's own may quote what a server sent.
     reason = "".join(c if c.isprintable() else "?" for c in str(error)[:100]) or "the connection failed"
-    refused = (Untrusted, httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL, httpx.LocalProtocolError)
+    refused = (
+        Untrusted,
+        httpx.ProxyError,
+        httpx.UnsupportedProtocol,
+        httpx.TooManyRedirects,
+        httpx.InvalidURL,
+        httpx.LocalProtocolError,
+    )
     return SourceRefused(source, reason) if isinstance(error, refused) else SourceUnavailable(source, reason)

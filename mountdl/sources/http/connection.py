@@ -5,8 +5,6 @@ Law: reading is a plain call that takes what is there; only when nothing is does
 A TLS connection is read record by record until it has no more, because each wake-up costs more than a record.
 """
 
-import errno
-import os
 import socket
 import ssl
 from typing import NamedTuple
@@ -15,6 +13,8 @@ import httpx
 import trio
 
 from mountdl.sources.http.patience import Patience
+from mountdl.sources.proxies import Proxy
+from mountdl.sources.tunnel import Unconnected, connect, reason_of
 
 
 class Origin(NamedTuple):
@@ -103,18 +103,22 @@ class Connection:
         self._socket.close()
 
 
-async def dial(origin: Origin, patience: Patience, context: ssl.SSLContext | None) -> Connection:
-    """Connect to *origin*, by TLS if *context* is given. Raises httpx.TransportError with a short reason."""
-    with trio.move_on_after(patience.connect) as scope:
-        try:
-            # Happy eyeballs (RFC 8305), TCP_NODELAY; SO_RCVBUF is left to the kernel's tuning.
-            stream = await trio.open_tcp_stream(origin.host, origin.port)
-        except (OSError, ValueError) as error:
-            raise httpx.ConnectError(reason_of(error)) from error
-    if scope.cancelled_caught:
-        raise httpx.ConnectTimeout(f"no connection within {patience.connect:g} s")
-    connected = socket.socket(fileno=stream.socket.detach())
-    connected.setblocking(False)  # the object of a detached descriptor starts as a blocking one
+async def dial(
+    origin: Origin, patience: Patience, context: ssl.SSLContext | None, proxy: Proxy | None = None
+) -> Connection:
+    """Connect to *origin*, by TLS if *context* is given, by way of *proxy* if that is. Raises httpx.TransportError.
+
+    An HTTP proxy is told the whole URL of each plain request, so the connection to it is all there is to do.
+    """
+    host, port, tunnel = origin.host, origin.port, proxy
+    if proxy is not None and forwards(proxy, origin):
+        host, port, tunnel = proxy.host, proxy.port, None
+    try:
+        connected = await connect(host, port, tunnel, patience=patience.connect)
+    except Unconnected as error:
+        kind = httpx.ProxyError if error.final else httpx.ConnectTimeout if error.timed_out else httpx.ConnectError
+        by = "the proxy can't be reached: " if host != origin.host or port != origin.port else ""
+        raise kind(f"{by}{error}") from error
     if context is None:
         return Connection(origin, connected)
     try:
@@ -155,25 +159,6 @@ async def _handshake(secured: ssl.SSLSocket) -> None:
             await trio.lowlevel.wait_writable(secured)
 
 
-def reason_of(error: BaseException) -> str:
-    """Say in a few words what went wrong on a socket."""
-    cause = error
-    # trio wraps what each address answered; the first one is as good as any.
-    while not isinstance(cause, ssl.SSLError) and getattr(cause, "errno", None) is None:
-        inner = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause.__cause__
-        if inner is None:
-            break
-        cause = inner
-    if isinstance(cause, socket.gaierror):
-        return "name not resolved"
-    if isinstance(cause, ssl.SSLError):
-        return (cause.reason or "connection closed").lower().replace("_", " ")
-    number = cause.errno if isinstance(cause, OSError) else None
-    known = {
-        errno.ECONNREFUSED: "connection refused",
-        errno.ECONNRESET: "connection reset",
-        errno.EPIPE: "connection reset",
-    }
-    if number is None:
-        return "not an address that can be connected to"
-    return known.get(number) or os.strerror(number).lower()
+def forwards(proxy: Proxy, origin: Origin) -> bool:
+    """Say whether *proxy* asks *origin* itself (RFC 9112 section 3.2.2) and makes no tunnel."""
+    return proxy.kind == "http" and origin.scheme == "http"

@@ -6,6 +6,7 @@ no chunk, no digest's value and not who wants the bytes.
 """
 
 import hashlib
+import math
 import time
 from dataclasses import dataclass
 
@@ -86,6 +87,7 @@ class Mirror:
         self._route: _Route | None = None
         self._validators: dict[str, Validator] = {}
         self._sequential = False
+        self._parked_until = -math.inf
 
     @property
     def name(self) -> str:
@@ -187,7 +189,7 @@ class Mirror:
             self._client.bulk.warm(route.target.origin)
 
     def _check_parked(self, facts: Facts) -> None:
-        rest = facts.parked_until - trio.current_time()
+        rest = max(facts.parked_until, self._parked_until) - trio.current_time()
         if rest > 0:
             raise SourceUnavailable(self._name, "asked us to wait", rest)
 
@@ -206,9 +208,11 @@ class Mirror:
                 if answered.reply.status == 206 or verdict.sequential:
                     self._sequential = verdict.sequential
                 return verdict
-            case Wait(reason, retry_after, crowded):
+            case Wait(reason, retry_after, crowded, everywhere):
                 if crowded:
-                    facts.crowded(trio.current_time(), retry_after or 0.0)
+                    now, wait = trio.current_time(), retry_after or 0.0
+                    facts.crowded(now, wait if everywhere else 0.0)
+                    self._parked_until = now + wait
                 raise SourceUnavailable(self._name, reason, retry_after)
             case SequentialOnly(reason):
                 self._sequential = True

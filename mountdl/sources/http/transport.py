@@ -6,8 +6,9 @@ import trio
 
 from mountdl.content import Content
 from mountdl.descriptors.model import MirrorRef
-from mountdl.settings import HttpSettings
+from mountdl.settings import CredentialSettings, HttpSettings, ProxySettings
 from mountdl.sources.base import Loaded, Probe, Version
+from mountdl.sources.http.bulk import origin_of
 from mountdl.sources.http.client import Client
 from mountdl.sources.http.connection import Origin
 from mountdl.sources.http.loading import load
@@ -22,8 +23,14 @@ class HttpTransport:
     *patience* overrides the times that follow from *settings*. Raises UsageError for unusable settings.
     """
 
-    def __init__(self, settings: HttpSettings, patience: Patience | None = None) -> None:
-        self._client = Client(settings, patience)
+    def __init__(
+        self,
+        settings: HttpSettings,
+        patience: Patience | None = None,
+        proxies: ProxySettings | None = None,
+        credentials: CredentialSettings | None = None,
+    ) -> None:
+        self._client = Client(settings, patience, proxies, credentials)
 
     @property
     def schemes(self) -> frozenset[str]:
@@ -65,4 +72,4 @@ class HttpTransport:
 
     def _warmable(self, ref: MirrorRef) -> Origin | None:
         url = parsed(ref.url)
-        return self._client.origin_if_direct(url) if url is not None else None
+        return origin_of(url) if url is not None else None
