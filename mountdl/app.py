@@ -259,7 +259,7 @@ def _swarms(settings: Settings, transports: Sequence[Transport], store: Store) -
 
     aside = ASIDE if store.limit is None else min(ASIDE, store.limit // 4)
     swarms = SwarmTransport(settings.swarm, settings.store.directory, load, aside)
-    store.leaving = swarms.forget
+    store.before_evicting(swarms.forget)
     return swarms
 
 

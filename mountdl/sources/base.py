@@ -157,9 +157,6 @@ class Holdings(Protocol):
     def path(self) -> Path:
         """The data file."""
 
-    def follow_evictions(self, evicted: Callable[[Extent], None]) -> None:
-        """Have *evicted* called with each extent that is about to leave the disk."""
-
 
 class Audience(Protocol):
     """Whom a joined source tells what happens between fetches."""

@@ -72,6 +72,7 @@ class Room:
         self.limit = limit
         self.resting: dict[ContentKey, Resting] | None = None
         self.evicted: set[ContentKey] = set()
+        self.leaving: Callable[[ContentKey], None] = _nobody
         self._clock, self._tenants, self._pinned, self._rouse = clock, tenants, pinned, rouse
         self._used = 0
         self._resting = 0
@@ -153,6 +154,7 @@ class Room:
             tenant, keep = tenants[chosen.owner], chosen.keep
             wanted -= chosen.length
             self.evicted.add(tenant.key)
+            self.leaving(tenant.key)
             try:
                 tenant.evict(Extent(chosen.start, chosen.stop))
             except StoreError as error:
@@ -202,3 +204,7 @@ class Room:
     def _stale(self) -> bool:
         before = self._clock.now - STALE
         return any(rest.used_at < before and not rest.pinned and rest.taken for rest in (self.resting or {}).values())
+
+
+def _nobody(key: ContentKey) -> None:
+    """Nobody minds that bytes of *key* go."""

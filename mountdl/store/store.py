@@ -88,8 +88,10 @@ class Store:
         boot = boot if boot is not None else journals.boot_id()
         self._home = Home(boot, self._clock, self._released, self._room)
         self._keys = set(_scan(self._contents))
-        self.leaving: Callable[[ContentKey], None] = _nobody
-        """Called with the key of a closed content before bytes of it go for want of room."""
+
+    def before_evicting(self, told: Callable[[ContentKey], None]) -> None:
+        """Have *told* called with the key of each content, open or not, before bytes of it go for want of room."""
+        self._room.leaving = told
 
     def open(self, content_key: ContentKey, size: int, fingerprint: str) -> Stored:
         """Return the content of this key; it needs a `close` for each open. All opens share one `Stored`.
@@ -240,7 +242,6 @@ class Store:
     def _roused(self, key: ContentKey) -> Stored | None:
         """Open a closed content to evict from it; None when it can't be, or was removed as of no worth."""
         place = Place(self._contents, key)
-        self.leaving(key)
         try:
             header = self._summary(place)
             if header is None:
@@ -321,10 +322,6 @@ class Store:
             return known[1]
         except (OSError, StoreError):
             return None
-
-
-def _nobody(key: ContentKey) -> None:
-    """Nobody minds that *key* leaves."""
 
 
 def _read_header(place: Place) -> manifests.Header | None:

@@ -259,6 +259,7 @@ async def test_what_is_evicted_is_not_offered(tmp_path: Path) -> None:
             [swarm] = set(bench.swarms._swarms.values())
             while swarm.mode is not Mode.GIVING:
                 await trio.sleep(0.05)
+            bench.swarms.forget(content.key)
             bench.engine.download(content).stored.evict(Extent(0, len(data)))
             assert swarm.mode is not Mode.GIVING
             peer.session.pause()

@@ -1,7 +1,6 @@
 """A swarm as a source of one content: extents to pieces, pieces to the sink."""
 
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -90,7 +89,6 @@ class SwarmSource:
         self._swarm = self._hub.swarm(torrent)
         self._member = Member(file, self._holdings, self._audience, mirrored=bool(self.content.mirrors))
         self._swarm.join(self._member)
-        self._holdings.follow_evictions(partial(_evicted, self._swarm, self._holdings.key))
         self._known.set()
 
     def refused(self, reason: str) -> None:
@@ -173,10 +171,6 @@ class SwarmSource:
                 return await swarm.piece(piece)
             if trio.current_time() - max(began, swarm.progressed_at) >= PATIENCE:
                 raise SourceUnavailable(self.name, _reason(swarm))
-
-
-def _evicted(swarm: Swarm, key: str, _: Extent) -> None:
-    swarm.forget(key)
 
 
 def _write(sink: Sink, offset: int, view: memoryview) -> None:

@@ -361,8 +361,7 @@ class Swarm:
         if self._wants or self._pending:
             return
         if self.mode is Mode.FETCHING:
-            lacking = any(missing(self.layout, m.file, m.holdings.verified) for m in self._members)
-            if not lacking or now - self._idle_since >= IDLE:
+            if now - self._idle_since >= IDLE or sum(self._held()) == self.layout.count:
                 self._enter(Mode.GIVING if self._gives(now) else Mode.AWAY)
         elif self.mode is Mode.GIVING:
             if not self._gives(now):
@@ -373,6 +372,9 @@ class Swarm:
         elif self._gives(now):
             self._enter(Mode.GIVING)
 
+    def _held(self) -> list[bool]:
+        return self.layout.held({part.file.index: part.verified for part in self._whole_parts()})
+
     def _start_anew(self) -> None:
         """Fetch on into an empty folder: what came is handed over, and lies there a second time."""
         self._remove()
@@ -380,12 +382,11 @@ class Swarm:
         self.progressed_at = trio.current_time()
 
     def _offer_more(self) -> None:
-        parts = self._whole_parts()
-        if sum(self.layout.held({part.file.index: part.verified for part in parts})) > self._offered:
+        if sum(self._held()) > self._offered:
             self._enter(Mode.AWAY)
             self._enter(Mode.GIVING)
 
     def _gives(self, now: float) -> bool:
         """Say whether to give others what is here, still."""
-        held = self.layout.held({part.file.index: part.verified for part in self._whole_parts()})
+        held = self._held()
         return self._giving.goes_on(sum(held) * self.layout.length, self.uploaded + self._uploaded_now, now)
