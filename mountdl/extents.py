@@ -143,6 +143,8 @@ class ExtentSet:
 
     def overlap(self, extent: Extent) -> Iterator[Extent]:
         """Yield the parts of *extent* that are in the set, in order. Lazy like `missing`."""
+        if not extent:
+            return
         i = bisect_right(self._stops, extent.start)
         while i < len(self._starts) and self._starts[i] < extent.stop:
             yield Extent(max(self._starts[i], extent.start), min(self._stops[i], extent.stop))

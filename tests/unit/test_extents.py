@@ -66,6 +66,11 @@ def test_missing_and_overlap_part_an_extent(history: list[tuple[bool, Extent]], 
     assert (bytes_of(asked) <= oracle) == got.covers(asked)
 
 
+def test_nothing_overlaps_no_bytes() -> None:
+    """An empty extent inside the set has no part in it."""
+    assert [] == list(ExtentSet([Extent(0, 2)]).overlap(Extent(1, 1)))
+
+
 @given(steps, extents())
 def test_missing_is_lazy(history: list[tuple[bool, Extent]], asked: Extent) -> None:
     """The first missing part is the same whether or not the rest is asked for."""
