@@ -87,8 +87,8 @@ async def _asked_http(connected: socket.socket, host: str, port: int, proxy: Pro
     if found is None:
         raise Unconnected("what the proxy answered is not HTTP")
     status = int(found[1])
-    if status == 407:
-        raise Unconnected("the proxy wants a user name and a password (407)", final=True)
+    if status in {401, 407}:  # tinyproxy says the former
+        raise Unconnected(f"the proxy wants a user name and a password ({status})", final=True)
     if not 200 <= status < 300:
         raise Unconnected(f"the proxy answered {status}", final=status in {403, 405})
 

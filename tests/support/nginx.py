@@ -19,8 +19,8 @@ http {{
   access_log off; sendfile on; keepalive_requests 1000000; output_buffers 2 512k;
   client_body_temp_path {home}/t1; proxy_temp_path {home}/t2; fastcgi_temp_path {home}/t3;
   uwsgi_temp_path {home}/t4; scgi_temp_path {home}/t5;
-  server {{ listen 127.0.0.1:{plain}; root {root}; }}
-  server {{ listen 127.0.0.1:{tls} ssl; root {root}; ssl_certificate {pem}; ssl_certificate_key {key}; }}
+  server {{ listen 127.0.0.1:{plain}; root {root}; {login} }}
+  server {{ listen 127.0.0.1:{tls} ssl; root {root}; ssl_certificate {pem}; ssl_certificate_key {key}; {verify} }}
 }}
 """
 
@@ -68,12 +68,25 @@ def certificate(home: Path, names: str = "IP:127.0.0.1,DNS:localhost") -> Certif
 
 
 @contextlib.contextmanager
-def serving(root: Path, home: Path) -> Iterator[Nginx]:
-    """Serve *root* with its files in *home* until the block ends."""
+def serving(root: Path, home: Path, *, guarded: bool = False) -> Iterator[Nginx]:
+    """Serve *root* with its files in *home* until the block ends.
+
+    *guarded*: the plain server asks for a login of the file "users" in *home*, the other one for a certificate.
+    """
     made = certificate(home)
     plain, tls = _free_ports(2)
     user = "user root;" if Path("/root").is_dir() and _root() else ""
-    text = _CONFIGURATION.format(home=home, root=root, plain=plain, tls=tls, pem=made.pem, key=made.key, user=user)
+    text = _CONFIGURATION.format(
+        home=home,
+        root=root,
+        plain=plain,
+        tls=tls,
+        pem=made.pem,
+        key=made.key,
+        user=user,
+        login=f"auth_basic x; auth_basic_user_file {home}/users;" if guarded else "",
+        verify=f"ssl_verify_client on; ssl_client_certificate {made.authority};" if guarded else "",
+    )
     (home / "nginx.conf").write_text(text)
     binary = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin") or "nginx"
     with (home / "output").open("wb") as output:
