@@ -67,7 +67,7 @@ class PeerBanned(Alert):
 
 @dataclass(frozen=True, slots=True)
 class PeerConnected(Alert):
-    """A connection to *peer* is up."""
+    """A connection to *peer*, which listens there, is up."""
 
     peer: str
 
@@ -160,6 +160,11 @@ def _peer(alert: Any) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _connected(alert: Any) -> list[Alert]:
+    # Who came to us did so from a port that nobody can come back to.
+    return [PeerConnected(*_which(alert), _peer(alert))] if "outgoing" in alert.message() else []
+
+
 def _disconnected(alert: Any) -> list[Alert]:
     # libtorrent bans an address and port; who comes again from another port is met anew, and told of anew.
     corrupt = alert.error.category().name() == "libtorrent" and "corrupt" in alert.error.message()
@@ -174,7 +179,7 @@ _MAKERS: dict[str, Callable[[Any], list[Alert]]] = {
     "hash_failed_alert": lambda alert: [HashFailed(*_which(alert), alert.piece_index)],
     "peer_ban_alert": lambda alert: [PeerBanned(*_which(alert), _peer(alert))],
     "peer_disconnected_alert": _disconnected,
-    "peer_connect_alert": lambda alert: [PeerConnected(*_which(alert), _peer(alert))],
+    "peer_connect_alert": _connected,
     "metadata_received_alert": _metadata,
     "metadata_failed_alert": lambda alert: [Failed(*_which(alert), "a peer sent metadata that is not the torrent's")],
     "torrent_error_alert": lambda alert: [Failed(*_which(alert), alert.error.message())],

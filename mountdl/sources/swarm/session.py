@@ -53,7 +53,7 @@ def pack(settings: SwarmSettings) -> dict[str, object]:
         "tick_interval": TICK_MS,
         # libtorrent tries uTP first, which is a tenth as fast here and no kinder to a link that we share anyway.
         "enable_outgoing_utp": False,
-        "min_reconnect_time": 1,
+        "min_reconnect_time": 5,
         "stop_tracker_timeout": 1,
         "allow_multiple_connections_per_ip": True,
         "aio_threads": 4,
