@@ -38,6 +38,7 @@ from mountdl.errors import MountdlError, SourceRefused
 from mountdl.extents import Extent
 from mountdl.settings import PreferenceSettings, Settings
 from mountdl.sources.base import Transport
+from mountdl.sources.ftp.transport import FtpTransport
 from mountdl.sources.http.transport import HttpTransport
 from mountdl.store.remembered import Remembered
 from mountdl.store.store import Store
@@ -77,7 +78,8 @@ class _Mounted:
         self.settings = settings
         self._store = Store(settings.store.directory, limit=settings.store.limit)
         self._transports: list[Transport] = [
-            HttpTransport(settings.http, proxies=settings.proxies, credentials=settings.credentials)
+            HttpTransport(settings.http, proxies=settings.proxies, credentials=settings.credentials),
+            FtpTransport(settings.http),
         ]
         preferred = partial(prefer, settings=settings.preferences)
         self._swarms = _swarms(settings, self._transports, self._store)

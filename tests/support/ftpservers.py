@@ -1,0 +1,222 @@
+"""Real FTP servers on loopback: vsftpd and ProFTPD as Debian packs them, pyftpdlib in a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support import nginx
+
+_VSFTPD = """
+listen={four}
+listen_ipv6={six}
+{address}
+listen_port={port}
+background=NO
+anonymous_enable=YES
+local_enable=NO
+no_anon_password=YES
+anon_root={root}
+ftp_username=daemon
+secure_chroot_dir={empty}
+seccomp_sandbox=NO
+xferlog_enable=NO
+use_localtime=NO
+max_per_ip={most}
+"""
+_VSFTPD_TLS = """
+ssl_enable=YES
+allow_anon_ssl=YES
+force_anon_logins_ssl=YES
+force_anon_data_ssl=YES
+require_ssl_reuse=YES
+ssl_ciphers=HIGH
+implicit_ssl={implicit}
+rsa_cert_file={pem}
+rsa_private_key_file={key}
+"""
+_PROFTPD = """
+ServerType standalone
+DefaultAddress 127.0.0.1
+SocketBindTight on
+Port {port}
+UseIPv6 off
+User nobody
+Group nogroup
+PidFile {home}/pid
+ScoreboardFile {home}/scoreboard
+DelayTable {home}/delay
+SystemLog {home}/log
+WtmpLog off
+UseReverseDNS off
+AuthOrder mod_auth_file.c
+ModulePath {modules}
+<Anonymous {root}>
+  User nobody
+  Group nogroup
+  UserAlias anonymous nobody
+  RequireValidShell off
+  AllowRetrieveRestart on
+</Anonymous>
+"""
+
+
+@dataclass(frozen=True)
+class FtpServer:
+    """A running server: *port* on loopback, *pid* of the process to be killed, 0 for none."""
+
+    port: int
+    pid: int = 0
+    authority: Path | None = None
+
+
+def vsftpd_missing() -> str:
+    """Say why vsftpd can't be run here; "" when it can."""
+    if os.geteuid() != 0:
+        return "vsftpd needs root"
+    return "" if shutil.which("vsftpd", path="/usr/sbin:/usr/bin") else "vsftpd is not installed"
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """Give a folder that servers may enter as nobody."""
+    path = Path(tempfile.mkdtemp(prefix="mountdl-ftp-"))
+    try:
+        for name in ("root", "empty", "home"):
+            (path / name).mkdir()
+            (path / name).chmod(0o755)
+        path.chmod(0o755)
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def vsftpd(home: Path, tls: str = "", *, ipv6: bool = False, most: int = 0) -> Iterator[FtpServer]:
+    """Serve the `root` in *home*; *tls* is "", "explicit" or "implicit"."""
+    port = free_port()
+    address = "listen_address6=::1" if ipv6 else "listen_address=127.0.0.1"
+    four, six = ("NO", "YES") if ipv6 else ("YES", "NO")
+    text = _VSFTPD.format(
+        four=four, six=six, address=address, port=port, root=home / "root", empty=home / "empty", most=most
+    )
+    authority = None
+    if tls:
+        made = nginx.certificate(home / "home")
+        text += _VSFTPD_TLS.format(implicit="YES" if tls == "implicit" else "NO", pem=made.pem, key=made.key)
+        authority = made.authority
+    configuration = home / "vsftpd.conf"
+    configuration.write_text(text)
+    with _running(["/usr/sbin/vsftpd", str(configuration)], port, "::1" if ipv6 else "127.0.0.1") as process:
+        yield FtpServer(port, process.pid, authority)
+
+
+@contextlib.contextmanager
+def proftpd(home: Path, packed: Path) -> Iterator[FtpServer]:
+    """Serve the `root` in *home* by the ProFTPD that is unpacked in *packed*."""
+    port = free_port()
+    configuration = home / "proftpd.conf"
+    modules = packed / "usr/lib/proftpd"
+    configuration.write_text(_PROFTPD.format(port=port, home=home / "home", root=home / "root", modules=modules))
+    command = [str(packed / "usr/sbin/proftpd"), "-n", "-c", str(configuration)]
+    with _running(command, port, "127.0.0.1", {"LD_LIBRARY_PATH": libraries(packed)}) as process:
+        yield FtpServer(port, process.pid)
+
+
+def libraries(packed: Path) -> str:
+    """Return where the libraries of what is unpacked in *packed* are."""
+    return ":".join(sorted({str(path.parent) for path in packed.glob("usr/lib/**/*.so*")}))
+
+
+@contextlib.contextmanager
+def pyftpdlib(
+    root: Path, certificate: nginx.Certificate | None = None, user: str = "", password: str = ""
+) -> Iterator[FtpServer]:
+    """Serve *root* from a thread; with *certificate* TLS is demanded, with *user* anonymous ones are refused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of asyncore, which it uses
+        from pyftpdlib.authorizers import DummyAuthorizer
+        from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
+        from pyftpdlib.servers import FTPServer
+
+    logging.getLogger("pyftpdlib").setLevel(logging.CRITICAL)
+    authorizer = DummyAuthorizer()
+    if user:
+        authorizer.add_user(user, password, str(root))
+    else:
+        authorizer.add_anonymous(str(root))
+    base = TLS_FTPHandler if certificate else FTPHandler
+    names: dict[str, object] = {"authorizer": authorizer, "banner": "here"}
+    if certificate is not None:
+        names |= {
+            "certfile": str(certificate.pem),
+            "keyfile": str(certificate.key),
+            "tls_control_required": True,
+            "tls_data_required": True,
+        }
+    handler = type("Handler", (base,), names)
+    server = FTPServer(("127.0.0.1", 0), handler)
+    ended = threading.Event()
+
+    def serve() -> None:
+        while not ended.is_set():
+            server.serve_forever(timeout=0.05, blocking=False)
+        server.close_all()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield FtpServer(server.address[1], 0, certificate.authority if certificate else None)
+    finally:
+        ended.set()
+        thread.join(5)
+
+
+@contextlib.contextmanager
+def _running(
+    command: list[str], port: int, host: str, more: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env=os.environ | (more or {}),
+        )
+        try:
+            _await_port(process, host, port)
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            process.wait(10)
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def _await_port(process: subprocess.Popen[bytes], host: str, port: int) -> None:
+    for _ in range(500):
+        with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.01)
+    raise RuntimeError(f"no server on port {port}")
