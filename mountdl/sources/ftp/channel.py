@@ -11,7 +11,8 @@ import ssl
 import trio
 
 from mountdl.sources.ftp.wire import Reply, ReplyParser, command
-from mountdl.sources.http.connection import Connection, Origin, reason_of
+from mountdl.sources.http.connection import Connection, Origin
+from mountdl.sources.tunnel import reason_of
 
 _READ = 16384
 

@@ -21,8 +21,8 @@ from mountdl.sources.ftp.channel import Broken, Untrusted
 from mountdl.sources.ftp.pool import SKIP, Pool
 from mountdl.sources.ftp.session import Crowded, NoRest, Refused, Session, Transfer
 from mountdl.sources.ftp.wire import WireError
-from mountdl.sources.http.connection import reason_of
 from mountdl.sources.http.patience import Pace, Patience
+from mountdl.sources.tunnel import reason_of
 
 _SCRATCH = 256 << 10
 _FAIR_RUN = 1 << 20
