@@ -69,6 +69,8 @@ def _run(arguments: Sequence[str], serve: Serve, demo: Demo) -> int:
     if chosen is None and not arguments[0].startswith("-"):
         raise UsageError(f"there is no command {arguments[0]!r}{_near(arguments[0], commands)}; see mountdl --help")
     given = [arguments[0], *parser.prepared(arguments[1:], chosen)] if chosen else parser.prepared(arguments, top)
+    if arguments[0] == "cache" and chosen is not None:
+        given[1:] = parser.gathered(given[1:], chosen)
     return _dispatch(top.parse_args(given), serve, demo)
 
 
@@ -90,6 +92,8 @@ def _dispatch(arguments: argparse.Namespace, serve: Serve, demo: Demo) -> int:
         return _inspect(arguments)
     elif command == "create":
         _create(arguments)
+    elif command == "cache":
+        return _cache(arguments)
     elif command == "demo":
         checks.check_fuse()
         return demo(None if arguments.mountpoint is None else Path(arguments.mountpoint).absolute())
@@ -142,6 +146,31 @@ def _inspect(arguments: argparse.Namespace) -> int:
     if not named:
         raise UsageError("nothing to inspect; see mountdl inspect --help")
     return inspect.run(named, preferences, as_json=arguments.json)
+
+
+def _cache(arguments: argparse.Namespace) -> int:
+    from mountdl.control import cache, cache_files
+
+    given = None if arguments.cache_dir is None else [Given("cache-dir", arguments.cache_dir, "--cache-dir")]
+    directory = configuration.settings("/", Path("/"), given or []).store.directory
+    verb, words, registry = arguments.verb, arguments.words, Registry.of_user()
+    if (not words and verb in {"pin", "unpin", "adopt"}) or (verb == "export" and len(words) != 2):
+        raise UsageError(f"cache {verb} needs {'a file and where to put it' if verb == 'export' else 'files'}")
+    if verb == "list":
+        cache.listing(directory, registry, as_json=arguments.json)
+    elif verb == "verify":
+        return cache.verify(directory, words, registry, as_json=arguments.json)
+    elif verb == "prune":
+        pruning = cache.Pruning(arguments.size, arguments.age, tuple(words))
+        cache.prune(directory, pruning, registry, as_json=arguments.json)
+    elif verb == "export":
+        cache_files.export(directory, words[0], Path(words[1]), registry)
+    elif verb == "adopt":
+        descriptors = [Path(each) for each in arguments.descriptor]
+        cache_files.adopt(directory, [Path(word) for word in words], descriptors, as_json=arguments.json)
+    else:
+        cache.pin(directory, words, registry, on=verb == "pin")
+    return ExitStatus.OK
 
 
 def _create(arguments: argparse.Namespace) -> None:

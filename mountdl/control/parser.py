@@ -39,6 +39,21 @@ Options may also stand in the environment (MOUNTDL_SPLIT=32) and in $XDG_CONFIG_
 (split = 32); the command line goes before the environment, the environment before the file.
 Sizes and rates take K, M, G and T: 16K is 16384.
 """
+CACHE_VERBS = ("list", "verify", "prune", "pin", "unpin", "export", "adopt")
+_CACHE = """\
+A WORD is a file in a mount, or a key as the list shows it, or the beginning of one. What a mount has open is left
+alone.
+
+  list                      what is in the store, what was used last at the end
+  verify [WORD...]          read it again; what is not sound is dropped, to be fetched when it is wanted
+  prune --size SIZE         drop what was not used for longest until no more than SIZE is left
+  prune --age DAYS          drop what was not used for so long
+  prune WORD...             drop these
+  pin WORD..., unpin WORD...  keep them, whatever room is wanted for others, or no longer
+  export WORD DEST          hand a finished file out, its digest checked, by reflink or as a copy
+  adopt FILE...             take local files and other programs' unfinished ones (aria2, .part, .!qB) in, chunk by
+                            verified chunk; their descriptors stand beside them or are named with --descriptor
+"""
 _CREATE = """\
 Of a single file, a URL that does not end in a slash is that of the file; any other is that of a folder, below
 which the files have their own paths.
@@ -100,6 +115,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         "create": command("create", "make a descriptor of local files", _CREATE),
         "why": command("why", "show why a read failed, or who sent which bytes"),
         "wait": command("wait", "return when a file is complete or can be played"),
+        "cache": command("cache", "show, verify, prune and fill the store", _CACHE),
         "demo": command("demo", "show it all on this machine, without the internet"),
     }
     _fill_mount(made["mount"])
@@ -172,7 +188,34 @@ def _fill_rest(made: dict[str, Parser]) -> None:
     )
     wait.set_defaults(what="all")
     wait.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="the longest time to wait")
+    _fill_cache(made["cache"])
     made["demo"].add_argument("mountpoint", metavar="MOUNTPOINT", nargs="?", help="where; a temporary one without it")
+
+
+def _fill_cache(parser: Parser) -> None:
+    parser.add_argument("verb", metavar="VERB", choices=CACHE_VERBS, help=", ".join(CACHE_VERBS))
+    parser.add_argument("words", metavar="WORD", nargs="*", help="a file in a mount or a content's key; see above")
+    parser.add_argument("--cache-dir", metavar="DIR", help="the store ($XDG_CACHE_HOME/mountdl)")
+    parser.add_argument("--size", metavar="SIZE", type=_bytes, help="prune: until no more than this is left")
+    parser.add_argument("--age", metavar="DAYS", type=_days, help="prune: what was not used for so many days")
+    parser.add_argument(
+        "--descriptor", metavar="FILE", action="append", default=[], help="adopt: what describes the files"
+    )
+    parser.add_argument("--json", action="store_true", help="as a JSON document")
+
+
+def _bytes(text: str) -> int:
+    try:
+        return values.size(text)
+    except ValueError as error:
+        raise UsageError(f"--size: {quoted(text)} is not allowed; allowed is {error}") from error
+
+
+def _days(text: str) -> float:
+    try:
+        return values.seconds(0, 36500)(text)
+    except ValueError as error:
+        raise UsageError(f"--age: {quoted(text)} is not allowed; allowed is a number of days") from error
 
 
 def _fill_create(parser: Parser) -> None:
@@ -227,6 +270,24 @@ def prepared(arguments: Sequence[str], parser: Parser) -> list[str]:
         else:
             made.append(word)
     return made
+
+
+def gathered(words: Sequence[str], parser: Parser) -> list[str]:
+    """Return *words* with those that are no options at the end: argparse takes a list of them in one place only."""
+    flags: list[str] = []
+    rest: list[str] = []
+    each = iter(words)
+    for word in each:
+        if word == "--":
+            rest += each
+        elif not word.startswith("-"):
+            rest.append(word)
+        else:
+            flags.append(word)
+            action = parser._option_string_actions.get(word)  # noqa: SLF001  # argparse offers no other way
+            if action is not None and action.nargs != 0:
+                flags += [value for value in [next(each, None)] if value is not None]
+    return [*flags, "--", *rest] if rest else flags
 
 
 def documented() -> Iterable[tuple[str, str]]:

@@ -126,6 +126,14 @@ class Store:
             raise StoreError(f"{key}: nothing is on record of it in the cache")
         return self.open(key, header.size, header.fingerprint)
 
+    def recorded(self, key: ContentKey) -> manifests.Header | None:
+        """Return what the last checkpoint said of *key*; None where nothing is on record."""
+        return self._summary(Place(self._contents, key))
+
+    def unnoticed(self) -> None:
+        """Have what is done from now on not count as a use."""
+        self._clock.now = 0.0
+
     def census(self) -> dict[ContentKey, Resting]:
         """Return what each content takes, and when it was last used. For a worker thread where there are many."""
         return census.take(self._contents)

@@ -366,8 +366,7 @@ class Stored:
         """Close the files; for `Store`."""
         self._ledger.close()
         self._sums.close()
-        if self.uses.latest > self.uses.since:
-            self._data.stamp(self.uses.latest)
+        self._data.stamp(max(self.uses.latest, self.uses.since))
         # A checkpoint still in a thread's hands ends it; until then no other process may have the files.
         self._data.close(unlock=not self.busy)
 

@@ -1,0 +1,261 @@
+"""`mountdl cache`: what is in the store, and what becomes of it.
+
+Law: safe beside running mounts: what one of them has open is left alone and told as busy, never waited for. Works on
+the store's own terms; which names contents have is asked of the mounts that run.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mountdl.content import ContentKey, digest_of
+from mountdl.control import client, text
+from mountdl.control.create_progress import Progress
+from mountdl.control.messages import Json
+from mountdl.control.registry import Registry
+from mountdl.control.text import shown
+from mountdl.errors import ExitStatus, MountdlError, StoreBusy, StoreDamaged, StoreError, UsageError
+from mountdl.extents import Extent
+from mountdl.integrity import WholeCheck
+from mountdl.store import Store, Stored
+from mountdl.store.census import Resting
+from mountdl.store.place import is_key
+
+STEP = 4 << 20
+_DAY = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One content of the store, as it is listed."""
+
+    key: ContentKey
+    size: int | None
+    written: int
+    verified: int
+    rest: Resting
+    names: tuple[str, ...]
+
+    def document(self) -> Json:
+        """Return it for programs."""
+        return {
+            "key": self.key, "size": self.size, "written": self.written, "verified": self.verified,
+            "disk": self.rest.taken, "used_at": self.rest.used_at, "pinned": self.rest.pinned,
+            "names": list(self.names),
+        }  # fmt: skip
+
+    def row(self) -> list[str]:
+        """Return it for people."""
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.rest.used_at))
+        part = "?" if self.size is None else text.percent(self.written, self.size)
+        name = shown(self.names[0]) if self.names else text.short(self.key, 48)
+        whole = "?" if self.size is None else text.size(self.size)
+        return [part, whole, text.size(self.rest.taken), used, "pinned" if self.rest.pinned else "", name]
+
+
+@contextmanager
+def opened(directory: Path) -> Iterator[Store]:
+    """Open the store in *directory*, which must be there."""
+    if not (directory / "contents").is_dir():
+        raise UsageError(f"there is no cache in {shown(directory)}; name it with --cache-dir", ExitStatus.NOT_FOUND)
+    store = Store(directory)
+    store.unnoticed()
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def names(registry: Registry) -> dict[str, tuple[str, ...]]:
+    """Return the files that running mounts show, by content key. A mount that does not answer shows none."""
+    found: dict[str, list[str]] = {}
+    for entry in registry.alive():
+        with suppress(MountdlError):
+            told = client.ask(entry, {"verb": "status", "path": None})
+            files = told.get("files")
+            for file in files if isinstance(files, list) else []:
+                if isinstance(file, dict) and isinstance(file.get("key"), str):
+                    path = f"{told.get('mountpoint')}/{file.get('path')}"
+                    found.setdefault(file["key"], []).append(path)
+    return {key: tuple(paths) for key, paths in found.items()}
+
+
+def kept(store: Store, registry: Registry) -> list[Kept]:
+    """Return the contents of *store*, what was used last at the end."""
+    named = names(registry)
+    found = []
+    for key, rest in store.census().items():
+        header = store.recorded(key)
+        size, written, verified = (None, 0, 0) if header is None else (header.size, header.written, header.verified)
+        found.append(Kept(key, size, written, verified, rest, named.get(key, ())))
+    return sorted(found, key=lambda each: (each.rest.used_at, each.key))
+
+
+def listing(directory: Path, registry: Registry, *, as_json: bool) -> None:
+    """Print what is in the store."""
+    with opened(directory) as store:
+        found = kept(store, registry)
+    if as_json:
+        print(json.dumps({"directory": str(directory), "contents": [each.document() for each in found]}, indent=2))
+        return
+    print("\n".join(text.table([each.row() for each in found], frozenset({0, 1, 2}))))
+    taken = text.size(sum(each.rest.taken for each in found))
+    print(f"{text.counted(len(found), 'content')}, {taken} in {shown(directory)}")
+
+
+def chosen(store: Store, words: Sequence[str], registry: Registry) -> list[ContentKey]:
+    """Return the contents that *words* name: files in a mount, keys, or beginnings of keys."""
+    return [_chosen(store, word, registry) for word in words]
+
+
+def _chosen(store: Store, word: str, registry: Registry) -> ContentKey:
+    if os.sep not in word and is_key(word):
+        found = sorted(key for key in store.keys() if key.startswith(word))  # noqa: SIM118  # a method of ours
+        if word in found or len(found) == 1:
+            return ContentKey(word if word in found else found[0])
+        if found:
+            raise UsageError(f"{shown(word)} may be any of {len(found)} contents; write more of the key")
+        if not Path(word).exists():
+            raise UsageError(f"{shown(word)} is neither a file in a mount nor in the cache", ExitStatus.NOT_FOUND)
+    entry, inside = client.locate_file(Path(word), registry)
+    told = client.ask(entry, {"verb": "status", "path": inside})
+    files = told.get("files")
+    key = files[0].get("key") if isinstance(files, list) and files and isinstance(files[0], dict) else None
+    if not isinstance(key, str) or not is_key(key):
+        raise UsageError(f"{shown(word)} has no bytes that could be in the cache")
+    return ContentKey(key)
+
+
+def pin(directory: Path, words: Sequence[str], registry: Registry, *, on: bool) -> None:
+    """Keep contents, or no longer."""
+    with opened(directory) as store:
+        for key in chosen(store, words, registry):
+            store.pin(key, on=on)
+
+
+# -- prune --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """What to drop: until *size* bytes are left, what was not used for *age* days, or *words*; pins only by name."""
+
+    size: int | None = None
+    age: float | None = None
+    words: tuple[str, ...] = ()
+
+
+def prune(directory: Path, order: Pruning, registry: Registry, *, as_json: bool) -> None:
+    """Drop what *order* says. What is open in a mount stays, and is told."""
+    if order.size is None and order.age is None and not order.words:
+        raise UsageError("say what to drop: --size SIZE, --age DAYS, or contents")
+    with opened(directory) as store:
+        before = sum(each.taken for each in store.census().values())
+        busy = _removed(store, order, registry)
+        if order.size is not None:
+            store.shrink(order.size)
+        store.close()
+        after = sum(each.taken for each in store.census().values())
+    freed = max(0, before - after)
+    if as_json:
+        print(json.dumps({"freed": freed, "left": after, "busy": busy}, indent=2))
+        return
+    for key in busy:
+        print(f"{text.short(key, 60)} is open in a mount and stays")
+    print(f"{text.size(freed)} freed, {text.size(after)} left")
+
+
+def _removed(store: Store, order: Pruning, registry: Registry) -> list[str]:
+    wanted = chosen(store, order.words, registry)
+    if order.age is not None:
+        before = time.time() - order.age * _DAY
+        wanted += [key for key, rest in store.census().items() if rest.used_at < before and not rest.pinned]
+    busy: list[str] = []
+    for key in dict.fromkeys(wanted):
+        try:
+            store.remove(key)
+        except StoreBusy:
+            busy.append(key)
+    return busy
+
+
+# -- verify -------------------------------------------------------------------------------------------------------
+
+
+def verify(directory: Path, words: Sequence[str], registry: Registry, *, as_json: bool) -> int:
+    """Read all that is stored again and drop what is not sound. Returns the exit status: 32 if something was not."""
+    with opened(directory) as store:
+        keys = chosen(store, words, registry) or sorted(store.keys())
+        resting = store.census()
+        told = []
+        with Progress(sum(resting[key].taken for key in keys if key in resting)) as progress:
+            for key in keys:
+                progress.start(key)
+                told.append(_verified(store, key, progress))
+    if as_json:
+        print(json.dumps({"contents": told}, indent=2))
+    else:
+        for each in told:
+            if each["state"] != "sound":
+                print(f"{text.short(str(each['key']), 60)}: {each['state']}{_dropped(each)}")
+        print(f"{text.counted(len(told), 'content')}, {_count(told, 'damaged')} damaged, {_count(told, 'busy')} busy")
+    return ExitStatus.CHECKSUM if _count(told, "damaged") else ExitStatus.OK
+
+
+def _count(told: Sequence[Json], state: str) -> int:
+    return sum(1 for each in told if each["state"] == state)
+
+
+def _dropped(told: Json) -> str:
+    return f", {told['dropped']} bytes dropped" if told["dropped"] else ""
+
+
+def _verified(store: Store, key: ContentKey, progress: Progress) -> Json:
+    told: Json = {"key": key, "state": "sound", "bytes": 0, "dropped": 0}
+    try:
+        stored = store.reopen(key)
+    except StoreBusy:
+        return {**told, "state": "busy"}
+    except StoreError as error:
+        return {**told, "state": "unknown", "error": str(error)}
+    try:
+        before = stored.written.total
+        _compare(stored, progress)
+        if stored.written.total == stored.size:
+            _judge(stored, key)
+        told["bytes"] = before
+        told["dropped"] = before - stored.written.total
+        told["state"] = "damaged" if told["dropped"] else "sound"
+    finally:
+        stored.close()
+    return told
+
+
+def _compare(stored: Stored, progress: Progress) -> None:
+    for extent in list(stored.there):
+        for start in range(extent.start, extent.stop, STEP):
+            part = Extent(start, min(start + STEP, extent.stop))
+            while True:
+                try:
+                    stored.read(part)
+                    break
+                except StoreDamaged:
+                    # What is known to be wrong is gone; an error of the disk is not.
+                    if stored.there.covers(part):
+                        stored.discard(part)
+            progress.add(part.length)
+
+
+def _judge(stored: Stored, key: ContentKey) -> None:
+    """Hold a whole content against the digest that its key is made of."""
+    digest = digest_of(key)
+    if digest is None:
+        return
+    check = WholeCheck(digest, stored.size)
+    stored.hash_extent(Extent(0, stored.size), check)
+    if not check.verified:
+        stored.discard(Extent(0, stored.size))

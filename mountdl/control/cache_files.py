@@ -1,0 +1,209 @@
+"""`mountdl cache export` and `adopt`: finished files out of the store, local bytes into it.
+
+Law: what goes out is whole and has the digest it should have, or is not there at all; of what comes in a chunk counts
+only when it matched. Files are never hard links of the store's: it punches holes into its own.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from mountdl.content import Content, ContentKey, Level, content_of, digest_of
+from mountdl.control import text
+from mountdl.control.cache import chosen, opened
+from mountdl.control.create_progress import Progress
+from mountdl.control.registry import Registry
+from mountdl.control.text import shown
+from mountdl.descriptors import SUFFIXES, parse
+from mountdl.descriptors.model import Entry
+from mountdl.errors import ExitStatus, StoreError, UsageError
+from mountdl.extents import Extent, ExtentSet
+from mountdl.integrity import WholeCheck
+from mountdl.store import Store, Stored
+from mountdl.store.place import DATA, Place
+
+STEP = 1 << 20
+PARTIAL = (".part", ".!qB", ".aria2", ".crdownload", ".partial")
+"""What other programs add to the names of files that are not complete."""
+_FICLONE = 0x40049409  # linux/fs.h
+
+
+def export(directory: Path, word: str, out: Path, registry: Registry) -> None:
+    """Hand the finished file *word* out as *out*, by reflink where the file system can, else as a copy."""
+    with opened(directory) as store:
+        [key] = chosen(store, [word], registry)
+        header = store.recorded(key)
+        if header is None or header.written != header.size:
+            raise UsageError(f"{shown(word)} is not complete in the cache; mountdl wait FILE waits until it is")
+        target = out / Path(word).name if out.is_dir() else out
+        if target.exists():
+            raise UsageError(f"{shown(target)} is there already")
+        fd = Place(directory / "contents", key).open(DATA, os.O_RDONLY)
+        try:
+            how = _handed_out(fd, header.size, key, target)
+        finally:
+            os.close(fd)
+    print(f"{shown(target)}: {text.size(header.size)}, {how}")
+
+
+def _handed_out(source: int, size: int, key: ContentKey, target: Path) -> str:
+    made, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        how = "reflinked" if _reflinked(source, made) else "copied"
+        digest = digest_of(key)
+        check = None if digest is None else WholeCheck(digest, size)
+        with Progress(size) as progress:
+            progress.start(target.name)
+            for at in range(0, size, STEP):
+                data = os.pread(source if how == "copied" else made, min(STEP, size - at), at)
+                if len(data) != min(STEP, size - at):
+                    raise StoreError(f"the cache does not give back {shown(target.name)}")
+                if check is not None:
+                    check.update(data)
+                if how == "copied":
+                    os.pwrite(made, data, at)
+                progress.add(len(data))
+        if check is not None and not check.verified:
+            raise UsageError(
+                f"{shown(target.name)} in the cache is not sound; mountdl cache verify", ExitStatus.CHECKSUM
+            )
+        os.fsync(made)
+        os.fchmod(made, 0o644 & ~_umask())
+        os.link(name, target)  # unlike rename it never replaces what came there meanwhile
+    except OSError as error:
+        raise UsageError(f"can't write {shown(target)}: {error.strerror}", _status(error)) from error
+    finally:
+        os.close(made)
+        Path(name).unlink()
+    return how if digest is not None else f"{how}, without a digest of the whole to check it by"
+
+
+def _status(error: OSError) -> ExitStatus:
+    return ExitStatus.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else ExitStatus.IO
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _reflinked(source: int, made: int) -> bool:
+    with suppress(OSError):
+        fcntl.ioctl(made, _FICLONE, source)
+        return True
+    return False
+
+
+# -- adopt --------------------------------------------------------------------------------------------------------
+
+
+def adopt(directory: Path, files: Sequence[Path], descriptors: Sequence[Path], *, as_json: bool) -> None:
+    """Take what *files* hold of what *descriptors* describe; without any, of descriptors beside the files."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    told = []
+    with Progress(sum(file.stat().st_size for file in files if file.is_file())) as progress:
+        store = Store(directory)
+        try:
+            for file in files:
+                progress.start(file.name)
+                content = _described(file, descriptors)
+                before, after = _adopted(store, file, content, progress)
+                told.append({"file": str(file), "key": content.key, "size": content.size, "here": after,
+                             "adopted": after - before})  # fmt: skip
+        finally:
+            store.close()
+    if as_json:
+        print(json.dumps({"files": told}, indent=2))
+        return
+    for each in told:
+        adopted, whole = (text.size(int(str(each[name]))) for name in ("adopted", "size"))
+        print(f"{shown(each['file'])}: {adopted} adopted of {whole}")
+
+
+def _described(file: Path, descriptors: Sequence[Path]) -> Content:
+    """Return the content that *file* is, or is part of."""
+    if not file.is_file():
+        raise UsageError(f"{shown(file)} is not a file", ExitStatus.NOT_FOUND)
+    name = _plain(file.name)
+    beside = [file.with_name(each + suffix) for each in (name, Path(name).stem) for suffix in SUFFIXES]
+    for path in descriptors or [path for path in beside if path.is_file()]:
+        entries = [entry for entry in _entries(path) if entry.size is not None]
+        named = [entry for entry in entries if entry.path.name == name]
+        sized = [entry for entry in entries if entry.size == file.stat().st_size]
+        for entry in (*named, *(sized if len(sized) == 1 else ())):
+            return content_of(entry, entry.size or 0)
+    raise UsageError(f"no descriptor tells what {shown(file)} is; name one with --descriptor", ExitStatus.NOT_FOUND)
+
+
+def _entries(path: Path) -> Iterator[Entry]:
+    try:
+        yield from parse(path.name, path.read_bytes()).entries
+    except OSError as error:
+        raise UsageError(f"{shown(path)}: {error.strerror}", ExitStatus.NOT_FOUND) from error
+
+
+def _plain(name: str) -> str:
+    """Return the name that the finished file will have."""
+    found = next((suffix for suffix in PARTIAL if name.endswith(suffix)), "")
+    return name[: len(name) - len(found)]
+
+
+def _adopted(store: Store, file: Path, content: Content, progress: Progress) -> tuple[int, int]:
+    stored = store.open(content.key, content.size, content.chunk_map.fingerprint)
+    try:
+        before = stored.verified.total
+        with file.open("rb", buffering=0) as source:
+            if content.level is Level.CHUNK:
+                _by_chunks(stored, source.fileno(), content, progress)
+            else:
+                _whole(stored, source.fileno(), content, file, progress)
+        return before, stored.verified.total
+    finally:
+        stored.close()
+
+
+def _by_chunks(stored: Stored, fd: int, content: Content, progress: Progress) -> None:
+    chunks = content.chunk_map
+    for index in range(chunks.count):
+        extent = chunks.extent(index)
+        data = b"" if stored.verified.covers(extent) else os.pread(fd, extent.length, extent.start)
+        if len(data) == extent.length and chunks.judged(index) == extent and chunks.matches(index, data):
+            _take(stored, extent, data)
+        progress.add(extent.length)
+
+
+def _whole(stored: Stored, fd: int, content: Content, file: Path, progress: Progress) -> None:
+    """Take a finished file whose digest is right."""
+    if content.digest is None:
+        raise UsageError(f"no digest can tell whether {shown(file)} is right", ExitStatus.CHECKSUM)
+    check = WholeCheck(content.digest, content.size)
+    for start in range(0, content.size, STEP):
+        data = os.pread(fd, min(STEP, content.size - start), start)
+        check.update(data)
+        progress.add(len(data))
+    if not check.verified:
+        why = "only its whole digest is known, so that a part of it is of no use"
+        raise UsageError(f"{shown(file)} is not what its descriptor says; {why}", ExitStatus.CHECKSUM)
+    for start in range(0, content.size, STEP):
+        extent = Extent(start, start + STEP).clip(content.size)
+        stored.write(start, os.pread(fd, extent.length, start))
+    # Once more, of what was taken: the file may have changed meanwhile.
+    again = WholeCheck(content.digest, content.size)
+    stored.hash_extent(Extent(0, content.size), again)
+    if again.verified:
+        stored.mark_verified(Extent(0, content.size))
+    else:
+        stored.discard(Extent(0, content.size))
+
+
+def _take(stored: Stored, extent: Extent, data: bytes) -> None:
+    if any(ExtentSet(stored.there).overlap(extent)):
+        stored.discard(extent)  # what is there is not known to be right, this is
+    stored.write(extent.start, data)
+    stored.mark_verified(extent)

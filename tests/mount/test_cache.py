@@ -1,0 +1,155 @@
+"""`mountdl cache`: what is in the store, beside a mount and without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.support.mirrors import Mirrors
+from tests.support.mounts import Mount, Mounts, eventually, mountdl, needs_fuse
+from tests.support.samples import CHUNK, MIB, publish
+
+pytestmark = needs_fuse
+
+NAME = "film.bin"
+
+
+def cache(where: Path, verb: str, *words: object) -> subprocess.CompletedProcess[str]:
+    return mountdl("cache", verb, "--cache-dir", where, *words)
+
+
+def told(where: Path, verb: str, *words: object) -> dict[str, Any]:
+    done = cache(where, verb, "--json", *words)
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def filled(mirrors: Mirrors, mounted: Mounts, source: Path, data: bytes) -> Mount:
+    mirror = mirrors.add("only", {NAME: data})
+    publish(source, NAME, data, [mirror.of(NAME)])
+    mount = mounted(source)
+    assert mount.read(NAME) == data
+    eventually(5, lambda: mount.file(NAME)["state"] == "complete")
+    return mount
+
+
+def test_list_names_what_mounts_show(mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes) -> None:
+    """With sizes, last use, pins, and the names in running mounts."""
+    mount = filled(mirrors, mounted, source, film_bytes)
+    assert cache(mount.cache, "pin", mount / NAME).returncode == 0
+    [found] = told(mount.cache, "list")["contents"]
+    assert (found["names"], found["pinned"]) == ([str(mount / NAME)], True)
+    assert found["disk"] >= len(film_bytes)
+    assert mount.xattr(NAME, "pin") == "1"
+    assert cache(mount.cache, "unpin", found["key"][:20]).returncode == 0
+    assert NAME in cache(mount.cache, "list").stdout
+    mount.unmount()
+
+    [found] = told(mount.cache, "list")["contents"]
+    assert (found["size"], found["verified"], found["pinned"]) == (len(film_bytes), len(film_bytes), False)
+
+
+def test_verify_finds_rot_and_the_next_reader_fetches_it(
+    mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes
+) -> None:
+    """What a mount has open is told as busy; rotten bytes are dropped, and it ends with status 32."""
+    mount = filled(mirrors, mounted, source, film_bytes)
+    eventually(20, lambda: [each["state"] for each in told(mount.cache, "verify")["contents"]] == ["busy"])
+    mount.unmount()
+    assert cache(mount.cache, "verify").returncode == 0
+    [file] = mount.data_files()
+    with file.open("r+b") as data:
+        data.seek(5 * MIB)
+        data.write(b"rot")
+    done = cache(mount.cache, "verify", "--json")
+    assert done.returncode == 32
+    [found] = json.loads(done.stdout)["contents"]
+    assert found["state"] == "damaged"
+    assert CHUNK <= found["dropped"] < MIB
+    assert cache(mount.cache, "verify").returncode == 0
+
+    assert mounted(source, on=mount.path).read(NAME) == film_bytes
+
+
+def test_prune_drops_what_is_closed_and_leaves_what_is_open(
+    mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes
+) -> None:
+    mount = filled(mirrors, mounted, source, film_bytes)
+    with open(mount / NAME, "rb"):
+        assert told(mount.cache, "prune", "--age", "0")["busy"]
+        assert mount.read(NAME, 0, MIB) == film_bytes[:MIB]
+    mount.unmount()
+    assert told(mount.cache, "prune", "--size", "4M")["left"] <= 4.5 * MIB
+    assert told(mount.cache, "prune", "--age", "0")["left"] == 0
+    assert cache(mount.cache, "prune").returncode == 28
+    assert mounted(source, on=mount.path).read(NAME) == film_bytes
+
+
+def test_export_hands_out_what_is_right_and_nothing_else(
+    mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes, tmp_path: Path
+) -> None:
+    """Beside the mount that has it open; a copy of its own; never over a file that is there; not when it rotted."""
+    mount = filled(mirrors, mounted, source, film_bytes)
+    out = tmp_path / "out.bin"
+    eventually(20, lambda: cache(mount.cache, "export", mount / NAME, out).returncode == 0)
+    assert out.read_bytes() == film_bytes
+    assert out.stat().st_nlink == 1
+    done = cache(mount.cache, "export", mount / NAME, out)
+    assert (done.returncode, "there already" in done.stderr) == (28, True)
+    out.unlink()
+    [file] = mount.data_files()
+    with file.open("r+b") as data:
+        data.write(b"rot")
+    assert cache(mount.cache, "export", mount / NAME, out).returncode == 32
+    assert not out.exists()
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".out")] == []
+
+
+def test_adopt_takes_what_matches_and_only_the_rest_is_fetched(
+    mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes, tmp_path: Path
+) -> None:
+    """An unfinished file of another program: its right chunks count, its holes and wrong bytes do not."""
+    mirror = mirrors.add("only", {NAME: film_bytes})
+    publish(source, NAME, film_bytes, [mirror.of(NAME)])
+    [descriptor] = source.iterdir()
+    partial = tmp_path / f"{NAME}.part"
+    partial.write_bytes(film_bytes[: 6 * MIB])
+    with partial.open("r+b") as file:
+        file.seek(2 * MIB)
+        file.write(b"wrong")
+    where = tmp_path / "cache"
+    [found] = told(where, "adopt", "--descriptor", descriptor, partial)["files"]
+    assert found["adopted"] == 6 * MIB - CHUNK
+
+    mount = mounted(source)
+    assert mount.read(NAME) == film_bytes
+    assert mirror.sent <= len(film_bytes) - 6 * MIB + CHUNK + MIB
+
+
+def test_adopt_of_a_finished_file_beside_its_descriptor(
+    mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes, tmp_path: Path
+) -> None:
+    """aria2's `.aria2` beside it says nothing that the digests don't; what no digest can judge is refused."""
+    mirror = mirrors.add("only", {NAME: film_bytes})
+    publish(source, NAME, film_bytes, [mirror.of(NAME)], chunk=None)
+    [descriptor] = source.iterdir()
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    shutil.copy(descriptor, folder)
+    (folder / NAME).write_bytes(film_bytes)
+    (folder / f"{NAME}.aria2").touch()
+    where = tmp_path / "cache"
+    assert cache(where, "adopt", folder / NAME).returncode == 0
+    mirrors.stop(mirror)
+    assert mounted(source).read(NAME) == film_bytes
+
+    os.truncate(folder / NAME, MIB)
+    done = cache(tmp_path / "other", "adopt", folder / NAME)
+    assert (done.returncode, "of no use" in done.stderr) == (32, True)
+    assert cache(where, "adopt", tmp_path / "absent").returncode == 3
+    assert cache(tmp_path / "none", "list").returncode == 3
