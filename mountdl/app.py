@@ -40,6 +40,7 @@ from mountdl.settings import PreferenceSettings, Settings
 from mountdl.sources.base import Transport
 from mountdl.sources.ftp.transport import FtpTransport
 from mountdl.sources.http.transport import HttpTransport
+from mountdl.sources.sftp.transport import SftpTransport
 from mountdl.store.remembered import Remembered
 from mountdl.store.store import Store
 
@@ -80,6 +81,7 @@ class _Mounted:
         self._transports: list[Transport] = [
             HttpTransport(settings.http, proxies=settings.proxies, credentials=settings.credentials),
             FtpTransport(settings.http),
+            SftpTransport(settings.sftp, settings.proxies),
         ]
         preferred = partial(prefer, settings=settings.preferences)
         self._swarms = _swarms(settings, self._transports, self._store)

@@ -104,6 +104,15 @@ class SwarmSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SftpSettings:
+    """SFTP: *directory* is ssh's own, with its configuration and known hosts; patience in seconds."""
+
+    directory: Path = field(default_factory=lambda: Path("~/.ssh").expanduser())
+    connect_timeout: float = 15.0
+    stall_timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSettings:
     """Downloads: times in seconds, rates in bytes a second.
 
@@ -164,3 +173,4 @@ class Settings:
     swarm: SwarmSettings = field(default_factory=SwarmSettings)
     proxies: ProxySettings = field(default_factory=ProxySettings)
     credentials: CredentialSettings = field(default_factory=CredentialSettings)
+    sftp: SftpSettings = field(default_factory=SftpSettings)

@@ -35,7 +35,7 @@ class Probe:
     """What a cheap question to a mirror told: *size* in bytes if it says one, *ranges* if it serves them.
 
     *mirrors* are other places that it names (RFC 6249), only where *digests* can check them; *documents* are
-    metadata of the file that it names.
+    metadata of the file that it names; *mtime*, in seconds since 1970, is when the file there was changed.
     """
 
     size: int | None
@@ -43,6 +43,7 @@ class Probe:
     digests: Mapping[str, bytes] = field(default_factory=dict)
     mirrors: tuple[MirrorRef, ...] = ()
     documents: tuple[SwarmRef, ...] = ()
+    mtime: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
