@@ -100,6 +100,8 @@ class SwarmSettings:
     seed_time: float | None = None
     upload_rate: float = 0.0
     overall_upload_rate: float = 0.0
+    download_rate: float = 0.0
+    overall_download_rate: float = 0.0
     metadata_timeout: float = 60.0
 
 
@@ -117,13 +119,16 @@ class EngineSettings:
     """Downloads: times in seconds, rates in bytes a second.
 
     *background* is "all", "touched" or "off"; *split* bounds the connections for one file,
-    *max_connection_per_server* those to one server.
+    *max_connection_per_server* those to one server. *download_rate* is that of each file,
+    *overall_download_rate* of all; 0 is no limit.
     """
 
     read_timeout: float = 60.0
     background: str = "touched"
     split: int = 16
     max_connection_per_server: int = 8
+    download_rate: float = 0.0
+    overall_download_rate: float = 0.0
     max_tries: int = 5
     retry_wait: float = 1.0
     require_verified: bool = False

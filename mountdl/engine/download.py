@@ -343,6 +343,10 @@ class Download:
         """See `Intake`."""
         return self._settling.room(flight, offset)
 
+    def pause(self, flight: Flight, now: float) -> float:
+        """See `Intake`."""
+        return self._traffic.pause(self.content.key, now, lambda: self._waiters.await_any(flight.rest))
+
     def take(self, flight: Flight, offset: int, data: memoryview) -> None:
         """See `Intake`."""
         state, length = flight.state, len(data)

@@ -14,6 +14,7 @@ from mountdl.engine.borders import fetch_by
 from mountdl.engine.download import Download
 from mountdl.engine.incidents import Incident
 from mountdl.engine.lineup import Lineup, Listener
+from mountdl.engine.rates import Rates
 from mountdl.engine.reader import Reader
 from mountdl.engine.resolving import Prefer, Resolver, anything
 from mountdl.engine.scoreboard import SECOND_CHANCE
@@ -58,7 +59,7 @@ class Engine:
         self._downloads: dict[ContentKey, Download] = {}
         self._incidents: dict[ContentKey, tuple[Incident, ...]] = {}
         self._unopened: dict[ContentKey, str] = {}
-        self._traffic = Traffic(self._lane_freed)
+        self._traffic = Traffic(self._lane_freed, Rates(settings.download_rate, settings.overall_download_rate))
         self._contents: Mapping[ContentKey, Content] = {}
         self._put_off: dict[ContentKey, float] = {}
         self._paused: set[ContentKey] = set()

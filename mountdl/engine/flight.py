@@ -37,6 +37,9 @@ class Intake(Protocol):
     def room(self, flight: "Flight", offset: int) -> memoryview | None:
         """See `Sink.room`."""
 
+    def pause(self, flight: "Flight", now: float) -> float:
+        """Return the seconds until *flight* may receive more."""
+
     def take(self, flight: "Flight", offset: int, data: memoryview) -> None:
         """Take what *flight* brought from *offset* on."""
 
@@ -89,6 +92,14 @@ class Flight:
     def room(self, offset: int) -> memoryview | None:
         """Sink: where to receive what comes from *offset* on."""
         return self._intake.room(self, offset)
+
+    def pause(self) -> float:
+        """Sink: see `Paced`. What it is told to wait is no silence of its source."""
+        now = trio.current_time()
+        seconds = self._intake.pause(self, now)
+        if seconds:
+            self.last_at = now + seconds
+        return seconds
 
     def landed(self, extent: Extent) -> None:
         """Sink: only sources that write the data file themselves call this; mirrors don't."""

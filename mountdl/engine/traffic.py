@@ -7,6 +7,7 @@ from collections.abc import Callable
 from math import exp
 
 from mountdl.content import ContentKey
+from mountdl.engine.rates import Rates
 
 QUIET = 1.0
 """Seconds without a waiting reader before background work goes on."""
@@ -34,10 +35,14 @@ class Meter:
 
 
 class Traffic:
-    """Shared by all downloads of one engine. *freed* is called when a lane to some host is free again."""
+    """Shared by all downloads of one engine. *freed* is called when a lane to some host is free again.
 
-    def __init__(self, freed: Callable[[], None]) -> None:
+    *rates* are what the user allows.
+    """
+
+    def __init__(self, freed: Callable[[], None], rates: Rates | None = None) -> None:
         self.freed = freed
+        self._rates = rates if rates is not None else Rates()
         self._waiting = 0
         self._last_read = float("-inf")
         self._meters: dict[ContentKey, Meter] = {}
@@ -57,6 +62,13 @@ class Traffic:
         if meter is None:
             meter = self._meters[key] = Meter()
         meter.add(length, now)
+        self._rates.took(key, length, now)
+
+    def pause(self, key: ContentKey, now: float, urgent: Callable[[], bool]) -> float:
+        """Return the seconds until more of *key* may be received; *urgent* tells whether a reader waits for it."""
+        if not self._rates:
+            return 0.0
+        return self._rates.pause(key, now, urgent=urgent(), crowd=self._waiting > 0)
 
     def rate(self, key: ContentKey, now: float) -> float:
         """Return the bytes a second that arrive of *key*."""
@@ -66,3 +78,4 @@ class Traffic:
     def forget(self, key: ContentKey) -> None:
         """Drop what is kept about *key*."""
         self._meters.pop(key, None)
+        self._rates.forget(key)

@@ -90,6 +90,23 @@ class Certified(Protocol):
         """Say that *extent*, written before, matched a digest that the source knows: a torrent's piece."""
 
 
+@runtime_checkable
+class Paced(Protocol):
+    """A sink that may take bytes only so fast."""
+
+    def pause(self) -> float:
+        """Return the seconds to wait before more is received, mostly 0; after that ask again."""
+
+
+async def hold(sink: Paced) -> float:
+    """Wait until *sink* takes more, and return how many seconds that took: no fault of the source's."""
+    began = None
+    while (seconds := sink.pause()) > 0:
+        began = trio.current_time() if began is None else began
+        await trio.sleep(seconds)
+    return 0.0 if began is None else trio.current_time() - began
+
+
 class Source(Protocol):
     """A place that can deliver extents of one content."""
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import httpx
 import trio
 
-from mountdl.sources.base import Sink
+from mountdl.sources.base import Paced, Sink, hold
 from mountdl.sources.http.connection import Connection
 from mountdl.sources.http.heads import LONGEST_HEAD, BadHead, Dialogue, Head, end_of_head
 from mountdl.sources.http.patience import Pace, Patience
@@ -82,6 +82,10 @@ class Reader:
         if not count:
             raise Closed("closed the connection without an answer", clean=clean)
         self._stop += count
+
+    def rested(self, seconds: float) -> None:
+        """Take in that nothing was asked of the connection for *seconds*."""
+        self._pace.rested(seconds)
 
     async def some(self, most: int, room: memoryview | None = None) -> memoryview:
         """Return the next bytes, at least one and at most *most*; none at the end of the connection.
@@ -166,7 +170,10 @@ class PlainBody:
     async def pour(self, sink: Sink, offset: int, *, skip: int, limit: int) -> int:
         """See `Body`."""
         written = 0
+        paced = sink if isinstance(sink, Paced) else None
         while written < limit:
+            if paced is not None and (pause := await hold(paced)):
+                self._reader.rested(pause)
             view = await self.more(None if skip else sink.room(offset + written))
             if not view:
                 break

@@ -47,6 +47,10 @@ class Pace:
         """Note that *count* bytes came."""
         self._count += count
 
+    def rested(self, seconds: float) -> None:
+        """Note that for *seconds* nothing was received because we did not want to."""
+        self._since += seconds
+
     def too_slow(self, now: float) -> bool:
         """Say whether the window that ends at *now* brought too little; opens the next one."""
         elapsed = now - self._since

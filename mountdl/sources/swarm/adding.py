@@ -73,6 +73,7 @@ def _set_common(atp: lt.add_torrent_params, peers: Iterable[str], settings: Swar
     atp.http_seeds = []
     atp.max_connections = settings.max_peers or -1
     atp.upload_limit = int(settings.upload_rate) or -1
+    atp.download_limit = int(settings.download_rate) or -1
     atp.peers = addresses(peers)
 
 

@@ -61,6 +61,7 @@ def pack(settings: SwarmSettings) -> dict[str, object]:
         "file_pool_size": 64,
         "connections_limit": 500,
         "upload_rate_limit": int(settings.overall_upload_rate),
+        "download_rate_limit": int(settings.overall_download_rate),
         "announce_to_all_tiers": False,
         "active_limit": -1,
     }
@@ -112,7 +113,7 @@ class Session:
 
     def _limit_everybody(self, session: lt.session) -> None:
         """Have the rate limits hold for peers of the local network too, which libtorrent exempts."""
-        if self._settings.overall_upload_rate:
+        if self._settings.overall_upload_rate or self._settings.overall_download_rate:
             rules = lt.ip_filter()
             rules.add_rule("0.0.0.0", "255.255.255.255", 1 << lt.session.global_peer_class_id)  # noqa: S104
             session.set_peer_class_filter(rules)
