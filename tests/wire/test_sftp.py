@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -183,6 +184,36 @@ async def test_an_encrypted_key_is_never_asked_for(server: sshd.Sshd) -> None:
     error = await failure(server.settings(), server.url("a%20b.iso"))
     assert isinstance(error, SourceRefused)
     assert "ssh-add" in error.reason
+
+
+async def test_an_agent(server: sshd.Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that has a passphrase works from the agent."""
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", tmp_path / "agent"], stdout=subprocess.DEVNULL)
+    try:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+        with trio.fail_after(10):
+            while not (tmp_path / "agent").exists():
+                await trio.sleep(0.02)
+        subprocess.run(["ssh-add", "-q", server.ssh / "id"], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(["ssh-keygen", "-q", "-p", "-N", "geheim", "-f", server.ssh / "id"], check=True)
+        async with running(server.settings()) as transport:
+            assert await fetched(mirror(transport, server.url("a%20b.iso")), 0, 10) == DATA[:10]
+    finally:
+        agent.terminate()
+        agent.wait(5)
+
+
+async def test_no_secret_reaches_the_log(server: sshd.Sshd, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At any level, of ours and of the library's."""
+    (tmp_path / "sshd/authorized").write_text("")
+    caplog.set_level(logging.DEBUG)
+    url = server.url("a%20b.iso").replace("sftp://", "sftp://me:geheim@")
+    async with running(server.settings(), "http://u:streng@127.0.0.1:1") as transport:
+        with pytest.raises(SourceError):
+            await transport.probe(MirrorRef(url))
+    await failure(server.settings(), url)
+    assert "geheim" not in caplog.text
+    assert "streng" not in caplog.text
 
 
 async def test_missing_file(server: sshd.Sshd) -> None:

@@ -4,6 +4,7 @@ Law: the host key is always checked; nothing is ever asked of the user. Runs on 
 """
 
 import functools
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -17,6 +18,9 @@ from mountdl.sources.sftp.failures import KeyChanged
 
 WINDOW = 16 << 20
 """Of a channel: asyncssh's own 2 MiB bounds a link of 20 ms to 48 MB/s, 16 MiB to 284."""
+
+# A line for each connection and channel, at INFO, is more than users of our log ask for.
+logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
 KEEPALIVE = 15
 SYSTEM = Path("/etc/ssh")
