@@ -47,6 +47,9 @@ class Void:
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:  # noqa: ARG002
         self.count += len(data)
 
+    def room(self, offset: int) -> memoryview | None:  # noqa: ARG002
+        return None
+
     def landed(self, extent: Extent) -> None:
         self.count += extent.length
 
