@@ -116,6 +116,8 @@ class Download:
 
     def used(self, extent: Extent) -> None:
         """Take in that a reader reads *extent*: fetch ahead of it, and the rest once it is really used."""
+        if self.complete:
+            return  # nothing is left to fetch, and random reads of a stored file are short
         if self._background.used(extent.length) and self._settings.background != "off":
             self.want(Extent(0, self.content.size))
         now = trio.current_time()

@@ -46,6 +46,8 @@ class Windows:
         self._withdraw()
 
     def _withdraw(self) -> None:
+        if not self._wants:
+            return
         ahead = {id(cursor) for cursor in self._readahead.cursors if cursor.window}
         for gone in self._wants.keys() - ahead:
             self._demand.remove(self._wants.pop(gone))
