@@ -2,9 +2,10 @@
 
     python contrib/bench/sftp.py [--megabytes 128] [--rounds 3] [--trip 0.02]
 
-Figures are MB/s, the median of the rounds, which take turns. Ours is what the transport delivers to a sink that
-drops it, in extents of 16 MiB, two at a time as the engine has them; `sftp` gets into /dev/null, `sshfs` is read by
-1 MiB reads from a fresh mount; each makes its connection in that time. The way is made longer by a proxy that hands bytes on late: it has no rate of its own.
+Figures are MB/s, the median of the rounds, which take turns; each makes its connection in that time. Ours is what
+the transport delivers to a sink that drops it, in extents of 16 MiB, two at a time as the engine has them; `sftp`
+gets into /dev/null, `sshfs` is read by 1 MiB reads from a fresh mount. The way is made longer by a proxy that hands
+bytes on late: it has no rate of its own.
 """
 
 import argparse

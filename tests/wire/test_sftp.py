@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -296,6 +297,33 @@ async def test_killed_while_it_sends(server: sshd.Sshd) -> None:
             await source.fetch(Extent(0, SIZE), sink, priority=Priority.READ)
         assert DATA.startswith(sink.data)
         assert await fetched(source, 0, SIZE) == DATA
+
+
+async def test_a_line_that_another_one_drops(server: sshd.Sshd) -> None:
+    """Who waits for a connection that is given up is told so, as of any other loss."""
+    from mountdl.sources.sftp import crossing
+    from mountdl.sources.sftp.address import parse
+    from mountdl.sources.sftp.island import Island
+
+    address = parse(server.url("a"))
+    assert address is not None
+    island = Island()
+
+    async def waiting() -> None:
+        async def forever() -> None:
+            await asyncio.sleep(60)
+
+        other = asyncio.create_task(forever())
+        asyncio.get_running_loop().call_soon(other.cancel)
+
+        async def shielded() -> None:
+            await asyncio.shield(other)
+
+        await crossing.explaining(address, shielded)
+
+    with pytest.raises(SourceUnavailable, match="the connection was lost"):
+        await island.run(waiting)
+    await island.close()
 
 
 async def test_nobody_listens() -> None:

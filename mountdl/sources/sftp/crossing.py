@@ -5,8 +5,10 @@ asyncssh is imported on the island, with the first address that is used: it take
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
+from mountdl.errors import SourceError
 from mountdl.extents import Extent
 from mountdl.settings import ProxySettings, SftpSettings
 from mountdl.sources import tunnel
@@ -54,13 +56,11 @@ class Crossing:
         self._island.post(self._reading.close)
 
     async def _next(self) -> list[bytes]:
-        from mountdl.sources.sftp.failures import explained
-
         try:
-            return await self._reading.next()
-        except Exception as error:
-            self._line.lost(error)
-            raise explained(self._address, error) from error
+            return await explaining(self._address, self._reading.next)
+        except SourceError as error:
+            self._line.lost(error.__cause__)
+            raise
 
 
 class Shared:
@@ -78,7 +78,7 @@ class Shared:
         async def begin() -> tuple[Handle, Reading, Line]:
             return await self._there().begin(address, extent, urgent=urgent)
 
-        return Crossing(self._island, address, await self._island.run(self._explaining, address, begin))
+        return Crossing(self._island, address, await self._island.run(explaining, address, begin))
 
     async def facts(self, address: Address) -> tuple[int, int]:
         """Return size and date of *address*. Raises SourceError."""
@@ -87,7 +87,7 @@ class Shared:
             handle = await self._there().handle(address)
             return handle.size, handle.mtime
 
-        return await self._island.run(self._explaining, address, ask)
+        return await self._island.run(explaining, address, ask)
 
     def moor(self, nursery: trio.Nursery) -> None:
         """Connect to servers in *nursery*."""
@@ -113,14 +113,6 @@ class Shared:
             await self._island.close()
         self._hosts = None
 
-    async def _explaining(self, address: Address, act: Callable[[], Coroutine[object, object, T]]) -> T:
-        from mountdl.sources.sftp.failures import explained
-
-        try:
-            return await act()
-        except Exception as error:
-            raise explained(address, error) from error
-
     async def _dial(self, host: str, port: int) -> socket.socket:
         try:
             proxy = proxy_for(self._proxies, "sftp", host, port)
@@ -138,3 +130,20 @@ class Shared:
 
             self._hosts = Hosts(self._settings, self._by_trio)
         return self._hosts
+
+
+async def explaining(address: Address, act: Callable[[], Coroutine[object, object, T]]) -> T:
+    """Return what *act* does at *address*; raise SourceError for what it raises. On the island."""
+    from mountdl.sources.sftp.failures import explained
+
+    try:
+        return await act()
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # Not we were cancelled but what we waited for: another one dropped the line.
+        gone = ConnectionResetError()
+        raise explained(address, gone) from error
+    except Exception as error:
+        raise explained(address, error) from error

@@ -192,7 +192,7 @@ class Line:
             if not turn.done():
                 turn.set_result(Ticket(self.pace, self.pace.sent(length, time.monotonic())))
 
-    def lost(self, error: BaseException) -> None:
+    def lost(self, error: BaseException | None) -> None:
         """Take in that *error* came of this line: it is not used again if that says it is gone."""
         if isinstance(error, (*LOST, OSError, asyncssh.DisconnectError)):
             self.drop()
