@@ -121,7 +121,7 @@ class Download:
         if self._background.used(extent.length) and self._settings.background != "off":
             self.want(Extent(0, self.content.size))
         now = trio.current_time()
-        window = self._windows.advance(extent, now, self.roster.rate, self._settling.held)
+        window = self._windows.advance(extent, now, min(self.roster.rate, self.stored.reach), self._settling.held)
         if now < self._no_background_until:
             self._windows.clear()  # what the store can't take need not be fetched before somebody waits for it
         elif window is not None:

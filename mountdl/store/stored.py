@@ -24,7 +24,7 @@ from mountdl.store.journal import Journal, Kind
 from mountdl.store.ledger import Checkpoint, Ledger, Outcome
 from mountdl.store.manifest import Manifest
 from mountdl.store.place import DATA, JOURNAL, MANIFEST, Place, store_errors
-from mountdl.store.quota import UNUSED, Spared
+from mountdl.store.quota import Spared
 from mountdl.store.recovery import reconcile, weigh
 from mountdl.store.room import Room
 from mountdl.store.sums import Sums, leaf, leaves, whole_leaves
@@ -46,10 +46,6 @@ class Home:
     room: Room
 
 
-def _unused() -> Spared:
-    return UNUSED
-
-
 class Stored:
     """The bytes of a content that are here. `Store.open` makes them; close as often as it was opened."""
 
@@ -65,7 +61,7 @@ class Stored:
         self._place = place
         self._home = home
         self._followers: list[Callable[[Extent], None]] = []
-        self.spared: Callable[[], Spared] = _unused
+        self.spared: Callable[[], Spared] = Spared
         self._data = DataFile(place, size)
         try:
             with store_errors(f"can't read what is known of {place.key}"):
@@ -304,6 +300,12 @@ class Stored:
         return self._home.room.allowance()
 
     @property
+    def reach(self) -> float:
+        """How many bytes a second a reader may be expected to want: two seconds of it are a quarter of the quota."""
+        limit = self._home.room.limit
+        return float("inf") if limit is None else limit / 8
+
+    @property
     def cramped(self) -> str | None:
         """Why reading it will be slow: the quota holds hardly a chunk of it; None where it does."""
         limit, chunk = self._home.room.limit, min(chunk_length_of(self.fingerprint), self.size)
@@ -359,7 +361,7 @@ class Stored:
             self.opens -= 1
             if self.opens == 0:
                 self._followers.clear()
-                self.spared = _unused
+                self.spared = Spared
                 self._home.released(self)
 
     def release(self) -> None:
