@@ -7,7 +7,6 @@ A mirror of 40 ms and 50 MB/s; each read takes 64 KiB out of a chunk of 1 MiB.
 
 import argparse
 import os
-import random
 import statistics
 import subprocess
 import sys
