@@ -80,7 +80,7 @@ class _Mounted:
         self._store = Store(settings.store.directory, limit=settings.store.limit)
         self._transports: list[Transport] = [
             HttpTransport(settings.http, proxies=settings.proxies, credentials=settings.credentials),
-            FtpTransport(settings.http),
+            FtpTransport(settings.http, proxies=settings.proxies, credentials=settings.credentials),
             SftpTransport(settings.sftp, settings.proxies),
         ]
         preferred = partial(prefer, settings=settings.preferences)

@@ -5,8 +5,11 @@ first byte; with another port either kind may answer.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes, urlsplit
+
+from mountdl.sources.credentials import Login as Credential
 
 _TYPE = re.compile(r";type=[a-z]\Z", re.IGNORECASE)
 _FORBIDDEN = re.compile(rb"[\r\n\0]")
@@ -42,8 +45,8 @@ class Place:
     name: str
 
 
-def place_of(url: str) -> Place:
-    """Return what *url* leads to. Raises AddressRefused."""
+def place_of(url: str, known: Callable[[str], Credential | None]) -> Place:
+    """Return what *url* leads to, as whom *known* says for it, else as anybody. Raises AddressRefused."""
     try:
         parts = urlsplit(url)
         port, host = parts.port or 0, parts.hostname
@@ -54,10 +57,11 @@ def place_of(url: str) -> Place:
     path = _decoded(_TYPE.sub("", url_path(parts.path, parts.query))[1:])
     if not path or path.endswith(b"/"):
         raise AddressRefused("names no file")
-    user = _decoded(parts.username) if parts.username else b""
     login = Login(parts.scheme == "ftps", host, port)
-    if user:
-        login = Login(login.tls, host, port, user, _decoded(parts.password or ""))
+    credential = known(url)
+    if credential is not None and credential.user:
+        user, password = _encoded(credential.user), _encoded(credential.password)
+        login = Login(login.tls, host, port, user, password)
     return Place(login, path, shown(url))
 
 
@@ -77,7 +81,14 @@ def shown(url: str) -> str:
 
 
 def _decoded(text: str) -> bytes:
-    decoded = unquote_to_bytes(text)
+    return _clean(unquote_to_bytes(text))
+
+
+def _encoded(text: str) -> bytes:
+    return _clean(text.encode("utf-8", "surrogateescape"))
+
+
+def _clean(decoded: bytes) -> bytes:
     if _FORBIDDEN.search(decoded):
         raise AddressRefused("has a line break or NUL in its address")
     return decoded

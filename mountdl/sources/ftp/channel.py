@@ -12,7 +12,8 @@ import trio
 
 from mountdl.sources.ftp.wire import Reply, ReplyParser, command
 from mountdl.sources.http.connection import Connection, Origin
-from mountdl.sources.tunnel import reason_of
+from mountdl.sources.proxies import Proxy
+from mountdl.sources.tunnel import Unconnected, connect, reason_of
 
 _READ = 16384
 
@@ -29,16 +30,12 @@ class Untrusted(Exception):
     """The server could not prove by its certificate who it is."""
 
 
-async def dial(host: str, port: int) -> socket.socket:
-    """Return a connected non-blocking socket. Raises Broken."""
+async def dial(host: str, port: int, proxy: Proxy | None, patience: float) -> socket.socket:
+    """Return a connected non-blocking socket within *patience* seconds. Raises Broken."""
     try:
-        # Happy eyeballs (RFC 8305) and TCP_NODELAY.
-        stream = await trio.open_tcp_stream(host, port)
-    except (OSError, ValueError) as error:
-        raise Broken(reason_of(error)) from error
-    connected = socket.socket(fileno=stream.socket.detach())
-    connected.setblocking(False)
-    return connected
+        return await connect(host, port, proxy, patience=patience)
+    except Unconnected as error:
+        raise Broken(str(error)) from error
 
 
 async def secured(
@@ -79,12 +76,13 @@ async def _handshake(wrapped: ssl.SSLSocket) -> None:
 
 
 class Control:
-    """A control connection to *host*: its address, of a family the server may choose, is where data comes from."""
+    """A control connection to *host*. Data comes from *address*: behind *proxy* the name of the host."""
 
-    def __init__(self, host: str, connected: socket.socket) -> None:
+    def __init__(self, host: str, connected: socket.socket, proxy: Proxy | None = None) -> None:
         self.host = host
-        self.address: str = connected.getpeername()[0]
-        self.ipv6 = connected.family == socket.AF_INET6
+        self.proxy = proxy
+        self.address: str = connected.getpeername()[0] if proxy is None else host
+        self.ipv6 = connected.family == socket.AF_INET6 if proxy is None else ":" in host
         self._socket = connected
         self._parser = ReplyParser()
         self._wrap()

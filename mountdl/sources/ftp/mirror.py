@@ -55,7 +55,7 @@ class Mirror:
         self._proof = content.level is not Level.NONE
         self._most = min(most, ref.max_connections) if ref.max_connections else most
         self._name = shown(ref.url)
-        self._place, self._why = _place(ref.url)
+        self._place, self._why = _place(ref.url, pool)
         self._modified: str | None = None
         self._sequential = False
         self._ends: deque[int] = deque(maxlen=_ENDS)
@@ -240,9 +240,9 @@ class _Reader:
             raise Broken(f"silent for {self._patience.silence:g} s")
 
 
-def _place(url: str) -> tuple[Place | None, str]:
+def _place(url: str, pool: Pool) -> tuple[Place | None, str]:
     try:
-        return place_of(url), ""
+        return place_of(url, pool.means.login), ""
     except AddressRefused as error:
         return None, str(error)
 

@@ -57,8 +57,11 @@ async def _by(way: Way, login: Login, means: Means) -> Session:
 
 async def _connected(way: Way, login: Login, means: Means) -> Control:
     port = login.port or (990 if way is Way.IMPLICIT else 21)
-    async with bounded(means.patience.connect, "connection"):
-        connected = await dial(login.host, port)
+    try:
+        proxy = means.proxy("ftps" if login.tls else "ftp", login.host, port)
+    except ValueError as error:
+        raise Refused(f"its proxy can't be used: {error}") from error
+    connected = await dial(login.host, port, proxy, means.patience.connect)
     if way is Way.IMPLICIT:
         try:
             async with bounded(means.patience.connect, "TLS"):
@@ -66,7 +69,7 @@ async def _connected(way: Way, login: Login, means: Means) -> Control:
         except BaseException:
             connected.close()
             raise
-    return Control(login.host, connected)
+    return Control(login.host, connected, proxy)
 
 
 async def _greeted(control: Control, means: Means) -> None:

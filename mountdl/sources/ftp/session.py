@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import trio
 
 from mountdl.extents import Extent
+from mountdl.sources.credentials import Login as Credential
 from mountdl.sources.ftp.address import Login
 from mountdl.sources.ftp.channel import Broken, Control, dial, secured
 from mountdl.sources.ftp.wire import (
@@ -27,6 +28,7 @@ from mountdl.sources.ftp.wire import (
 )
 from mountdl.sources.http.connection import Connection, Origin
 from mountdl.sources.http.patience import Patience
+from mountdl.sources.proxies import Proxy
 
 _NOT_KNOWN = {500, 501, 502, 503, 504, 522}
 _DEMANDS_TLS = {522, 530, 533, 534, 550}
@@ -52,10 +54,15 @@ class NoRest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What every session needs: *context* makes the TLS context when it is first needed."""
+    """What every session needs: *context* makes the TLS context when it is first needed, *proxy* leads to a host.
+
+    *login* says who we are at a URL.
+    """
 
     context: Callable[[], ssl.SSLContext]
     patience: Patience
+    proxy: Callable[[str, str, int], Proxy | None]
+    login: Callable[[str], Credential | None]
 
 
 @dataclass(slots=True)
@@ -232,9 +239,7 @@ class Session:
             raise Broken(f"opens no port for data: {reply.code} {reply.text}")
 
     async def _dial(self, port: int) -> socket.socket:
-        async with bounded(self._means.patience.connect, "data connection"):
-            return await dial(self._control.address, port)
-        raise AssertionError  # bounded raised
+        return await dial(self._control.address, port, self._control.proxy, self._means.patience.connect)
 
     async def _ask(self, verb: str, argument: bytes | None = None) -> Reply:
         await self._say(command(verb, argument))

@@ -8,8 +8,9 @@ import trio
 from mountdl.content import Content
 from mountdl.descriptors.model import MirrorRef
 from mountdl.errors import SourceRefused, SourceUnavailable
-from mountdl.settings import HttpSettings
+from mountdl.settings import CredentialSettings, HttpSettings, ProxySettings
 from mountdl.sources.base import Probe
+from mountdl.sources.credentials import Credentials
 from mountdl.sources.ftp.address import AddressRefused, Place, place_of, shown
 from mountdl.sources.ftp.channel import Broken, Untrusted
 from mountdl.sources.ftp.mirror import Mirror
@@ -18,6 +19,7 @@ from mountdl.sources.ftp.session import Crowded, Means, Refused
 from mountdl.sources.ftp.wire import WireError
 from mountdl.sources.http.client import tls_context
 from mountdl.sources.http.patience import Patience
+from mountdl.sources.proxies import proxy_for
 
 _TIDY = 5.0
 _FAILURES = (Broken, WireError, Refused, Crowded, Untrusted)
@@ -29,10 +31,18 @@ class FtpTransport:
     *patience* overrides the times that follow from *settings*, which are those of HTTP.
     """
 
-    def __init__(self, settings: HttpSettings, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        settings: HttpSettings,
+        patience: Patience | None = None,
+        proxies: ProxySettings | None = None,
+        credentials: CredentialSettings | None = None,
+    ) -> None:
         self._most = settings.max_connection_per_server
         context = functools.cache(functools.partial(_context, settings))
-        self._pool = Pool(Means(context, patience if patience is not None else Patience.of(settings)))
+        proxy = functools.partial(proxy_for, proxies or ProxySettings())
+        login = Credentials(credentials or CredentialSettings()).login
+        self._pool = Pool(Means(context, patience or Patience.of(settings), proxy, login))
         self._nursery: trio.Nursery | None = None
 
     @property
@@ -53,7 +63,7 @@ class FtpTransport:
         """Ask what *ref* has. Raises SourceError."""
         name = shown(ref.url)
         try:
-            place = place_of(ref.url)
+            place = place_of(ref.url, self._pool.means.login)
             return Probe(await self._size(place, name), ranges=True)
         except (AddressRefused, Refused, Untrusted) as error:
             raise SourceRefused(name, str(error)) from error
@@ -80,7 +90,7 @@ class FtpTransport:
     def warm(self, ref: MirrorRef) -> None:
         """Log in ahead, unless somebody is. Returns at once and never fails."""
         try:
-            place = place_of(ref.url)
+            place = place_of(ref.url, self._pool.means.login)
         except AddressRefused:
             return
         if self._nursery is not None and self._pool.facts(place.login).open == 0:
