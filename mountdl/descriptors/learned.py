@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from mountdl.descriptors.limits import MAX_URLS_KEPT
 from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, PieceDigests, SwarmRef
+from mountdl.descriptors.thex import THEX
 from mountdl.errors import DescriptorError
 from mountdl.integrity import strongest
 
@@ -35,10 +36,11 @@ class Learned:
 
 
 def documents(entry: Entry) -> tuple[SwarmRef, ...]:
-    """Return the metalinks that *entry* names, best first, where they may tell what it leaves open."""
+    """Return the metalinks that *entry* names, best first, where they may tell what it leaves open, and trees."""
     if entry.size is not None and entry.pieces is not None and entry.mirrors:
         return ()
-    return tuple(ref for ref in entry.swarms if ref.mediatype in METALINKS)
+    wanted = METALINKS | ({THEX} if entry.pieces is None and entry.size and "tth" in entry.digests else set())
+    return tuple(ref for ref in entry.swarms if ref.mediatype in wanted)
 
 
 def awaited(entry: Entry) -> bool:

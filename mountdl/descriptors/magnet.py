@@ -17,6 +17,7 @@ from mountdl.descriptors.limits import MAX_GROUPS, MAX_LINK_WORK, MAX_LINKS, MAX
 from mountdl.descriptors.linktext import Parameter
 from mountdl.descriptors.metalink import Files
 from mountdl.descriptors.model import UNVERIFYING, Descriptor, Entry, Magnet, MirrorRef, SwarmRef
+from mountdl.descriptors.thex import THEX
 from mountdl.descriptors.topics import TopicRefused
 from mountdl.errors import DescriptorError, ExitStatus
 
@@ -77,6 +78,8 @@ def _entries(magnets: Iterable[Magnet], cautions: Cautions) -> tuple[Entry, ...]
 def _entry(magnet: Magnet) -> Entry:
     named = {ref.url: mediatype for ref in magnet.sources if (mediatype := _metalink(ref.url, magnet.name))}
     swarms = [SwarmRef(url, mediatype, None, _BEST) for url, mediatype in named.items()]
+    if "tth" in magnet.digests:
+        swarms += [SwarmRef(ref.url, THEX, None, _LAST_RESORT) for ref in magnet.sources if _N2R in ref.url.lower()]
     if magnet.btih or magnet.btmh:
         swarms.append(SwarmRef(link_of(magnet), "torrent", None, _LAST_RESORT))
     return Entry(

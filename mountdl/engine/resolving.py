@@ -10,9 +10,10 @@ from dataclasses import replace
 
 import trio
 
-from mountdl.descriptors import learned, parse
+from mountdl.descriptors import learned, parse, thex
 from mountdl.descriptors.learned import METALINKS, Learned
 from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, SwarmRef
+from mountdl.descriptors.thex import THEX
 from mountdl.engine import documents
 from mountdl.engine.addresses import scheme
 from mountdl.errors import ContentUnavailable, DescriptorError, SourceError
@@ -140,6 +141,8 @@ class Resolver:
         transport = self._transports.get(scheme(ref.url))
         if transport is None:
             raise DescriptorError("unsupported", f"addresses that begin with {scheme(ref.url)}: can't be followed")
+        if ref.mediatype == THEX:
+            return await self._grown(entry, transport, ref)
         async with self._slots:
             loaded = await documents.load(transport, ref.url)
             said = await trio.to_thread.run_sync(self._read, "document.meta4", loaded)
@@ -150,6 +153,17 @@ class Resolver:
         # One level: what it names in turn is not followed, so that no loop can come of it.
         deeper = (each for each in found.swarms if each.mediatype not in METALINKS or each.url in known)
         return replace(found, swarms=tuple(deeper))
+
+    async def _grown(self, entry: Entry, transport: Transport, ref: SwarmRef) -> Entry:
+        """Return *entry* with digests of its pieces from the tree of hashes that the server at *ref* names."""
+        probe = await transport.probe(MirrorRef(ref.url))
+        named = next((each for each in probe.documents if each.mediatype == THEX), None)
+        if named is None or entry.size is None:
+            raise DescriptorError("bad-tree", "its server names no tree of hashes")
+        async with self._slots:
+            loaded = await documents.load(transport, named.url)
+            pieces = await trio.to_thread.run_sync(thex.pieces, loaded.data or b"", entry.digests["tth"], entry.size)
+        return replace(entry, pieces=pieces)
 
     def _read(self, name: str, loaded: Loaded) -> Descriptor:
         """In a thread: read a document."""

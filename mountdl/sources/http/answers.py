@@ -152,6 +152,12 @@ def retry_after(text: str | None, now: float) -> float | None:
         return None
 
 
+def queue_poll(text: str | None) -> float | None:
+    """Read the seconds after which to ask again from a Gnutella server's X-Queue ("position=2,pollMin=45,...")."""
+    found = re.search(r"pollMin=(\d{1,6})", text or "", re.ASCII | re.IGNORECASE)
+    return None if found is None else min(float(found[1]), LONGEST_WAIT)
+
+
 def _partial(headers: Mapping[str, str], asked: Asked) -> Verdict:
     if headers.get("content-type", "").lower().startswith("multipart/"):
         return Mismatch("answered one range with several parts")
@@ -232,7 +238,9 @@ def failure(status: int, headers: Mapping[str, str], now: float) -> Wait | Refus
     """Say what a status means that brings no bytes of the content, whatever was asked."""
     reason = f"answered {status}"
     if status in {429, 503}:
-        return Wait(reason, retry_after(headers.get("retry-after"), now), crowded=True, everywhere=status == 429)
+        wait = retry_after(headers.get("retry-after"), now)
+        wait = queue_poll(headers.get("x-queue")) if wait is None else wait
+        return Wait(reason, wait, crowded=True, everywhere=status == 429)
     if status == 407:
         return Refuse("answered 407: the proxy wants a user name and a password")
     if status == 401:

@@ -46,6 +46,7 @@ _CRUMB = 4096
 _STREAM = 2 << 20
 """Bytes of an answer while which other requests are likely: the next of the same reader, or one for a seek."""
 
+_N2R = "/uri-res/n2r"
 _MOST_VALIDATORS = 64
 _MOVED = {301, 302, 303, 307, 308, 401}
 _EXPIRED = {403, 404, 410}
@@ -83,6 +84,8 @@ class Mirror:
         self._name = shown(self._url)
         own = client.settings.max_connection_per_server
         self._most = min(own, ref.max_connections) if ref.max_connections else own
+        if self._url is not None and _N2R in self._url.path.lower():
+            self._most = 1  # a Gnutella server bans who opens a second one, for minutes
         self._origin = origin_of(self._url) if self._url is not None else None
         self._route: _Route | None = None
         self._validators: dict[str, Validator] = {}

@@ -13,6 +13,7 @@ import httpx
 from mountdl.descriptors import linkheader
 from mountdl.descriptors.cautions import Cautions
 from mountdl.descriptors.model import MirrorRef, SwarmRef
+from mountdl.descriptors.thex import THEX
 from mountdl.errors import SourceMismatch, SourceRefused, SourceUnavailable
 from mountdl.integrity import ALGORITHMS
 from mountdl.sources.base import Probe
@@ -69,8 +70,19 @@ async def _answer(client: Client, method: str, url: httpx.URL, headers: Headers)
         arrival.reply.headers,
         digests or digests_of(arrival.reply.headers),
         linkheader.named_mirrors(first) if digests else (),
-        linkheader.named_documents(first),
+        (*linkheader.named_documents(first), *_tree(arrival.reply.headers.get("x-thex-uri"), arrival.url)),
     )
+
+
+def _tree(text: str | None, url: httpx.URL) -> tuple[SwarmRef, ...]:
+    """Return where a Gnutella server says that its tree of hashes is: "PATH;ROOT", on the same server."""
+    if not text or len(text) > 1000:
+        return ()
+    try:
+        where = url.copy_with(userinfo=b"").join(text.partition(";")[0].strip())
+    except (httpx.InvalidURL, ValueError):
+        return ()
+    return (SwarmRef(str(where), THEX),) if (where.scheme, where.netloc) == (url.scheme, url.netloc) else ()
 
 
 def _told_by_head(answer: _Answer) -> Probe | None:
