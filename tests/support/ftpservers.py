@@ -103,14 +103,15 @@ def folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def vsftpd(home: Path, tls: str = "", *, ipv6: bool = False, most: int = 0) -> Iterator[FtpServer]:
-    """Serve the `root` in *home*; *tls* is "", "explicit" or "implicit"."""
+def vsftpd(home: Path, tls: str = "", *, ipv6: bool = False, most: int = 0, rate: int = 0) -> Iterator[FtpServer]:
+    """Serve the `root` in *home*; *tls* is "", "explicit" or "implicit"; *rate* in bytes a second of each transfer."""
     port = free_port()
     address = "listen_address6=::1" if ipv6 else "listen_address=127.0.0.1"
     four, six = ("NO", "YES") if ipv6 else ("YES", "NO")
     text = _VSFTPD.format(
         four=four, six=six, address=address, port=port, root=home / "root", empty=home / "empty", most=most
     )
+    text += f"\nanon_max_rate={rate}\n"
     authority = None
     if tls:
         made = nginx.certificate(home / "home")
