@@ -21,10 +21,9 @@ from mountdl.sources.ftp.channel import Broken, Untrusted
 from mountdl.sources.ftp.pool import SKIP, Pool
 from mountdl.sources.ftp.session import Crowded, NoRest, Refused, Session, Transfer
 from mountdl.sources.ftp.wire import WireError
-from mountdl.sources.http.patience import Pace, Patience
+from mountdl.sources.http.patience import Pace
 from mountdl.sources.tunnel import reason_of
 
-_SCRATCH = 256 << 10
 _FAIR_RUN = 1 << 20
 """Bytes after which others have their turn, however fast more come."""
 
@@ -97,10 +96,11 @@ class Mirror:
         try:
             await self._read(session, place, job)
             keep = True
-        except (Broken, WireError) as error:
+        except (Broken, WireError):
+            if job.offset == job.stop:
+                return False  # all is here; only the session is of no more use
             if not used or job.offset > before:
                 raise
-            del error
             return True
         except (Refused, NoRest):
             keep = True
@@ -123,7 +123,7 @@ class Mirror:
     async def _read(self, session: Session, place: Place, job: _Job) -> None:
         await self._check(session, place)
         transfer = await self._transfer(session, place, job)
-        reader = _Reader(transfer, self._pool.means.patience)
+        reader = _Reader(transfer, self._pool)
         while transfer.offset < job.stop:
             view = await reader.some(job)
             if not view:
@@ -131,7 +131,7 @@ class Mirror:
         if job.stop == self._size and transfer.stop is None:
             await self._tail(session, reader)
         elif transfer.stop is not None or not job.goes_on:
-            session.stop()
+            await session.wind_up()
 
     async def _transfer(self, session: Session, place: Place, job: _Job) -> Transfer:
         """Return a transfer that stands at, or little before, where *job* begins."""
@@ -186,10 +186,11 @@ class Mirror:
 class _Reader:
     """Reads one transfer into sinks, and judges its pace."""
 
-    def __init__(self, transfer: Transfer, patience: Patience) -> None:
-        self._transfer, self._patience = transfer, patience
-        self._pace = Pace(patience, trio.current_time())
-        self._scratch: memoryview | None = None
+    def __init__(self, transfer: Transfer, pool: Pool) -> None:
+        self._transfer, self._patience = transfer, pool.means.patience
+        self._pace = Pace(self._patience, trio.current_time())
+        # Shared: what is received is handed on before anybody else's turn.
+        self._scratch = pool.scratch
         self._run = 0
 
     async def some(self, job: _Job) -> int:
@@ -198,7 +199,7 @@ class _Reader:
         skip = job.offset - transfer.offset
         room = None if skip else job.sink.room(job.offset)
         if not room:
-            room = self._own()
+            room = self._scratch
         room = room[: skip or job.stop - job.offset]
         count = await self._filled(room)
         transfer.offset += count
@@ -209,12 +210,7 @@ class _Reader:
 
     async def more(self) -> bool:
         """Say whether anything comes before the end."""
-        return bool(await self._filled(self._own()[:1]))
-
-    def _own(self) -> memoryview:
-        if self._scratch is None:
-            self._scratch = memoryview(bytearray(_SCRATCH))
-        return self._scratch
+        return bool(await self._filled(self._scratch[:1]))
 
     async def _filled(self, room: memoryview) -> int:
         if self._run >= _FAIR_RUN:

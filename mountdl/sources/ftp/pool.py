@@ -16,6 +16,7 @@ from mountdl.sources.ftp.session import Crowded, Means, Session
 SKIP = 256 << 10
 """Bytes that are rather read over than jumped: a new data connection costs four to five round trips."""
 
+_SCRATCH = 256 << 10
 _TRANSFER_KEPT = 20.0
 _SESSION_KEPT = 50.0
 """Seconds that an idle session is kept. Servers hang up after one to five minutes."""
@@ -48,6 +49,7 @@ class Pool:
         self._facts: dict[str, Facts] = {}
         self._ways: dict[Login, Way] = {}
         self.logins = 0
+        self.scratch = memoryview(bytearray(_SCRATCH))
 
     def facts(self, login: Login) -> Facts:
         """Return what is known of the server of *login*."""

@@ -93,6 +93,7 @@ class Session:
         self._features: frozenset[str] = frozenset()
         self._extended = True
         self._owed = False
+        self._ending = False
         self.transfer: Transfer | None = None
         self.seen: set[bytes] = set()
         self.idle_since = 0.0
@@ -178,15 +179,21 @@ class Session:
 
     async def settle(self) -> None:
         """End what is being transferred, and hear what the server has to say of it. Raises Broken, WireError."""
-        self.stop()
+        await self.wind_up()
         if not self._owed:
             return
-        await self._say(command("NOOP"))
         for _ in range(_MOST_LATE):
             if (await self._hear()).code == 200:
-                self._owed = False
+                self._owed = self._ending = False
                 return
         raise Broken("does not come to an end")
+
+    async def wind_up(self) -> None:
+        """End what is being transferred; `settle` hears later what the server has to say of it. Raises Broken."""
+        self.stop()
+        if self._owed and not self._ending:
+            self._ending = True
+            await self._say(command("NOOP"))
 
     def stop(self) -> None:
         """Close the data connection, if there is one; `settle` hears what that brings."""
