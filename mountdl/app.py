@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from mountdl.catalog.build import Built
 from mountdl.catalog.tree import File, Tree
 from mountdl.catalog.watch import Helpers, Watch, WatchSettings
 from mountdl.content import Content, ContentKey
-from mountdl.control import server
+from mountdl.control import graduation, server
 from mountdl.control.desk import Desk
 from mountdl.descriptors import SUFFIXES, parse, prefer
 from mountdl.descriptors.model import Descriptor
@@ -105,9 +105,20 @@ class _Mounted:
                     await upper.start(self._engine.run)
                     self._watch = self._new_watch(await self._local(stack))
                     await upper.start(self._watch.run)
+                    self._start_graduation(upper)
                     await self._serve(upper, ready)
                     upper.cancel_scope.cancel()
                 lower.cancel_scope.cancel()
+
+    def _start_graduation(self, nursery: trio.Nursery) -> None:
+        target = self.settings.store.graduate
+        if target is not None:
+            nursery.start_soon(graduation.run, self.settings.store.directory, target, self._finished)
+
+    def _finished(self) -> list[tuple[PurePosixPath, Content]]:
+        active = {key for key in self._engine.active() if self._engine.complete(key)}
+        nodes = self._watch.built.tree.nodes() if active else ()
+        return [(node.path, node.content) for node in nodes if isinstance(node, File) and node.content.key in active]
 
     async def _local(self, stack: ExitStack) -> Path:
         """Return the source as a path; what a URL leads to is put into a folder that goes with the mount."""

@@ -26,6 +26,8 @@ class StoreSettings:
 
     directory: Path
     limit: Limit | None = None
+    graduate: Path | None = None
+    """Where files go when they are complete; None: nowhere."""
 
 
 @dataclass(frozen=True, slots=True)

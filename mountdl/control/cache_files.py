@@ -9,11 +9,11 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from mountdl.content import Content, ContentKey, Level, content_of, digest_of
+from mountdl.content import Content, Level, content_of, digest_of
 from mountdl.control import text
 from mountdl.control.cache import chosen, opened
 from mountdl.control.create_progress import Progress
@@ -23,9 +23,9 @@ from mountdl.descriptors import SUFFIXES, parse
 from mountdl.descriptors.model import Entry
 from mountdl.errors import ExitStatus, StoreError, UsageError
 from mountdl.extents import Extent, ExtentSet
-from mountdl.integrity import WholeCheck
+from mountdl.integrity import Digest, WholeCheck
 from mountdl.store import Store, Stored
-from mountdl.store.place import DATA, Place
+from mountdl.store.place import DATA, Place, write_all
 
 STEP = 1 << 20
 PARTIAL = (".part", ".!qB", ".aria2", ".crdownload", ".partial")
@@ -45,29 +45,32 @@ def export(directory: Path, word: str, out: Path, registry: Registry) -> None:
             raise UsageError(f"{shown(target)} is there already")
         fd = Place(directory / "contents", key).open(DATA, os.O_RDONLY)
         try:
-            how = _handed_out(fd, header.size, key, target)
+            with Progress(header.size) as progress:
+                progress.start(target.name)
+                how = handed_out(fd, header.size, digest_of(key), target, progress.add)
         finally:
             os.close(fd)
     print(f"{shown(target)}: {text.size(header.size)}, {how}")
 
 
-def _handed_out(source: int, size: int, key: ContentKey, target: Path) -> str:
-    made, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+def handed_out(source: int, size: int, digest: Digest | None, target: Path, tell: Callable[[int], None]) -> str:
+    """Make *target* of the data file *source*, which must have *digest*; return how. Raises UsageError.
+
+    *tell* hears of bytes as they are done. May run in a worker thread.
+    """
+    made, name = tempfile.mkstemp(prefix=f".{target.name[:200]}.", dir=target.parent)
     try:
         how = "reflinked" if _reflinked(source, made) else "copied"
-        digest = digest_of(key)
         check = None if digest is None else WholeCheck(digest, size)
-        with Progress(size) as progress:
-            progress.start(target.name)
-            for at in range(0, size, STEP):
-                data = os.pread(source if how == "copied" else made, min(STEP, size - at), at)
-                if len(data) != min(STEP, size - at):
-                    raise StoreError(f"the cache does not give back {shown(target.name)}")
-                if check is not None:
-                    check.update(data)
-                if how == "copied":
-                    os.pwrite(made, data, at)
-                progress.add(len(data))
+        for at in range(0, size, STEP):
+            data = os.pread(source if how == "copied" else made, min(STEP, size - at), at)
+            if len(data) != min(STEP, size - at):
+                raise StoreError(f"the cache does not give back {shown(target.name)}")
+            if check is not None:
+                check.update(data)
+            if how == "copied":
+                write_all(made, data, at)
+            tell(len(data))
         if check is not None and not check.verified:
             raise UsageError(
                 f"{shown(target.name)} in the cache is not sound; mountdl cache verify", ExitStatus.CHECKSUM

@@ -60,6 +60,8 @@ OPTIONS: tuple[Option, ...] = (
            "where fetched bytes are kept", "store"),
     Option("cache-size", ("store.limit",), values.limit, "SIZE|PERCENT%", "0",
            "most that fetched bytes may take on disk (20G, 10%); what is oldest in use goes; 0: no bound", "store"),
+    Option("graduate", ("store.graduate",), values.path, "DIR", "",
+           "hand each file out to this directory as it becomes complete, its whole digest checked", "store"),
     Option("background", ("engine.background",), values.one_of("all", "touched", "off"), "WHICH", "touched",
            "complete in idle bandwidth: all files, those that a reader really uses (touched), or none (off)", "store"),
     Option("require-verified", ("engine.require_verified",), values.truth, "true|false", "false",

@@ -257,6 +257,11 @@ class Engine:
         earlier = self._incidents.get(content.key, ())
         return earlier + tuple(download.incidents) if download is not None else earlier
 
+    def complete(self, key: ContentKey) -> bool:
+        """Say whether the running download of *key* has all of it, judged; False if none is running."""
+        download = self._downloads.get(key)
+        return download is not None and download.complete
+
     def active(self) -> tuple[ContentKey, ...]:
         """Return the keys of running downloads."""
         return tuple(self._downloads)

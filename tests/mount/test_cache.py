@@ -153,3 +153,20 @@ def test_adopt_of_a_finished_file_beside_its_descriptor(
     assert (done.returncode, "of no use" in done.stderr) == (32, True)
     assert cache(where, "adopt", tmp_path / "absent").returncode == 3
     assert cache(tmp_path / "none", "list").returncode == 3
+
+
+def test_graduate(mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes, tmp_path: Path) -> None:
+    """A file that becomes complete is handed out below the directory, at its own path; what is there stays."""
+    mirror = mirrors.add("only", {NAME: film_bytes})
+    publish(source, f"sub/{NAME}", film_bytes, [mirror.of(NAME)])
+    publish(source, "other.bin", film_bytes, [mirror.of(NAME)])
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "other.bin").write_text("mine")
+    mount = mounted(source, graduate=out)
+    assert mount.read(f"sub/{NAME}") == film_bytes
+
+    eventually(15, lambda: (out / "sub" / NAME).exists())
+    assert (out / "sub" / NAME).read_bytes() == film_bytes
+    assert (out / "other.bin").read_text() == "mine"
+    assert sorted(path.name for path in out.rglob("*")) == [NAME, "other.bin", "sub"]
