@@ -3,6 +3,7 @@
 It knows where it is and how long the rest may take; what the bytes mean is the download's business.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -25,10 +26,28 @@ CONFIDENCE = 0.05
 class SourceState:
     """The source that *ref* is for one content, with its scores; *rank*: its place in the descriptor's order."""
 
-    def __init__(self, ref: MirrorRef | SwarmRef, source: Source, host: HostScore, rank: int) -> None:
+    def __init__(
+        self,
+        ref: MirrorRef | SwarmRef,
+        source: Source,
+        host: HostScore,
+        rank: int,
+        hosts: Callable[[str], HostScore] | None = None,
+    ) -> None:
         self.ref, self.source, self.host, self.rank = ref, source, host, rank
         self.score = SourceScore()
         self.flights = 0
+        self._hosts, self._at = hosts, source.limits.host
+
+    def follow(self, name: str) -> None:
+        """Count it as one of the host *name*'s, where redirects led by now, with all its flights."""
+        if name == self._at or self._hosts is None:
+            return
+        self._at, host = name, self._hosts(name)
+        mine = {flight for flight in self.host.flying if isinstance(flight, Flight) and flight.state is self}
+        self.host.flying -= mine
+        host.flying |= mine
+        self.host = host
 
 
 class Intake(Protocol):

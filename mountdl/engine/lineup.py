@@ -32,8 +32,7 @@ class Lineup:
                 states.append(known[ref])
             elif transport is not None:
                 source = transport.source(ref, content)
-                host = self._host(source.limits.host, self._settings.max_connection_per_server)
-                states.append(SourceState(ref, source, host, rank))
+                states.append(SourceState(ref, source, self._server(source.limits.host), rank, self._server))
         return states + self._swarming(content, known)
 
     def _swarming(self, content: Content, known: Mapping[MirrorRef | SwarmRef, SourceState]) -> list[SourceState]:
@@ -51,6 +50,9 @@ class Lineup:
             if state is not None:
                 states.setdefault(state.source.name, state)  # several references may lead to one torrent
         return list(states.values())
+
+    def _server(self, name: str) -> HostScore:
+        return self._host(name, self._settings.max_connection_per_server)
 
     def _host(self, name: str, limit: int) -> HostScore:
         host = self._hosts.get(name)

@@ -46,7 +46,9 @@ class Roster:
         return [view for i, state in enumerate(self.states) if (view := self._view(i, state, now)) is not None]
 
     def _view(self, index: int, state: SourceState, now: float) -> SourceView | None:
-        score, host, limits = state.score, state.host, state.source.limits
+        score, limits = state.score, state.source.limits
+        state.follow(limits.host)
+        host = state.host
         if score.dropped and score.ready(now):
             self._revive(state)
         if not score.ready_for_read(now, self._retry_wait):

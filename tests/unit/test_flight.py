@@ -33,13 +33,18 @@ def on_clock(function: Callable[[MockClock], None]) -> Callable[[], None]:
 
 
 class Kept:
-    """Keeps what a flight brings in *kept*."""
+    """Keeps what a flight brings in *kept*, and lets it wait *seconds*."""
+
+    seconds = 0.0
 
     def __init__(self, kept: list[tuple[int, bytes]]) -> None:
         self.kept = kept
 
     def room(self, flight: Flight, offset: int) -> memoryview | None:
         return None
+
+    def pause(self, flight: Flight, now: float) -> float:
+        return self.seconds
 
     def take(self, flight: Flight, offset: int, data: memoryview) -> None:
         self.kept.append((offset, bytes(data)))
@@ -152,3 +157,38 @@ def test_it_ends_once_when_the_rest_is_shorter_than_a_round_trip(clock: MockCloc
     assert one.ending(trio.current_time())
     assert one.ends(trio.current_time())
     assert not one.ends(trio.current_time())
+
+
+@on_clock
+def test_a_source_counts_where_redirects_led(clock: MockClock) -> None:
+    """Two mirrors that send us to one server share its connections, with what flies already."""
+    hosts: dict[str, HostScore] = {}
+
+    def find(name: str) -> HostScore:
+        return hosts.setdefault(name, HostScore(8))
+
+    states = [SourceState(MirrorRef(f"fake://{i}"), FakeSource(b""), HostScore(8), i, find) for i in range(2)]
+    flying = [Flight(i, state, WHOLE, Priority.READ, Kept([])) for i, state in enumerate(states)]
+    before = [state.host for state in states]
+    for state, each in zip(states, flying, strict=True):
+        state.host.flying.add(each)
+        state.follow("final")
+        state.follow("final")
+
+    assert hosts["final"].flying == set(flying)
+    assert all(state.host is hosts["final"] for state in states)
+    assert all(not host.flying for host in before)
+
+
+@on_clock
+def test_waiting_on_purpose_is_no_stall(clock: MockClock) -> None:
+    """While a limit holds a flight back, its silence is not its source's."""
+    held = flight()
+    held.write(0, b"0")
+    assert isinstance(held._intake, Kept)
+    held._intake.seconds = 100.0
+    assert held.pause() == 100.0
+    clock.jump(99)
+    assert not held.view(99.0, ExtentSet(), 0).stalled
+    clock.jump(30)
+    assert held.view(129.0, ExtentSet(), 0).stalled

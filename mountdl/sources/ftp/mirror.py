@@ -15,7 +15,7 @@ from mountdl.descriptors.model import MirrorRef
 from mountdl.errors import SourceError, SourceMismatch, SourceRefused, SourceUnavailable
 from mountdl.extents import Extent
 from mountdl.priorities import Priority
-from mountdl.sources.base import Limits, Sink
+from mountdl.sources.base import Limits, Paced, Sink, hold
 from mountdl.sources.ftp.address import AddressRefused, Place, place_of, shown
 from mountdl.sources.ftp.channel import Broken, Untrusted
 from mountdl.sources.ftp.pool import SKIP, Pool
@@ -197,6 +197,8 @@ class _Reader:
         """Give the next bytes to the sink, or read over what lies before; return how many, 0 at the end."""
         transfer = self._transfer
         skip = job.offset - transfer.offset
+        if not skip and isinstance(job.sink, Paced):
+            self._pace.rested(await hold(job.sink))
         room = None if skip else job.sink.room(job.offset)
         if not room:
             room = self._scratch

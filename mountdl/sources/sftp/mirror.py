@@ -12,7 +12,7 @@ from mountdl.descriptors.model import MirrorRef
 from mountdl.errors import SourceMismatch, SourceRefused
 from mountdl.extents import Extent
 from mountdl.priorities import Priority
-from mountdl.sources.base import Limits, Sink
+from mountdl.sources.base import Limits, Paced, Sink, hold
 from mountdl.sources.sftp.address import parse
 from mountdl.sources.sftp.crossing import Crossing, Shared
 from mountdl.sources.sftp.lost import Lost
@@ -74,6 +74,8 @@ class Mirror:
                     took(len(part))
                     # A part takes 0.1 ms to store; the kernel's requests go in between.
                     await trio.lowlevel.checkpoint()
+                    if isinstance(sink, Paced):
+                        await hold(sink)
         finally:
             crossing.close()
 
