@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import time
 from pathlib import Path
@@ -102,3 +103,20 @@ def test_a_liar_is_named(mounted: Mounts, source: Path, tmp_path: Path) -> None:
             mount = mounted(source, listen_port=free_port())
             assert data == mount.read("a.bin")
             assert f"127.0.0.1:{liar.port} sent wrong bytes" in mount.why("a.bin")
+
+
+def test_without_libtorrent_all_else_works(
+    mounted: Mounts, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A torrent is shown and its read fails with a reason; a magnet's note says what is missing."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "libtorrent.py").write_text("raise ImportError('not on this machine')")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'broken'}:{Path(__file__).parents[2]}")
+    (source / "a.torrent").write_bytes(one_file(tmp_path / "seed", noise(1000)))
+    (source / "m.magnet").write_text(f"magnet:?xt=urn:btih:{'12' * 20}&dn=film.mkv")
+    mount = mounted(source, read_timeout=2)
+
+    assert (mount / "a.bin").stat().st_size == 1000
+    assert mount.errno("a.bin") == errno.EIO
+    eventually(5, lambda: "needs libtorrent" in mount.xattr("film.mkv.resolving", "error"))
+    assert "libtorrent can't be loaded" in mount.log.read_text()

@@ -73,7 +73,7 @@ class Swarm:
         self._session, self._settings, self._folder, self._discard = session, settings, folder, discard
         self._most_aside = max(1, aside // max(1, torrent.piece_length))
         self._handle: lt.torrent_handle | None = None
-        self._pending = False
+        self._pending = self._outdated = False
         self._scratch: Path | None = None
         self._members: list[Member] = []
         self._parts: dict[int, Part] = {}
@@ -110,6 +110,7 @@ class Swarm:
         for index in gone:
             del self._parts[index]
         if mine and self.mode is Mode.GIVING:
+            self._outdated = self._pending
             self._enter(Mode.AWAY)
         return mine
 
@@ -250,7 +251,7 @@ class Swarm:
             self._offered = sum(held)
         else:
             atp.piece_priorities = self._priorities()
-        self._pending = True
+        self._pending, self._outdated = True, False
         self._session.start().async_add_torrent(atp)
 
     def _whole_parts(self) -> list[Part]:
@@ -292,8 +293,8 @@ class Swarm:
             self._stand_still(f"libtorrent can't use its torrent: {alert.error}")
             return
         self._handle = alert.handle
-        if self._wants and self.mode is Mode.GIVING:
-            self._enter(Mode.FETCHING)
+        if self.mode is Mode.GIVING and (self._wants or self._outdated):
+            self._enter(Mode.FETCHING if self._wants else Mode.AWAY)
             return
         if not adding.loadable(self.torrent):
             alert.handle.set_metadata(self.torrent.info)
