@@ -5,8 +5,10 @@ takes the TLS session of its control connection, because servers use that to tel
 (vsftpd answers 522 otherwise, ProFTPD 425). Time-outs are the caller's.
 """
 
+import os
 import socket
 import ssl
+from contextlib import suppress
 
 import trio
 
@@ -36,6 +38,29 @@ async def dial(host: str, port: int, proxy: Proxy | None, patience: float) -> so
         return await connect(host, port, proxy, patience=patience)
     except Unconnected as error:
         raise Broken(str(error)) from error
+
+
+def begun(peer: tuple[str | int, ...], port: int) -> socket.socket:
+    """Return a non-blocking socket that connects to *port* of the host at *peer*; `arrived` waits. Raises Broken."""
+    connecting = socket.socket(socket.AF_INET6 if len(peer) == 4 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        connecting.setblocking(False)
+        with suppress(BlockingIOError):
+            connecting.connect((peer[0], port, *peer[2:]))
+    except OSError as error:
+        connecting.close()
+        raise Broken(reason_of(error)) from error
+    return connecting
+
+
+async def arrived(connecting: socket.socket, patience: float) -> None:
+    """Return once what `begun` made is connected, within *patience* seconds. Raises Broken; closes nothing."""
+    with trio.move_on_after(patience):
+        await trio.lowlevel.wait_writable(connecting)
+        if number := connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise Broken(reason_of(OSError(number, os.strerror(number))))
+        return
+    raise Broken(f"no connection within {patience:g} s")
 
 
 async def secured(
@@ -76,12 +101,12 @@ async def _handshake(wrapped: ssl.SSLSocket) -> None:
 
 
 class Control:
-    """A control connection to *host*. Data comes from *address*: behind *proxy* the name of the host."""
+    """A control connection to *host*. Data comes from *peer*: behind *proxy*, which leads to it, that is None."""
 
     def __init__(self, host: str, connected: socket.socket, proxy: Proxy | None = None) -> None:
         self.host = host
         self.proxy = proxy
-        self.address: str = connected.getpeername()[0] if proxy is None else host
+        self.peer: tuple[str | int, ...] | None = connected.getpeername() if proxy is None else None
         self.ipv6 = connected.family == socket.AF_INET6 if proxy is None else ":" in host
         self._socket = connected
         self._parser = ReplyParser()
@@ -120,9 +145,15 @@ class Control:
 
     async def hear(self) -> Reply:
         """Return the next reply. Raises Broken at the end, WireError for what is none."""
+        while (reply := self.heard()) is None:
+            await self._connection.wait()
+        return reply
+
+    def heard(self) -> Reply | None:
+        """Return the next reply if it is here, else None. Raises like `hear`."""
         while (reply := self._parser.next_reply()) is None:
             if not self._heard():
-                await self._connection.wait()
+                return None
         return reply
 
     def _heard(self) -> bool:

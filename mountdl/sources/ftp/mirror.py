@@ -43,6 +43,7 @@ class _Job:
     stop: int
     sink: Sink
     goes_on: bool
+    paced: Paced | None
 
 
 class Mirror:
@@ -77,7 +78,7 @@ class Mirror:
         if self._place is None:
             raise SourceRefused(self._name, self._why)
         goes_on = extent.start == 0 or extent.start in self._ends or priority is not Priority.READ
-        job = _Job(extent.start, extent.stop, sink, goes_on)
+        job = _Job(extent.start, extent.stop, sink, goes_on, sink if isinstance(sink, Paced) else None)
         while job.offset < job.stop:
             before = job.offset
             try:
@@ -197,8 +198,8 @@ class _Reader:
         """Give the next bytes to the sink, or read over what lies before; return how many, 0 at the end."""
         transfer = self._transfer
         skip = job.offset - transfer.offset
-        if not skip and isinstance(job.sink, Paced):
-            self._pace.rested(await hold(job.sink))
+        if not skip and job.paced is not None:
+            self._pace.rested(await hold(job.paced))
         room = None if skip else job.sink.room(job.offset)
         if not room:
             room = self._scratch

@@ -1,8 +1,9 @@
 """One login on one FTP server: what it can do, what it says of files, and the one transfer it carries at a time.
 
 Law: a transfer ends by closing its data connection and asking NOOP, never by ABOR: vsftpd answers that only after
-it has sent the whole rest. A port is all that is taken from the answers to EPSV and PASV; the address is the one
-that the control connection leads to. Every wait here is bounded.
+it has sent the whole rest. With NOOP goes the EPSV of the next transfer, so that both are answered by the time they
+are needed; a data connection is begun together with the order to send. A port is all that is taken from the answers
+to EPSV and PASV; the address is the one that the control connection leads to. Every wait here is bounded.
 """
 
 import socket
@@ -16,7 +17,7 @@ import trio
 from mountdl.extents import Extent
 from mountdl.sources.credentials import Login as Credential
 from mountdl.sources.ftp.address import Login
-from mountdl.sources.ftp.channel import Broken, Control, dial, secured
+from mountdl.sources.ftp.channel import Broken, Control, arrived, begun, dial, secured
 from mountdl.sources.ftp.wire import (
     Reply,
     command,
@@ -32,8 +33,12 @@ from mountdl.sources.proxies import Proxy
 
 _NOT_KNOWN = {500, 501, 502, 503, 504, 522}
 _DEMANDS_TLS = {522, 530, 533, 534, 550}
+_VERDICTS = {225, 226, 250, 426, 451}
 _MOST_LATE = 6
-"""Replies that may come before the one to NOOP: what became of the transfer, said once or twice."""
+"""Replies that may come up to those to NOOP and EPSV: what became of the transfer, said once or twice, perhaps late."""
+
+_PORT_KEPT = 10.0
+"""Seconds that a port asked for ahead is believed to be open."""
 
 
 class Refused(Exception):
@@ -42,6 +47,10 @@ class Refused(Exception):
 
 class Crowded(Exception):
     """The server has too many connections."""
+
+
+class _TooEarly(Broken):
+    """The server wants the data connection to be there before it is told to send."""
 
 
 class DemandsTls(Refused):
@@ -92,8 +101,13 @@ class Session:
         self._means = means
         self._features: frozenset[str] = frozenset()
         self._extended = True
+        self._reached = False  # a port that EPSV named was connected to
+        self._ahead = True  # orders may be given before the data connection is there
         self._owed = False
         self._ending = False
+        self._pipelined = False  # EPSV was said with NOOP
+        self._unheard = False  # what became of the last transfer may still be said
+        self._port: tuple[int, float] | None = None
         self.transfer: Transfer | None = None
         self.seen: set[bytes] = set()
         self.idle_since = 0.0
@@ -139,20 +153,41 @@ class Session:
         Raises NoRest, Refused, Crowded, Broken, WireError.
         """
         await self.settle()
-        data = await self._data_socket()
+        stop = extent.stop if bounded_by_server and self.ranged else None
         try:
-            stop = extent.stop if bounded_by_server and self.ranged else None
-            await self._order(path, extent, stop)
-            self._owed = True
-            if self._control.secure:
-                async with bounded(self._means.patience.connect, "TLS for data"):
-                    host, session = self._control.host, self._control.session
-                    data = await secured(data, host, self._means.context(), session)
+            data = await self._ordered(path, extent, stop)
+        except _TooEarly:
+            self._ahead = False
+            data = await self._ordered(path, extent, stop)
+        self._owed = True
+        if self._control.secure:
+            data = await self._secured(data)
+        self.transfer = Transfer(path, extent.start, stop, Connection(Origin("ftp", self._control.host, 0), data))
+        return self.transfer
+
+    async def _secured(self, data: socket.socket) -> socket.socket:
+        try:
+            async with bounded(self._means.patience.connect, "TLS for data"):
+                host, session = self._control.host, self._control.session
+                return await secured(data, host, self._means.context(), session)
         except BaseException:
             data.close()
             raise
-        self.transfer = Transfer(path, extent.start, stop, Connection(Origin("ftp", self._control.host, 0), data))
-        return self.transfer
+        raise AssertionError  # bounded raised
+
+    async def _ordered(self, path: bytes, extent: Extent, stop: int | None) -> socket.socket:
+        """Return a data connection on which the server begins to send."""
+        ahead = self._ahead and self._reached and self._control.peer is not None
+        data = begun(self._control.peer or (), await self._extended_port()) if ahead else await self._data_socket()
+        try:
+            await self._order(path, extent, stop)
+            if ahead:
+                await arrived(data, self._means.patience.connect)
+            await self._accepted(extent.start > 0 or stop is not None, ahead=ahead)
+        except BaseException:
+            data.close()
+            raise
+        return data
 
     async def _order(self, path: bytes, extent: Extent, stop: int | None) -> None:
         if stop is not None:
@@ -160,12 +195,25 @@ class Session:
         else:
             where = command("REST", b"%d" % extent.start) if extent.start else b""
         await self._say(where + command("RETR", path))
-        begun = await self._hear() if where else None
-        started = await self._hear()
-        if begun is not None and begun.code != 350:
+
+    async def _accepted(self, placed: bool, *, ahead: bool) -> None:
+        """Hear what is answered to RETR, and, if it was *placed*, to the REST or RANG before it."""
+        heard = await self._hear_next() if placed else None
+        started = await self._hear() if placed else await self._hear_next()
+        if heard is not None and heard.code != 350:
             self._owed = self._owed or started.preliminary  # it begins to send what nobody asked for
             raise NoRest("sends whole files only")
+        if ahead and started.code == 425:
+            raise _TooEarly(f"answered {started.code} {started.text}")
         self._judge(started)
+
+    async def _hear_next(self) -> Reply:
+        """Return the next reply that is not about the transfer before."""
+        reply = await self._hear()
+        if self._unheard and reply.code in _VERDICTS:
+            reply = await self._hear()
+        self._unheard = False
+        return reply
 
     def _judge(self, reply: Reply) -> None:
         if reply.preliminary:
@@ -182,8 +230,18 @@ class Session:
         await self.wind_up()
         if not self._owed:
             return
+        self._unheard, awake, asked = True, False, self._pipelined
         for _ in range(_MOST_LATE):
-            if (await self._hear()).code == 200:
+            reply = await self._hear()
+            if reply.code == 229 and asked:
+                self._port, asked = (extended_port(reply), trio.current_time()), False
+            elif reply.code == 200:
+                awake = True
+            elif awake and not self._unheard:
+                asked = False  # EPSV is refused now: it will be asked again
+            else:
+                self._unheard = False
+            if awake and not asked:
                 self._owed = self._ending = False
                 return
         raise Broken("does not come to an end")
@@ -193,7 +251,8 @@ class Session:
         self.stop()
         if self._owed and not self._ending:
             self._ending = True
-            await self._say(command("NOOP"))
+            self._pipelined = self._reached and self._extended
+            await self._say(command("NOOP") + (command("EPSV") if self._pipelined else b""))
 
     def stop(self) -> None:
         """Close the data connection, if there is one; `settle` hears what that brings."""
@@ -225,7 +284,9 @@ class Session:
             reply = await self._ask("EPSV")
             if reply.code == 229:
                 try:
-                    return await self._dial(extended_port(reply))
+                    data = await self._dial(extended_port(reply))
+                    self._reached = True
+                    return data
                 except Broken:
                     if self._control.ipv6:
                         raise
@@ -239,6 +300,17 @@ class Session:
             raise Broken(f"opens no port for data: {reply.code} {reply.text}")
         return await self._dial(passive_port(reply))
 
+    async def _extended_port(self) -> int:
+        """Return a port that EPSV names, where that has worked before: perhaps one that was asked for ahead."""
+        known, self._port = self._port, None
+        if known is not None and trio.current_time() - known[1] < _PORT_KEPT:
+            return known[0]
+        reply = await self._ask("EPSV")
+        if reply.code != 229:
+            self._judge_passive(reply)
+            raise Broken(f"opens no port for data: {reply.code} {reply.text}")
+        return extended_port(reply)
+
     def _judge_passive(self, reply: Reply) -> None:
         if reply.crowded:
             raise Crowded(f"too many connections: {reply.code} {reply.text}")
@@ -246,17 +318,34 @@ class Session:
             raise Broken(f"opens no port for data: {reply.code} {reply.text}")
 
     async def _dial(self, port: int) -> socket.socket:
-        return await dial(self._control.address, port, self._control.proxy, self._means.patience.connect)
+        control, patience = self._control, self._means.patience.connect
+        if control.peer is None:
+            return await dial(control.host, port, control.proxy, patience)
+        data = begun(control.peer, port)
+        try:
+            await arrived(data, patience)
+        except BaseException:
+            data.close()
+            raise
+        return data
 
     async def _ask(self, verb: str, argument: bytes | None = None) -> Reply:
         await self._say(command(verb, argument))
-        return await self._hear()
+        return await self._hear_next()
 
     async def _say(self, commands: bytes) -> None:
-        async with bounded(self._means.patience.head, "answer"):
-            await self._control.say_all(commands)
+        with trio.move_on_after(self._means.patience.head):
+            return await self._control.say_all(commands)
+        raise Broken(self._silence)
 
     async def _hear(self) -> Reply:
-        async with bounded(self._means.patience.head, "answer"):
+        reply = self._control.heard()
+        if reply is not None:
+            return reply
+        with trio.move_on_after(self._means.patience.head):
             return await self._control.hear()
-        raise AssertionError  # bounded raised
+        raise Broken(self._silence)
+
+    @property
+    def _silence(self) -> str:
+        return f"no answer within {self._means.patience.head:g} s"
