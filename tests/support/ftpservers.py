@@ -60,7 +60,8 @@ DelayTable {home}/delay
 SystemLog {home}/log
 WtmpLog off
 UseReverseDNS off
-AuthOrder mod_auth_file.c
+UseFtpUsers off
+AuthOrder mod_auth_unix.c
 ModulePath {modules}
 <Anonymous {root}>
   User nobody

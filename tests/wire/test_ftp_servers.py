@@ -31,7 +31,7 @@ from tests.support.fakes import MemorySink
 DATA = pattern(3_000_017)
 PATIENCE = Patience(connect=5, head=5, silence=5)
 KINDS = ["vsftpd", "vsftpd explicit", "vsftpd implicit", "vsftpd ipv6", "pyftpdlib", "pyftpdlib tls", "proftpd"]
-_PROFTPD = ["proftpd-core", "libhiredis0.14", "libmemcached11", "libmemcachedutil2"]
+_PROFTPD = ["proftpd-core", "libhashkit2", "libhiredis0.14", "libmemcached11", "libmemcachedutil2"]
 needs_vsftpd = pytest.mark.skipif(bool(ftpservers.vsftpd_missing()), reason=ftpservers.vsftpd_missing())
 
 
