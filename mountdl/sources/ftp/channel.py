@@ -40,13 +40,13 @@ async def dial(host: str, port: int, proxy: Proxy | None, patience: float) -> so
         raise Broken(str(error)) from error
 
 
-def begun(peer: tuple[str | int, ...], port: int) -> socket.socket:
-    """Return a non-blocking socket that connects to *port* of the host at *peer*; `arrived` waits. Raises Broken."""
-    connecting = socket.socket(socket.AF_INET6 if len(peer) == 4 else socket.AF_INET, socket.SOCK_STREAM)
+def begun(address: tuple[str | int, ...], port: int) -> socket.socket:
+    """Return a non-blocking socket that connects to *port* of the host at *address*; `arrived` waits. Raises Broken."""
+    connecting = socket.socket(socket.AF_INET6 if len(address) == 4 else socket.AF_INET, socket.SOCK_STREAM)
     try:
         connecting.setblocking(False)
         with suppress(BlockingIOError):
-            connecting.connect((peer[0], port, *peer[2:]))
+            connecting.connect((address[0], port, *address[2:]))
     except OSError as error:
         connecting.close()
         raise Broken(reason_of(error)) from error
@@ -101,12 +101,12 @@ async def _handshake(wrapped: ssl.SSLSocket) -> None:
 
 
 class Control:
-    """A control connection to *host*. Data comes from *peer*: behind *proxy*, which leads to it, that is None."""
+    """A control connection to *host*. Data comes from *address*: behind *proxy*, which leads to it, that is None."""
 
     def __init__(self, host: str, connected: socket.socket, proxy: Proxy | None = None) -> None:
         self.host = host
         self.proxy = proxy
-        self.peer: tuple[str | int, ...] | None = connected.getpeername() if proxy is None else None
+        self.address: tuple[str | int, ...] | None = connected.getpeername() if proxy is None else None
         self.ipv6 = connected.family == socket.AF_INET6 if proxy is None else ":" in host
         self._socket = connected
         self._parser = ReplyParser()

@@ -177,8 +177,8 @@ class Session:
 
     async def _ordered(self, path: bytes, extent: Extent, stop: int | None) -> socket.socket:
         """Return a data connection on which the server begins to send."""
-        ahead = self._ahead and self._reached and self._control.peer is not None
-        data = begun(self._control.peer or (), await self._extended_port()) if ahead else await self._data_socket()
+        ahead = self._ahead and self._reached and self._control.address is not None
+        data = begun(self._control.address or (), await self._extended_port()) if ahead else await self._data_socket()
         try:
             await self._order(path, extent, stop)
             if ahead:
@@ -319,9 +319,9 @@ class Session:
 
     async def _dial(self, port: int) -> socket.socket:
         control, patience = self._control, self._means.patience.connect
-        if control.peer is None:
+        if control.address is None:
             return await dial(control.host, port, control.proxy, patience)
-        data = begun(control.peer, port)
+        data = begun(control.address, port)
         try:
             await arrived(data, patience)
         except BaseException:
