@@ -6,6 +6,7 @@ that replay the corpus use the same ones.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import PurePosixPath
@@ -22,6 +23,7 @@ from mountdl.descriptors.urls import SCHEMES
 from mountdl.errors import DescriptorError
 from mountdl.integrity import digest_length
 from mountdl.settings import PreferenceSettings
+from mountdl.sources.ftp import wire
 
 KINDS = frozenset(
     {
@@ -160,6 +162,35 @@ def any_target(data: bytes) -> None:
     judged(lambda: links.parse(data.decode("utf-8", "replace")))
 
 
+def ftp_target(data: bytes) -> None:
+    """Judge what an FTP server says, as it comes and byte by byte: the same replies, or the same refusal."""
+    at_once, in_bits = ftp_replies([data]), ftp_replies([data[at : at + 1] for at in range(len(data))])
+    assert at_once == in_bits
+    for reply in at_once[0]:
+        assert 100 <= reply.code < 600
+        assert reply.text.isprintable()
+        assert len(reply.text) <= 120
+        assert (wire.size_of(reply) or 0) >= 0
+        wire.modified_of(reply)
+        assert all(feature == feature.upper() for feature in wire.features_of(reply))
+        for port_of in (wire.extended_port, wire.passive_port):
+            with contextlib.suppress(wire.WireError):
+                assert 0 < port_of(reply) < 65536
+
+
+def ftp_replies(parts: list[bytes]) -> tuple[list[wire.Reply], str]:
+    """Return the replies in *parts*, and why there are no more."""
+    parser, found = wire.ReplyParser(), list[wire.Reply]()
+    for part in parts:
+        parser.feed(part)
+        try:
+            while (reply := parser.next_reply()) is not None:
+                found.append(reply)
+        except wire.WireError as error:
+            return found, str(error)
+    return found, ""
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "metalink": metalink_target,
     "inside": inside_target,
@@ -168,4 +199,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "urilist": urilist_target,
     "headers": headers_target,
     "any": any_target,
+    "ftp": ftp_target,
 }
