@@ -104,9 +104,11 @@ def folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def vsftpd(home: Path, tls: str = "", *, ipv6: bool = False, most: int = 0, rate: int = 0) -> Iterator[FtpServer]:
+def vsftpd(
+    home: Path, tls: str = "", *, ipv6: bool = False, most: int = 0, rate: int = 0, port: int = 0
+) -> Iterator[FtpServer]:
     """Serve the `root` in *home*; *tls* is "", "explicit" or "implicit"; *rate* in bytes a second of each transfer."""
-    port = free_port()
+    port = port or free_port()
     address = "listen_address6=::1" if ipv6 else "listen_address=127.0.0.1"
     four, six = ("NO", "YES") if ipv6 else ("YES", "NO")
     text = _VSFTPD.format(

@@ -47,7 +47,7 @@ class Script:
     async def _talk(self, stream: trio.SocketStream) -> None:
         await trio.sleep(self.slow)
         await stream.send_all(self.greeting.encode() + b"\r\n")
-        start, buffer = 0, b""
+        start, stop, buffer = 0, len(self.sent), b""
         listener: trio.SocketListener | None = None
         while True:
             while b"\r\n" not in buffer:
@@ -69,8 +69,17 @@ class Script:
                 answer = answer.replace("%h", str(port // 256)).replace("%l", str(port % 256))
             if verb == "REST" and answer is None:
                 start = 0 if self.ignores_rest else int(argument)
+            if verb == "RANG" and answer is None:
+                first, last = map(int, argument.split())
+                start, stop = first, last + 1
             if answer is not None or verb != "RETR":
-                usual = {"SIZE": f"213 {len(DATA)}", "REST": "350 go", "USER": "331 who", "PASS": "230 in"}
+                usual = {
+                    "RANG": "350 go",
+                    "SIZE": f"213 {len(DATA)}",
+                    "REST": "350 go",
+                    "USER": "331 who",
+                    "PASS": "230 in",
+                }
                 await stream.send_all((answer or usual.get(verb, "200 yes")).encode() + b"\r\n")
                 if answer is not None and answer.startswith("421"):
                     return
@@ -79,11 +88,11 @@ class Script:
             await stream.send_all(b"150 here\r\n")
             data = await listener.accept()
             await listener.aclose()
-            body = self.sent[start:]
+            body = self.sent[start:stop]
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 async with data:
                     await data.send_all(body[: self.cut])
-            start = 0
+            start, stop = 0, len(self.sent)
             if self.last == "hang up":
                 return
             await stream.send_all(self.last.encode() + b"\r\n")
@@ -173,6 +182,44 @@ async def test_a_transfer_goes_on() -> None:
         for start in range(0, len(DATA), 50_000):
             assert await fetched(source, start, start + 50_000) == DATA[start : start + 50_000]
     assert [line for line in script.heard if line.startswith("RETR")] == ["RETR f"]
+
+
+_RANG = "211-Features\r\n RANG STREAM\r\n211 End"
+
+
+async def test_rang_ends_a_transfer() -> None:
+    """A server that knows RANG (draft-bryan-ftp-range) is told both ends, inclusive, and ends the transfer itself."""
+    script = Script({"FEAT": _RANG})
+    async with playing(script) as transport:
+        source = mirror(transport, f"ftp://127.0.0.1:{script.port}/f", len(DATA))
+        for start, stop in ((100, 200), (250_000, len(DATA)), (5, 6)):
+            assert await fetched(source, start, stop) == DATA[start:stop]
+        assert transport.logins == 1
+    assert [line for line in script.heard if line.startswith(("RANG", "REST"))] == [
+        "RANG 100 199",
+        "RANG 250000 299999",
+        "RANG 5 5",
+    ]
+
+
+async def test_rang_that_is_refused() -> None:
+    """A server that announces RANG and refuses it gives no byte from elsewhere."""
+    script = Script({"FEAT": _RANG, "RANG": "554 no"})
+    with pytest.RaisesGroup(pytest.RaisesExc(SourceUnavailable, match="whole files only"), flatten_subgroups=True):
+        await got(script, 100, 200)
+
+
+async def test_the_next_port_is_asked_for_with_noop() -> None:
+    """Once EPSV has worked it goes with NOOP, and each range takes one port."""
+    script = Script()
+    async with playing(script) as transport:
+        source = mirror(transport, f"ftp://127.0.0.1:{script.port}/f", len(DATA))
+        for start in (9, 290_000, 100_000):
+            assert await fetched(source, start, start + 10) == DATA[start : start + 10]
+    said = [line for line in script.heard if line.partition(" ")[0] in {"EPSV", "NOOP", "REST", "RETR"}]
+    each = ["NOOP", "EPSV", "REST", "RETR f"]
+    wanted = ["EPSV", "REST", "RETR f", *each, *each]
+    assert [line if line.startswith("RETR") else line.partition(" ")[0] for line in said][: len(wanted)] == wanted
 
 
 async def test_nothing_is_said_for_an_address_with_line_breaks() -> None:
