@@ -27,7 +27,7 @@ NAME = "film.bin"
 def test_http_ftps_and_sftp_together(
     mounted: Mounts, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirrors: Mirrors
 ) -> None:
-    """Equal, with bytes from all three; then each is killed in turn, and what is left has the rest."""
+    """Equal, with bytes from all three; each is killed in turn (http comes back), and what is left has the rest."""
     data = pattern(96 * MIB)
     with contextlib.ExitStack() as stack:
         home = stack.enter_context(ftpservers.folder())
@@ -46,7 +46,12 @@ def test_http_ftps_and_sftp_together(
         assert mount.read(NAME, 0, 2 * quarter) == data[: 2 * quarter]
         assert all(each["bytes"] > 0 for each in mount.file(NAME)["sources"]), mount.file(NAME)["sources"]
         os.killpg(ftps.pid, signal.SIGKILL)
-        assert mount.read(NAME, 2 * quarter, quarter) == data[2 * quarter : 3 * quarter]
+        eighth = quarter // 2
+        assert mount.read(NAME, 2 * quarter, eighth) == data[2 * quarter : 2 * quarter + eighth]
+        with contextlib.ExitStack() as again:
+            mirrors.stop(http)
+            assert mount.read(NAME, 2 * quarter + eighth, eighth) == data[2 * quarter + eighth : 3 * quarter]
+            again.callback(mirrors.start, http)
         ssh.process.terminate()
         ssh.signal(signal.SIGKILL, "sshd")
         assert mount.read(NAME, 3 * quarter) == data

@@ -20,7 +20,7 @@ from mountdl.settings import SftpSettings
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 _CONFIGURATION = """
 Port {port}
-ListenAddress 127.0.0.1
+ListenAddress {address}
 HostKey {home}/host
 PidFile {home}/pid
 AuthorizedKeysFile {home}/authorized
@@ -47,9 +47,10 @@ class Sshd:
     port: int
     ssh: Path
     root: Path
+    host: str = "127.0.0.1"
 
     def url(self, name: str, port: int | None = None) -> str:
-        return f"sftp://127.0.0.1:{port or self.port}{self.root}/{name}"
+        return f"sftp://{self.host}:{port or self.port}{self.root}/{name}"
 
     def settings(self, **changes: object) -> SftpSettings:
         values: dict[str, object] = {"directory": self.ssh, "connect_timeout": 5.0, "stall_timeout": 2.0} | changes
@@ -99,12 +100,12 @@ def client(home: Path, port: int, host_key: str) -> Path:
 
 def know(ssh: Path, port: int, host_key: str) -> None:
     with (ssh / "known_hosts").open("a") as known:
-        known.write(f"[127.0.0.1]:{port} {host_key}\n")
+        known.write(f"[127.0.0.1]:{port},[::1]:{port} {host_key}\n")
 
 
 @contextlib.contextmanager
-def running(home: Path, root: Path) -> Iterator[Sshd]:
-    """Serve *root* (by absolute paths) until left."""
+def running(home: Path, root: Path, *, ipv6: bool = False) -> Iterator[Sshd]:
+    """Serve *root* (by absolute paths) until left, on one address of loopback."""
     assert SSHD is not None
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     port = free_port()
@@ -114,13 +115,13 @@ def running(home: Path, root: Path) -> Iterator[Sshd]:
     (home / "host").chmod(0o600)
     ssh = client(home, port, host.export_public_key().decode().strip())
     shutil.copy(ssh / "id.pub", home / "authorized")
-    server = "/usr/lib/openssh/sftp-server"
-    (home / "config").write_text(_CONFIGURATION.format(port=port, home=home, server=server))
+    server, address = "/usr/lib/openssh/sftp-server", "::1" if ipv6 else "127.0.0.1"
+    (home / "config").write_text(_CONFIGURATION.format(port=port, home=home, server=server, address=address))
     command = [SSHD, "-D", "-E", str(home / "log"), "-f", str(home / "config")]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    made = Sshd(process, port, ssh, root)
+    made = Sshd(process, port, ssh, root, f"[{address}]" if ipv6 else address)
     try:
-        _listening(port)
+        _listening(address, port)
         yield made
     finally:
         left = _below(process.pid)
@@ -131,11 +132,11 @@ def running(home: Path, root: Path) -> Iterator[Sshd]:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _listening(port: int) -> None:
+def _listening(address: str, port: int) -> None:
     deadline = time.monotonic() + 10
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection((address, port), timeout=1).close()
         except OSError:
             assert time.monotonic() < deadline, "sshd does not listen"
             time.sleep(0.02)

@@ -96,6 +96,15 @@ async def test_extents_arrive(server: sshd.Sshd) -> None:
         assert source.name == server.url("a%20b.iso")
 
 
+async def test_an_ipv6_address(tmp_path: Path, root: Path) -> None:
+    """An address in brackets is reached, its host key looked up, and shown as it stands in the URL."""
+    with sshd.running(tmp_path / "sshd", root, ipv6=True) as server:
+        async with running(server.settings()) as transport:
+            source = mirror(transport, server.url("a%20b.iso"))
+            assert await fetched(source, 5, 300_000) == DATA[5:300_000]
+            assert source.name.startswith(f"sftp://[::1]:{server.port}/")
+
+
 async def test_probe(server: sshd.Sshd, root: Path) -> None:
     """Size and date of the file, without reading it."""
     async with running(server.settings()) as transport:
