@@ -312,8 +312,10 @@ class Download:
         self._demand.remove(waiter.want)
 
     def _too_late(self, extent: Extent) -> ContentUnavailable:
-        self.error = f"bytes {extent} did not arrive within {self._settings.read_timeout:g} s: {self.roster.reasons()}"
-        self.incidents.add(None, f"a read timed out after {self._settings.read_timeout:g} s", extent)
+        seconds, needed = self._settings.read_timeout, self._chunk_map.cover(extent).length
+        why = self._traffic.enough(needed, seconds)
+        self.error = f"bytes {extent} did not arrive within {seconds:g} s: {why or self.roster.reasons()}"
+        self.incidents.add(None, f"a read timed out after {seconds:g} s" + (f": {why}" if why else ""), extent)
         return ContentUnavailable(self.error)
 
     # -- flights ------------------------------------------------------------------------------------------
@@ -346,8 +348,9 @@ class Download:
         return self._settling.room(flight, offset)
 
     def pause(self, flight: Flight, now: float) -> float:
-        """See `Intake`."""
-        return self._traffic.pause(self.content.key, now, lambda: self._waiters.await_any(flight.rest))
+        """See `Intake`. Who waits for a part of a chunk waits for the rest of it too."""
+        urgent = lambda: self._waiters.await_any(self._chunk_map.cover(flight.rest))  # noqa: E731
+        return self._traffic.pause(self.content.key, now, urgent, awaited=bool(self._waiters))
 
     def take(self, flight: Flight, offset: int, data: memoryview) -> None:
         """See `Intake`."""

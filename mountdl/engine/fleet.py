@@ -105,6 +105,5 @@ class Fleet:
         del self._flights[flight.number]
         state.flights -= 1
         host.flying.discard(flight)
-        if flight.first_at is not None:
-            host.flown(flight.delivered, flight.last_at - flight.first_at)
+        flight.flown()
         self._tower.landed(flight)

@@ -19,6 +19,8 @@ SILENCE = 0.3
 """Seconds without a byte in the middle of an answer that are still no sign of trouble."""
 PAUSE = 0.05
 """Seconds without a byte that do not count against a flight's rate."""
+LIMITED = 0.5
+"""Part of its time for which a flight is held back by the user's limits that makes these its pace."""
 CONFIDENCE = 0.05
 """Seconds of receiving for which a flight's own rate counts as much as what its host did before."""
 
@@ -87,13 +89,17 @@ class Flight:
         self.started_at = trio.current_time()
         self.first_at: float | None = None
         self.last_at = self.started_at
+        self._held = self._held_at_first = 0.0
+        self._held_since: float | None = None
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Sink: take *data* from *offset* on."""
         now = trio.current_time()
+        self._let_go(now)
         if self.first_at is None:
             self.first_at = now
-            self.state.host.began(now - self.started_at)
+            self.state.host.began(now - self.started_at - self._held)
+            self._held_at_first = self._held
         self.last_at = now
         self.delivered += len(data)
         self._advance(offset, min(offset + len(data), self.extent.stop))
@@ -118,7 +124,15 @@ class Flight:
         seconds = self._intake.pause(self, now)
         if seconds:
             self.last_at = now + seconds
+            self._held_since = now if self._held_since is None else self._held_since
+        else:
+            self._let_go(now)
         return seconds
+
+    def _let_go(self, now: float) -> None:
+        if self._held_since is not None:
+            self._held += now - self._held_since
+            self._held_since = None
 
     def landed(self, extent: Extent) -> None:
         """Sink: only sources that write the data file themselves call this; mirrors don't."""
@@ -158,11 +172,23 @@ class Flight:
             rate=self._rate(now),
             stalled=self._stalled(now),
             filled=bool(rest) and held.covers(rest),
+            limited=self._limited(now),
         )
 
     def _stalled(self, now: float) -> bool:
         bound = self.state.host.latency.bound
         return now - self.last_at > (bound if self.first_at is None else max(SILENCE, bound))
+
+    def flown(self) -> None:
+        """Let the host know what it brought, and in what time: not in that for which it was told to wait."""
+        self._let_go(self.last_at)
+        if self.first_at is not None:
+            self.state.host.flown(self.delivered, self.last_at - self.first_at - (self._held - self._held_at_first))
+
+    def _limited(self, now: float) -> bool:
+        """Say whether it delivers, and is as slow as it is because it was told to wait."""
+        held = self._held + (now - self._held_since if self._held_since is not None else 0.0)
+        return held > 0 and held >= (now - self.started_at) * LIMITED and not self._stalled(now)
 
     def _wait(self, now: float) -> float:
         """Return the seconds until the next byte is expected."""

@@ -78,7 +78,8 @@ class FlightView:
     """A flight as the planner sees it: *extent* is what it has still to deliver, in order.
 
     *wait*: seconds until its next byte is expected; *rate* in bytes a second from then on. *stalled*: it
-    is silent for longer than its host ever is; *filled*: what it has still to deliver is held already.
+    is silent for longer than its host ever is; *filled*: what it has still to deliver is held already;
+    *limited*: it is as slow as the user's limits make it.
     """
 
     flight: int
@@ -89,10 +90,18 @@ class FlightView:
     rate: float
     stalled: bool = False
     filled: bool = False
+    limited: bool = False
 
     def due(self, stop: int) -> float:
         """Return the seconds until it is expected to have delivered the bytes up to *stop*."""
         return self.wait + max(0, min(stop, self.extent.stop) - self.extent.start) / self.rate
+
+    def again(self, view: SourceView, length: int) -> float:
+        """Return the seconds that *view* is expected to take for *length* bytes of this, asked now.
+
+        Where the user's limits are what makes this slow, another would get no more than it does.
+        """
+        return view.latency + length / (min(view.rate, self.rate) if self.limited else view.rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +334,7 @@ class _Table:
                 view = self.quickest(part, want.priority)
                 # Flights that nobody wants any more and that are as silent must not hold the lanes it needs.
                 self.reader_starved |= view is None and want.priority is Priority.READ
-            if view is not None and view.eta(part.length) * factor + extra < flight.due(part.stop):
+            if view is not None and flight.again(view, part.length) * factor + extra < flight.due(part.stop):
                 self.assign(view, view.reach(part), want.priority, hedge=True)
 
     def owed(self, flight: FlightView, want: Want) -> Extent | None:

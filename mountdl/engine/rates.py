@@ -67,21 +67,37 @@ class Rates:
             share.part.rate = self._overall.rate / max(1, sharing)
             share.part.take(length, now)
 
-    def pause(self, key: Hashable, now: float, *, urgent: bool, crowd: bool) -> float:
+    def pause(self, key: Hashable, now: float, *, urgent: bool, crowd: bool, awaited: bool = False) -> float:
         """Return the seconds until file *key* may receive more; then ask again, for it may have to wait on.
 
-        *urgent*: a reader waits for these bytes; *crowd*: readers wait somewhere.
+        *urgent*: a reader waits for these bytes; *awaited*: one waits for others of this file; *crowd*: readers
+        wait somewhere.
         """
         if not self:
             return 0.0
         share = self._share(key)
         share.asked = now
         wait = share.own.wait(now) if share.own is not None else 0.0
+        if share.own is not None and awaited and not urgent:
+            wait = max(wait, LONGEST_PAUSE / 2)
         if self._overall is not None and (general := self._overall.wait(now)) > 0:
             wait = max(wait, general, share.part.wait(now))
         elif self._overall is not None and crowd and not urgent:
             wait = max(wait, LONGEST_PAUSE / 2)
         return min(wait, LONGEST_PAUSE)
+
+    def enough(self, length: int, seconds: float) -> str | None:
+        """Return a sentence about the limit by which *length* bytes can't come in *seconds*; None if they can."""
+        limits = [("--max-download-limit", self._each)]
+        if self._overall is not None:
+            limits.append(("--max-overall-download-limit", self._overall.rate))
+        option, rate = min((each for each in limits if each[1]), key=lambda each: each[1], default=("", 0.0))
+        if not rate or length <= rate * seconds:
+            return None
+        return (
+            f"{option}={rate:.0f} lets {rate * seconds:.0f} bytes through in {seconds:g} s, and {length} that are "
+            "verified together were needed: raise it or --read-timeout"
+        )
 
     def forget(self, key: Hashable) -> None:
         """Drop what is kept about *key*."""

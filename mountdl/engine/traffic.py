@@ -64,11 +64,18 @@ class Traffic:
         meter.add(length, now)
         self._rates.took(key, length, now)
 
-    def pause(self, key: ContentKey, now: float, urgent: Callable[[], bool]) -> float:
-        """Return the seconds until more of *key* may be received; *urgent* tells whether a reader waits for it."""
+    def pause(self, key: ContentKey, now: float, urgent: Callable[[], bool], *, awaited: bool) -> float:
+        """Return the seconds until more of *key* may be received.
+
+        *urgent* tells whether a reader waits for it; *awaited*: readers wait for bytes of *key*, these or others.
+        """
         if not self._rates:
             return 0.0
-        return self._rates.pause(key, now, urgent=urgent(), crowd=self._waiting > 0)
+        return self._rates.pause(key, now, urgent=urgent(), crowd=self._waiting > 0, awaited=awaited)
+
+    def enough(self, length: int, seconds: float) -> str | None:
+        """Say why *length* bytes can't come within *seconds*: the user's limits. None when they can."""
+        return self._rates.enough(length, seconds)
 
     def rate(self, key: ContentKey, now: float) -> float:
         """Return the bytes a second that arrive of *key*."""

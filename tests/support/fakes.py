@@ -12,7 +12,7 @@ from mountdl.descriptors.model import MirrorRef
 from mountdl.errors import SourceError, SourceUnavailable
 from mountdl.extents import Extent
 from mountdl.priorities import Priority
-from mountdl.sources.base import Limits, Probe, Sink
+from mountdl.sources.base import Limits, Paced, Probe, Sink, hold
 
 
 @dataclass
@@ -47,6 +47,8 @@ class FakeSource:
             await trio.sleep(self.latency)
             for offset in range(extent.start, extent.stop, self.step):
                 stop = min(offset + self.step, extent.stop)
+                if isinstance(sink, Paced):
+                    await hold(sink)
                 sent = self.fault(self, offset)
                 _deliver(sink, offset, self.data[offset:stop] if sent is None else sent[: stop - offset])
                 await trio.sleep(self.pause)

@@ -192,3 +192,27 @@ def test_waiting_on_purpose_is_no_stall(clock: MockClock) -> None:
     assert not held.view(99.0, ExtentSet(), 0).stalled
     clock.jump(30)
     assert held.view(129.0, ExtentSet(), 0).stalled
+
+
+@on_clock
+def test_a_flight_that_is_held_back_says_so(clock: MockClock) -> None:
+    """It is limited while it waits as told for most of its time; its host is not slow for that."""
+    held = flight()
+    assert isinstance(held._intake, Kept)
+    clock.jump(1)
+    held.write(100, bytes(10))
+    assert not held.view(1.0, NOTHING, 0).limited
+    held._intake.seconds = 8.0
+    held.pause()
+    clock.jump(8)
+    assert held.view(9.0, NOTHING, 0).limited
+    held._intake.seconds = 0.0
+    held.pause()
+    clock.jump(1)
+    held.write(110, bytes(90))
+    held.flown()
+    same = HostScore(8)
+    same.flown(100, 1.0)  # a second was its own, eight were ours
+    assert held.state.host.rate == pytest.approx(same.rate)
+    clock.jump(20)
+    assert not held.view(30.0, NOTHING, 0).limited

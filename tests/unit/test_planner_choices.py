@@ -162,6 +162,16 @@ def test_only_the_part_that_is_wanted_is_hedged() -> None:
     assert [a.extent for a in got] == [Extent(4, 8)]
 
 
+def test_what_the_users_limits_make_slow_is_not_hedged() -> None:
+    """Another would get no more than it does; unless what is wanted lies far behind what it brings first."""
+    slow = replace(flight(0, 40), rate=1.0, limited=True)
+    others = [source(0), source(1)]
+
+    assert decided([wanting(0, 8)], others, flights=[slow]) == []
+    assert decided([wanting(0, 8)], others, flights=[replace(slow, limited=False)]) != []
+    assert decided([wanting(32, 40)], others, flights=[slow]) == [Assignment(1, Extent(32, 40), READ, hedge=True)]
+
+
 def test_no_hedge_where_nothing_is_faster() -> None:
     """Asking somebody slower only costs."""
     late = flight(0, 8, wait=5.0)

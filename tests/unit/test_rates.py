@@ -71,3 +71,19 @@ def test_nobody_is_told_to_wait_for_long() -> None:
     assert rates.pause("a", 0.0, urgent=True, crowd=True) == LONGEST_PAUSE
     rates.forget("a")
     assert Rates(1).pause("a", 0.0, urgent=False, crowd=True) == 0.0
+
+
+def test_who_is_waited_for_goes_first_in_one_file_too() -> None:
+    """What else of the file comes waits, though the limit would let it through."""
+    rates = Rates(1000)
+    assert rates.pause("a", 0.0, urgent=False, crowd=True, awaited=True) > 0
+    assert rates.pause("a", 0.0, urgent=True, crowd=True, awaited=True) == 0
+    assert rates.pause("b", 0.0, urgent=False, crowd=True, awaited=False) == 0
+
+
+def test_a_limit_says_what_it_does_not_let_through() -> None:
+    """The lower one does, by the name of its option; what comes in time needs no words."""
+    assert Rates().enough(1 << 40, 1) is None
+    assert Rates(1000, 500).enough(5000, 10) is None
+    assert "--max-overall-download-limit=500 " in (Rates(1000, 500).enough(5001, 10) or "")
+    assert "--max-download-limit=100 " in (Rates(100, 500).enough(5001, 10) or "")
