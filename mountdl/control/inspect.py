@@ -15,7 +15,7 @@ from mountdl.control.text import shown
 from mountdl.descriptors import parse, parse_headers, parse_link, prefer
 from mountdl.descriptors.limits import MAX_DOCUMENT
 from mountdl.descriptors.model import Descriptor
-from mountdl.descriptors.report import describe_text, parts
+from mountdl.descriptors.report import parts, text_lines
 from mountdl.errors import DescriptorError, ExitStatus, MountdlError, UsageError
 from mountdl.settings import PreferenceSettings
 
@@ -52,7 +52,8 @@ def run(named: Sequence[str | Head], preferences: PreferenceSettings, *, as_json
 
 
 def _text(number: int, path: str, descriptor: Descriptor) -> None:
-    print("\n" * (number > 0) + "\n".join([f"path: {shown(path)}", *describe_text(descriptor)]))
+    sys.stdout.write("\n" * (number > 0) + f"path: {shown(path)}\n")
+    sys.stdout.writelines(f"{line}\n" for line in text_lines(descriptor))
 
 
 def _text_error(number: int, path: str, error: MountdlError) -> None:

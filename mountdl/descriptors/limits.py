@@ -78,6 +78,9 @@ MAX_GROUPS_LISTED = 100_000
 MAX_EXPANDED = 10_000
 """URLs that the patterns of one line may stand for; a line with more is dropped as "too-many-urls"."""
 
+MAX_EXPANDED_TEXT = 16 << 20
+"""Characters that the patterns of a list may stand for; a line beyond that is dropped as "too-many-urls"."""
+
 MAX_OPTIONS = 200
 """Options of a file in a list; the others are left out without a word."""
 

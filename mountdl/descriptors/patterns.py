@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mountdl.descriptors.limits import MAX_EXPANDED
+from mountdl.descriptors.limits import MAX_EXPANDED, MAX_EXPANDED_TEXT
 
 # A set needs a comma and a sequence its dash, so that "[::1]" and "{id}" stay what they are.
 _PATTERN = re.compile(
@@ -31,13 +31,16 @@ class _Part:
     files: bool = False
 
 
-def expanded(text: str) -> list[list[str]]:
-    """Return what *text* stands for: a list of files, each a list of addresses. Raises TooMany."""
+def expanded(text: str, room: int = MAX_EXPANDED_TEXT) -> list[list[str]]:
+    """Return what *text* stands for: a list of files, each a list of addresses.
+
+    Raises TooMany, also where a pattern stands for more than *room* characters.
+    """
     parts = list(_parts(text))
     count = 1
     for part in parts:
         count *= len(part.choices)
-        if count > MAX_EXPANDED:
+        if count > MAX_EXPANDED or (count > 1 and count * len(text) > room):
             raise TooMany
     files: list[list[str]] = [[""]]
     for part in parts:

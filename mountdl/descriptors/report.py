@@ -176,23 +176,28 @@ def _magnet(magnet: Magnet) -> Json:
     }
 
 
-def describe_text(descriptor: Descriptor) -> list[str]:
-    """Return *descriptor* as lines for people."""
-    lines = [f"kind: {descriptor.kind}"]
+def text_lines(descriptor: Descriptor) -> Iterator[str]:
+    """Yield *descriptor* as lines for people, one by one: 100,000 files with their mirrors take 100 MB."""
+    yield f"kind: {descriptor.kind}"
     if descriptor.origin:
-        lines.append(f"origin: {descriptor.origin}{' (dynamic)' if descriptor.dynamic else ''}")
+        yield f"origin: {descriptor.origin}{' (dynamic)' if descriptor.dynamic else ''}"
     if descriptor.torrent is not None:
-        lines += _torrent_lines(descriptor.torrent)
+        yield from _torrent_lines(descriptor.torrent)
     if descriptor.headers is not None:
-        lines += (f"duplicate: {each.url} (priority {each.priority})" for each in descriptor.headers.duplicates)
+        yield from (f"duplicate: {each.url} (priority {each.priority})" for each in descriptor.headers.duplicates)
     for magnet in descriptor.magnets:
-        lines += ["", *_lines(_magnet(magnet))]
+        yield from ("", *_lines(_magnet(magnet)))
     if descriptor.kind != "magnet":
         for entry in descriptor.entries:
-            lines += ["", *_entry_lines(entry)]
+            yield from ("", *_entry_lines(entry))
     if descriptor.cautions:
-        lines += ["", *(_warning_line(caution) for caution in descriptor.cautions)]
-    return lines
+        yield ""
+        yield from map(_warning_line, descriptor.cautions)
+
+
+def describe_text(descriptor: Descriptor) -> list[str]:
+    """Return *descriptor* as lines for people."""
+    return list(text_lines(descriptor))
 
 
 def _torrent_lines(torrent: Torrent) -> Iterator[str]:

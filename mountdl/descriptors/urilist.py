@@ -6,12 +6,17 @@ before, "#" starts a comment. Addresses may be patterns (`patterns`) unless "par
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import PurePosixPath
 
 from mountdl.descriptors import links, linktext, magnet, names, patterns, urls, values
 from mountdl.descriptors.cautions import Cautions, quoted
-from mountdl.descriptors.limits import MAX_GROUPS_LISTED, MAX_LINES, MAX_OPTIONS, MAX_URLS_KEPT
+from mountdl.descriptors.limits import (
+    MAX_EXPANDED_TEXT,
+    MAX_GROUPS_LISTED,
+    MAX_LINES,
+    MAX_OPTIONS,
+    MAX_URLS_KEPT,
+)
 from mountdl.descriptors.metalink import Files
 from mountdl.descriptors.model import Descriptor, Entry, Magnet, MirrorRef, SwarmRef, UriGroup
 from mountdl.errors import DescriptorError
@@ -22,7 +27,8 @@ _YES, _NO = "true", "false"
 
 def parse(data: bytes) -> Descriptor:
     """Return what the list in *data* names. Raises DescriptorError."""
-    return _described(_lines(linktext.decoded(data)))
+    cautions = Cautions()
+    return _described(_lines(linktext.decoded(data), cautions), cautions)
 
 
 def is_shortcut(data: bytes) -> bool:
@@ -40,7 +46,7 @@ def parse_shortcut(data: bytes) -> Descriptor:
             continue
         key, equals, value = line.partition("=")
         if wanted and equals and key.strip().lower() == wanted:
-            return _described([_Line([value.strip()], {"parameterized-uri": [_NO]}, shown=False)])
+            return _described([_Line([value.strip()], {"parameterized-uri": [_NO]}, shown=False)], Cautions())
     raise DescriptorError("no-sources", "the shortcut has no address")
 
 
@@ -58,9 +64,12 @@ class _Line:
         return self.options.get(name, [""])[-1]
 
 
-def _lines(text: str) -> Iterator[_Line]:
+def _lines(text: str, cautions: Cautions) -> Iterator[_Line]:
     found: _Line | None = None
-    for line in islice(linktext.lines(text), MAX_LINES):
+    for number, line in enumerate(linktext.lines(text), 1):
+        if number > MAX_LINES:
+            cautions.add("too-many-links", f"lines beyond the first {MAX_LINES} are left out")
+            break
         if not line.strip() or line.startswith("#"):
             continue
         if line[0] not in " \t":
@@ -85,8 +94,8 @@ def _take_option(line: _Line, text: str) -> None:
         line.options.setdefault(name, []).append(value.strip())
 
 
-def _described(lines: Iterable[_Line]) -> Descriptor:
-    reader = _Reader()
+def _described(lines: Iterable[_Line], cautions: Cautions) -> Descriptor:
+    reader = _Reader(cautions)
     for line in lines:
         reader.take(line)
     if not reader.groups:
@@ -104,18 +113,22 @@ def _described(lines: Iterable[_Line]) -> Descriptor:
 class _Reader:
     """The files of a list as they come."""
 
-    cautions: Cautions = field(default_factory=Cautions)
+    cautions: Cautions
     groups: list[UriGroup] = field(default_factory=list)
     magnets: list[Magnet] = field(default_factory=list)
     files: Files = field(init=False)
     _numbers: dict[str, int] = field(default_factory=dict)
+    _room: int = field(init=False)
     _full: bool = False
 
     def __post_init__(self) -> None:
         self.files = Files(self.cautions)
+        self._room = MAX_EXPANDED_TEXT
 
     def take(self, line: _Line) -> None:
         """Take the file or files of *line*, unless there are too many already."""
+        if self._full:
+            return
         for text in line.bad:
             self.cautions.add("bad-option", f"{quoted(text.partition('=')[0])} is no option")
         files = self._files(line)
@@ -124,16 +137,17 @@ class _Reader:
         for addresses in files:
             if len(self.groups) < MAX_GROUPS_LISTED:
                 self._take_file(addresses, line)
-            elif not self._full:
+            else:
                 self._full = True
                 self.cautions.add("too-many-links", f"files beyond the first {MAX_GROUPS_LISTED} are left out")
+                return
 
     def _files(self, line: _Line) -> list[list[str]]:
         """Return the addresses of *line* with their patterns expanded, by the files that they are for."""
         if line.option("parameterized-uri") == _NO:
             return [line.addresses]
         try:
-            expanded = [patterns.expanded(address) for address in line.addresses]
+            expanded = [self._expanded(address) for address in line.addresses]
         except patterns.TooMany:
             self.cautions.add("too-many-urls", "a pattern stands for too many addresses")
             return []
@@ -146,6 +160,14 @@ class _Reader:
             self.cautions.add("bad-pattern", "the addresses of a line stand for different numbers of files")
             expanded = [files for files in expanded if len(files) == most]
         return [[address for files in expanded for address in files[place]] for place in range(most)]
+
+    def _expanded(self, address: str) -> list[list[str]]:
+        """Return what *address* stands for, as long as all patterns of the list have room. Raises TooMany."""
+        files = patterns.expanded(address, self._room)
+        count = sum(map(len, files))
+        if count > 1:
+            self._room -= count * len(address)
+        return files
 
     def _take_file(self, addresses: list[str], line: _Line) -> None:
         links_found = [each for each in addresses if each[:7].lower() == "magnet:"]

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 
 from mountdl.descriptors import parse
-from mountdl.descriptors.report import describe, describe_text
+from mountdl.descriptors.report import describe, describe_text, text_lines
 
 DOCUMENT = f"""<?xml version="1.0" encoding="UTF-8"?>
 <metalink xmlns="urn:ietf:params:xml:ns:metalink">
@@ -77,6 +78,13 @@ def test_lines_for_people():
     assert "  url: http://h.example/a (priority 1, de)" in lines
     assert f"  sha-256: {'cd' * 32} (strongest)" in lines
     assert lines[-1] == "warning: d/a.iso: URLs of scheme rsync are not followed [scheme-rsync]"
+
+
+def test_lines_come_one_by_one():
+    """100,000 files with five mirrors each are 100 MB of lines if all are built at once."""
+    lines = text_lines(parse("a.meta4", DOCUMENT.encode()))
+    assert isinstance(lines, Iterator)
+    assert next(lines) == "kind: metalink4"
 
 
 def test_lines_command_no_terminal():

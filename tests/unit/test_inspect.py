@@ -417,6 +417,8 @@ LIMITS = {
     "urls.uris": (lambda: (f"http://h{n}.example/x{n}\n" for n in range(100_000)), None),
     "one-line.uris": (lambda: (f"http://h{n}.example/x\t" for n in range(100_000)), None),
     "pattern.uris": (lambda: iter(["http://h/[0-99999]\n"]), "no-sources"),
+    "patterns.uris": (lambda: ("http://h/[1-10000].bin\n" for _ in range(3000)), None),
+    "long-patterns.uris": (lambda: (f"http://h/[1-10000].bin?{'x' * 5000}\n" for _ in range(100)), "no-sources"),
     "sources.magnet": (
         lambda: iter(["magnet:?xt=urn:md5:" + "0" * 32, *(f"&as=http://h{n}/x" for n in range(100_000))]),
         None,

@@ -332,6 +332,22 @@ def test_bounded_time():
     assert time.perf_counter() - started < 30
 
 
+def test_patterns_that_stand_for_too_much_text_together(monkeypatch):
+    """Each alone is small enough: 100 lines of 5 KB with 10,000 addresses each would be 5 GB."""
+    monkeypatch.setattr("mountdl.descriptors.urilist.MAX_EXPANDED_TEXT", 140)
+    text = "http://a.example/[1-3]\nhttp://a.example/[4-6]\nhttp://a.example/x"
+    assert list(files(text)) == ["1", "2", "3", "4", "5", "6", "x"]
+    text = text.replace("[1-3]", "[1-4]")
+    assert (list(files(text)), codes(text)) == (["1", "2", "3", "4", "x"], ["too-many-urls"])
+
+
+def test_too_many_lines(monkeypatch):
+    """What is left out is told."""
+    monkeypatch.setattr("mountdl.descriptors.urilist.MAX_LINES", 2)
+    text = "# comment\nhttp://a.example/1\nhttp://a.example/2\nhttp://a.example/3"
+    assert (list(files(text)), codes(text)) == (["1"], ["too-many-links"])
+
+
 def test_too_many_files(monkeypatch):
     monkeypatch.setattr("mountdl.descriptors.urilist.MAX_GROUPS_LISTED", 3)
     text = "http://a.example/[1-9]"
