@@ -9,6 +9,8 @@ import codecs
 import re
 
 from mountdl.descriptors import document, linkheader, links, magnet, torrent, urilist
+from mountdl.descriptors.bencode import TorrentError
+from mountdl.descriptors.magnet import MagnetError
 from mountdl.descriptors.model import Descriptor
 from mountdl.descriptors.preferences import prefer
 from mountdl.errors import DescriptorError
@@ -24,6 +26,12 @@ Not ".txt": most of those are no lists of addresses. One that is named is read a
 _LISTS = frozenset({".uris", ".txt"})
 _SHORTCUTS = frozenset({".url", ".desktop"})
 _XML = frozenset({".metalink", ".meta4"})
+# What a page of a server, saved under such a name, is refused as.
+_NO_XML = frozenset({".magnet", ".torrent"})
+_OF_SUFFIX: dict[str, tuple[str, type[DescriptorError]]] = {
+    ".magnet": ("not-a-magnet", MagnetError),
+    ".torrent": ("bad-torrent", TorrentError),
+}
 _GZIP = b"\x1f\x8b"
 _LOOKED_AT = 1 << 16
 _MAGNET_LINE = re.compile(rb"^\s*(?:stream-)?magnet:", re.IGNORECASE | re.MULTILINE)
@@ -37,10 +45,11 @@ def parse(name: str, data: bytes, *, base_url: str | None = None) -> Descriptor:
     Relative URLs in it are resolved against *base_url*. Raises DescriptorError and nothing else.
     """
     suffix = name[name.rfind(".") :].lower() if "." in name else ""
-    if _is_xml(data) and not (suffix == ".magnet" and b"metalink" not in data[:_LOOKED_AT]):
+    if _is_xml(data) and not (suffix in _NO_XML and b"metalink" not in data[:_LOOKED_AT]):
         return document.parse(data, base_url)
     if data.startswith(_GZIP):
-        raise DescriptorError("not-metalink", "the file is compressed; only plain descriptors are read")
+        kind, error = _OF_SUFFIX.get(suffix, ("not-metalink", DescriptorError))
+        raise error(kind, "the file is compressed; only plain descriptors are read")
     if suffix == ".torrent" or _BENCODED.match(data):
         return torrent.parse(data)
     return _text(suffix, data, base_url)

@@ -58,16 +58,19 @@ MAX_LINK_WORK = 64 << 20
 """Characters of links, each counted once for each group, that are looked at; the rest is "too-many-links"."""
 
 MAX_PARAMETERS = 5000
-"""Parameters of a link; the others are left out without a word."""
+"""Parameters of a link; the others are left out as "too-many-parameters"."""
 
 MAX_GROUPS = 100
 """Numbered groups of a link ("xt.1", "xt.2"); the others are left out as "too-many-links"."""
 
 MAX_TRACKERS = 200
-"""Trackers of a magnet; the others are left out without a word."""
+"""Trackers of a magnet or torrent; the others are left out as "too-many-urls"."""
 
 MAX_PEERS = 200
-"""Peers of a magnet; the others are left out without a word."""
+"""Peers of a magnet; the others are left out as "too-many-peers"."""
+
+MAX_ESCAPED = 10_000
+"""Bytes of a list that are no UTF-8 and kept as percent escapes; where there are more, all are replaced."""
 
 MAX_SELECTED = 100_000
 """The highest index that a magnet may select, exclusive; a higher one is passed over."""
@@ -82,7 +85,7 @@ MAX_EXPANDED_TEXT = 16 << 20
 """Characters that the patterns of a list may stand for; a line beyond that is dropped as "too-many-urls"."""
 
 MAX_OPTIONS = 200
-"""Options of a file in a list; the others are left out without a word."""
+"""Options of a file in a list; the others are left out as "too-many-options"."""
 
 MAX_LINES = 300_000
 """Lines of a list of addresses; the others are left out as "too-many-links"."""

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from mountdl.descriptors.limits import MAX_LIST, MAX_PARAMETERS
+from mountdl.descriptors.cautions import Cautions
+from mountdl.descriptors.limits import MAX_ESCAPED, MAX_LIST, MAX_PARAMETERS, MAX_URL
 from mountdl.errors import DescriptorError
 
 _START = re.compile(r"""(?:(?<=[\s"'\]#>])|^)(?:stream-)?magnet:""", re.IGNORECASE)
@@ -25,6 +26,7 @@ _ESCAPED_AND = re.compile(r"&(?:amp;|#0*38;|#x0*26;)+", re.IGNORECASE)
 _SEPARATOR = re.compile(r"&(?!#\d{1,7};|#x[0-9a-f]{1,6};)", re.IGNORECASE)
 _HEAD = re.compile(r"(?:stream-)?magnet:/{0,3}\?", re.IGNORECASE)
 _NUMBERED = re.compile(r"([^.]+)\.(\d{1,6})", re.ASCII)
+_ADDRESSES = frozenset({"tr", "ws", "as", "xs"})
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -46,13 +48,37 @@ def decoded(data: bytes) -> str:
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             text = data.decode("utf-16")
         else:
-            text = data.removeprefix(codecs.BOM_UTF8).decode(errors="replace")
+            text = _text(data.removeprefix(codecs.BOM_UTF8))
     except UnicodeError:
         raise DescriptorError("bad-encoding", "the text is not UTF-16") from None
     if "\0" in text:
         raise DescriptorError("bad-encoding", "the text has a NUL character")
     if not text.strip():
         raise DescriptorError("empty", "the file is empty")
+    return text
+
+
+def _escaped(problem: UnicodeError) -> tuple[str, int]:
+    """Put percent escapes for bytes that are no UTF-8, so that an address in another encoding stays the one it is."""
+    if not isinstance(problem, UnicodeDecodeError):
+        raise problem
+    return "".join(f"%{byte:02X}" for byte in problem.object[problem.start : problem.end]), problem.end
+
+
+_ESCAPED = "mountdl-escaped"
+codecs.register_error(_ESCAPED, _escaped)
+
+
+def _text(data: bytes) -> str:
+    text = data.decode(errors="replace")
+    return data.decode(errors=_ESCAPED) if 0 < text.count("\ufffd") <= MAX_ESCAPED else text
+
+
+def _unquoted(key: str, value: str) -> str:
+    """Return *value* without its percent escapes; an address keeps those that are no UTF-8."""
+    text = unquote(value)
+    if "\ufffd" in text and key in _ADDRESSES and len(value) <= 3 * MAX_URL:
+        return unquote(value, errors=_ESCAPED)
     return text
 
 
@@ -101,14 +127,17 @@ def _piece(line: str, start: int, stop: int) -> str:
     return piece if stop == len(line) else piece.rstrip(" \t\"'#>")
 
 
-def parameters(link: str) -> list[Parameter] | None:
+def parameters(link: str, cautions: Cautions) -> list[Parameter] | None:
     """Return the parameters of *link* in order; None if it is no magnet link."""
     match = _HEAD.match(link.strip())
     if match is None:
         return None
     body = _ESCAPED_AND.sub("&", link.strip()[match.end() :])
     found = []
-    for pair in _SEPARATOR.split(body, maxsplit=MAX_PARAMETERS)[:MAX_PARAMETERS]:
+    pairs = _SEPARATOR.split(body, maxsplit=MAX_PARAMETERS)
+    if len(pairs) > MAX_PARAMETERS:
+        cautions.add("too-many-parameters", f"parameters of a link beyond {MAX_PARAMETERS} are left out")
+    for pair in pairs[:MAX_PARAMETERS]:
         key, equals, value = pair.partition("=")
         key = unquote(key).strip().lower()
         if not equals or not key:
@@ -120,5 +149,5 @@ def parameters(link: str) -> list[Parameter] | None:
         broken = _BAD_ESCAPE.search(value) is not None
         if key in {"dn", "kt"}:
             value = value.replace("+", " ")
-        found.append(Parameter(key, unquote(value), group, broken))
+        found.append(Parameter(key, _unquoted(key, value), group, broken))
     return found

@@ -141,7 +141,7 @@ def _metalink(url: str, name: str) -> str | None:
 
 def of_link(link: str, cautions: Cautions) -> list[Magnet]:
     """Return what *link* names: one thing, or one for each of its groups. Raises MagnetError."""
-    given = linktext.parameters(link)
+    given = linktext.parameters(link, cautions)
     if given is None:
         raise MagnetError("not-a-magnet", "a link has no parameters")
     groups = list(dict.fromkeys(each.group for each in given if each.key == "xt"))
@@ -197,8 +197,8 @@ class _Reader:
             web_seeds=self._addresses("ws", _SEEDS if torrent else urls.SCHEMES),
             sources=sources,
             torrent_urls=_unique(url for url in self._addresses("xs", _WEB, quiet=True) if _is_torrent(url)),
-            peers=_unique(filter(None, map(peers.address, self._values("x.pe"))))[:MAX_PEERS],
-            select=peers.selection(self._values("so")),
+            peers=self._peers(),
+            select=peers.selection(self._values("so"), self.cautions),
             salt=self._salt(),
         )
 
@@ -251,6 +251,15 @@ class _Reader:
                 return found
         return None
 
+    def _peers(self) -> tuple[str, ...]:
+        given = dict.fromkeys(self._values("x.pe"))
+        found = _unique(filter(None, map(peers.address, given)))
+        if any(peers.address(text) is None for text in given):
+            self.cautions.add("bad-peer", "an address of a peer is not host:port")
+        if len(found) > MAX_PEERS:
+            self.cautions.add("too-many-peers", f"peers beyond {MAX_PEERS} are left out")
+        return found[:MAX_PEERS]
+
     def _size(self, *, whole: bool) -> int | None:
         """Return the size; with *whole*, two that differ make the link contradict itself."""
         found: int | None = None
@@ -285,8 +294,11 @@ class _Reader:
         self, key: str, schemes: frozenset[str], *, quiet: bool = False, most: int = MAX_URLS_KEPT
     ) -> tuple[str, ...]:
         """Return the first *most* URLs of parameter *key* that may be followed, each once."""
-        found = (self._address(text, schemes, quiet=quiet) for text in dict.fromkeys(self._values(key)))
-        return _unique(islice(filter(None, found), most))
+        given = (self._address(text, schemes, quiet=quiet) for text in dict.fromkeys(self._values(key)))
+        found = _unique(islice(filter(None, given), most + 1))
+        if len(found) > most and not quiet:
+            self.cautions.add("too-many-urls", f"addresses of a link in {key} beyond {most} are left out")
+        return found[:most]
 
     def _address(self, text: str, schemes: frozenset[str], *, quiet: bool = False) -> str | None:
         try:
@@ -321,7 +333,7 @@ class _Reader:
     def _name(self, found: Magnet, sources: tuple[MirrorRef, ...]) -> str:
         labels: list[Callable[[], Iterable[str]]] = [
             lambda: self._values("dn"),
-            lambda: (unquote(urlsplit(ref.url).path.rpartition("/")[2]) for ref in sources),
+            lambda: (unquote(_last(ref.url)) for ref in sources if _N2R not in ref.url.lower()),
             lambda: (value.hex() for value in (found.btih, found.btmh, found.public_key) if value),
             lambda: (value.hex() for value in found.digests.values()),
         ]
@@ -330,6 +342,10 @@ class _Reader:
             if name is not None:
                 return name
         return "unnamed"
+
+
+def _last(url: str) -> str:
+    return urlsplit(url).path.rpartition("/")[2]
 
 
 def _unique(given: Iterable[_T]) -> tuple[_T, ...]:

@@ -5,15 +5,16 @@ bad file leaves the document; a value is never another one than the document's.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TypeVar
-from urllib.parse import unquote
 
-from mountdl.descriptors import names, pieces, urls, values
+from mountdl.descriptors import linktext, names, pieces, topics, urls, values
 from mountdl.descriptors.cautions import Cautions, quoted
 from mountdl.descriptors.limits import MAX_FILES, MAX_URLS_DOCUMENT, MAX_URLS_KEPT
 from mountdl.descriptors.model import Entry, MirrorRef, PieceDigests, SwarmRef
+from mountdl.descriptors.topics import TopicRefused
 from mountdl.descriptors.xmlreader import Node
 from mountdl.errors import DescriptorError
 
@@ -205,8 +206,7 @@ def followed(node: Node, base: str | None, cautions: Cautions) -> str | None:
 
 def magnet(link: str, cautions: Cautions) -> str | None:
     """Return *link* if it is a magnet that leads to a torrent, or None with a caution."""
-    topics = unquote(link.partition("?")[2]).lower()
-    if "urn:btih:" not in topics and "urn:btmh:" not in topics:
+    if not _leads_to_torrent(link):
         cautions.add("magnet-without-topic", "a magnet link names no torrent")
         return None
     try:
@@ -214,6 +214,16 @@ def magnet(link: str, cautions: Cautions) -> str | None:
     except urls.UrlRefused as refusal:
         cautions.add(refusal.code, str(refusal))
         return None
+
+
+def _leads_to_torrent(link: str) -> bool:
+    for each in linktext.parameters(link, Cautions()) or ():
+        if each.key == "xt" and not each.broken:
+            with suppress(TopicRefused):
+                found = topics.topic(each.value)
+                if found.btih or found.btmh:
+                    return True
+    return False
 
 
 def safe_inside(name: str, cautions: Cautions) -> bool:

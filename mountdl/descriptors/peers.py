@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 
 from mountdl.descriptors import values
+from mountdl.descriptors.cautions import Cautions, quoted
 from mountdl.descriptors.limits import MAX_SELECTED
 
 _PEER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})", re.ASCII)
@@ -24,7 +25,7 @@ def address(text: str) -> str | None:
     return f"{host}:{int(match[2])}"
 
 
-def selection(texts: Iterable[str]) -> tuple[int, ...] | None:
+def selection(texts: Iterable[str], cautions: Cautions) -> tuple[int, ...] | None:
     """Return the indexes that BEP 53's lists ("0,2,4-6") select, sorted; None if they select nothing.
 
     Items that are no index or no rising range below `MAX_SELECTED` are passed over.
@@ -36,6 +37,8 @@ def selection(texts: Iterable[str]) -> tuple[int, ...] | None:
         stop = values.number(last) if dash else start
         if start is not None and stop is not None and start <= stop < MAX_SELECTED:
             spans.append((start, stop))
+        elif item:
+            cautions.add("bad-selection", f"{quoted(item)} selects no file")
     found: list[int] = []
     for start, stop in sorted(spans):
         found.extend(range(max(start, found[-1] + 1 if found else 0), stop + 1))

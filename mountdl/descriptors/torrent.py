@@ -92,6 +92,7 @@ class _Reader:
         self.filled: set[int] = set()
         self.rows: list[RawFile] = []
         self.bare = False
+        self._told: set[int] = set()
 
     def forget(self) -> None:
         """Let the dictionaries go; nothing is read any more."""
@@ -113,7 +114,7 @@ class _Reader:
             info_hash_v2=v2,
             piece_length=length,
             piece_count=self._piece_count(files, length, one=one),
-            files=tuple(self._shown(files, paths, name, length)),
+            files=self._kept(files, paths, name, length),
             trackers=self._trackers(),
             private=self._info.get(b"private") == 1,
             nodes=self._nodes(),
@@ -172,6 +173,12 @@ class _Reader:
             self._cautions.add("unsafe-name", f"the torrent's name {quoted(name)} is changed")
         return found or info_hash.hex()
 
+    def _kept(self, files: list[RawFile], paths: torrentfiles.Paths, name: str, length: int) -> tuple[TorrentFile, ...]:
+        found = tuple(self._shown(files, paths, name, length))
+        if not found:
+            raise TorrentError("no-files", "the torrent has padding and links only")
+        return found
+
     def _shown(self, files: list[RawFile], paths: torrentfiles.Paths, name: str, length: int) -> Iterable[TorrentFile]:
         seeds, plain = self._seeds()
         most = MAX_URLS_DOCUMENT // len(files)
@@ -228,6 +235,7 @@ class _Reader:
         found = []
         for text in given:
             if len(seen) >= (MAX_TRACKERS if schemes is _TRACKERS else MAX_URLS_KEPT):
+                self._too_many(len(seen))
                 break
             try:
                 url = urls.absolute(text, schemes=schemes)
@@ -238,6 +246,11 @@ class _Reader:
                 seen.add(url)
                 found.append(url)
         return tuple(found)
+
+    def _too_many(self, most: int) -> None:
+        if most not in self._told:
+            self._told.add(most)
+            self._cautions.add("too-many-urls", f"trackers or web seeds beyond {most} are left out")
 
     def _nodes(self) -> tuple[str, ...]:
         given = self._root.get(b"nodes")

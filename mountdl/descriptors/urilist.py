@@ -85,9 +85,9 @@ def _lines(text: str, cautions: Cautions) -> Iterator[_Line]:
 def _take_option(line: _Line, text: str) -> None:
     name, equals, value = text.partition("=")
     name = name.strip().lower()
-    if line.count >= MAX_OPTIONS:
-        return
     line.count += 1
+    if line.count > MAX_OPTIONS:
+        return
     if not equals or not name:
         line.bad.append(text)
     else:
@@ -131,6 +131,8 @@ class _Reader:
             return
         for text in line.bad:
             self.cautions.add("bad-option", f"{quoted(text.partition('=')[0])} is no option")
+        if line.count > MAX_OPTIONS:
+            self.cautions.add("too-many-options", f"options of a file beyond {MAX_OPTIONS} are left out")
         files = self._files(line)
         if len(files) > 1 and line.options.pop("checksum", []):
             self.cautions.add("bad-hash", "one checksum can't be that of several files")

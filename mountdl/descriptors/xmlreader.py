@@ -23,8 +23,8 @@ from mountdl.errors import DescriptorError
 
 _FED_AT_ONCE = 1 << 16
 
-# codes of libxml2's xmlParserErrors that a bare & gives
-_AMPERSAND = {23, 26, 68}
+# Codes of libxml2's xmlParserErrors that only a bare & gives; that of "& " it gives for a bare < too.
+_AMPERSAND = {23, 26}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def _not_well_formed(problem: etree.XMLSyntaxError) -> DescriptorError:
     message = "".join(
         c if c.isprintable() else ascii(c)[1:-1] for c in " ".join((problem.msg or "syntax error").split())
     )
-    if getattr(problem, "code", None) in _AMPERSAND:
+    if getattr(problem, "code", None) in _AMPERSAND or "EntityRef" in message:
         message += " (an & in a URL must be written as &amp;)"
     return DescriptorError("not-well-formed", f"not well-formed XML: {message}")
 

@@ -372,6 +372,34 @@ def test_limits_of_a_link():
     assert len(found.web_seeds) == limits.MAX_URLS_KEPT
 
 
+def test_what_is_left_out_of_a_link_is_told():
+    many = "".join(f"&tr=udp://h{n}.example:1&x.pe=h{n}:1&ws=http://h{n}.example/" for n in range(1500))
+    assert codes(f"magnet:?{BTIH}{many}") == ["too-many-urls", "too-many-urls", "too-many-peers"]
+    assert codes(f"magnet:?{BTIH}" + "&x.y=1" * limits.MAX_PARAMETERS) == ["too-many-parameters"]
+    assert codes(f"magnet:?{BTIH}&x.pe=h:70000&x.pe=h:1&x.pe=nobody") == ["bad-peer"]
+    assert codes(f"magnet:?{BTIH}&so=0,,3-1,x") == ["bad-selection", "bad-selection"]
+
+
+def test_addresses_in_other_encodings_stay_what_they_are():
+    """A percent escape that is no UTF-8, or such a byte itself, would else become the address of another file."""
+    found = one(f"{SHA1}&as=http://h.example/caf%E9.iso&dn=caf%E9")
+    assert ([ref.url for ref in found.sources], found.name) == (["http://h.example/caf%E9.iso"], "caf\ufffd")
+    found = one(f"{SHA1}&as=http%3A%2F%2Fh.example%2Fcaf%25E9%20%C3%A9.iso")
+    assert [ref.url for ref in found.sources] == ["http://h.example/caf%E9%20%C3%A9.iso"]
+    (found,) = read(f"magnet:?{SHA1}&as=http://h.example/caf\xe9.iso".encode("latin-1")).magnets
+    assert [ref.url for ref in found.sources] == ["http://h.example/caf%E9.iso"]
+    started = time.perf_counter()
+    assert refusal(b"\xff" * limits.MAX_LIST) == "not-a-magnet"
+    assert refusal(f"magnet:?{SHA1}&as=" + "%FF" * 5_000_000) == "no-sources"
+    assert time.perf_counter() - started < 20
+
+
+def test_a_resolver_names_no_file():
+    """What asks for a hash ends in N2R, whatever file it leads to."""
+    digest = base64.b32encode(HASH).decode()
+    assert one(f"{SHA1}&xs=http://n.example/uri-res/N2R?urn:sha1:{digest}").name == HEX
+
+
 # The quirks, by the number in their list
 
 

@@ -126,6 +126,12 @@ def test_quirk_12_raw_ampersand_and_a_latin1_byte():
     assert "line 2" in str(caught.value)
     assert "&amp;" in str(caught.value)
     with pytest.raises(DescriptorError) as caught:
+        v3(urls="<url>http://h/?a=1 & b</url>")
+    assert "&amp;" in str(caught.value)
+    with pytest.raises(DescriptorError) as caught:
+        v3(urls="<url>http://h/?a<b</url>< ")
+    assert "&amp;" not in str(caught.value)
+    with pytest.raises(DescriptorError) as caught:
         parse("a.metalink", f"<metalink version='3.0' xmlns='{V3}'>".encode() + b"\xe9</metalink>")
     assert caught.value.kind == "not-well-formed"
 
@@ -142,6 +148,8 @@ def test_quirk_14_sha1_topics_only_in_magnet_urls():
     found = v3(urls=magnet + URL)
     assert only(found).swarms == ()
     assert codes(found) == ["magnet-without-topic"]
+    for topic in ("xt=urn:btih:xyz", "xt=urn:btih:" + "0" * 40, "dn=urn:btih:" + "ab" * 20):
+        assert codes(v3(urls=f"<url>magnet:?{topic}</url>{URL}")) == ["magnet-without-topic"]
 
 
 def test_quirk_15_magnet_as_metaurl_or_url():

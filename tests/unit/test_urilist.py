@@ -341,6 +341,16 @@ def test_patterns_that_stand_for_too_much_text_together(monkeypatch):
     assert (list(files(text)), codes(text)) == (["1", "2", "3", "4", "x"], ["too-many-urls"])
 
 
+def test_addresses_in_other_encodings_stay_what_they_are():
+    (entry,) = parse("x.uris", b"http://a.example/caf\xe9.iso\n").entries
+    assert [ref.url for ref in entry.mirrors] == ["http://a.example/caf%E9.iso"]
+
+
+def test_too_many_options():
+    assert codes("http://a.example/x\n" + " a=b\n" * limits.MAX_OPTIONS) == []
+    assert codes("http://a.example/x\n" + " a=b\n" * 300) == ["too-many-options"]
+
+
 def test_too_many_lines(monkeypatch):
     """What is left out is told."""
     monkeypatch.setattr("mountdl.descriptors.urilist.MAX_LINES", 2)
