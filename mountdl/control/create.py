@@ -41,7 +41,8 @@ _WHOLE = {
     "torrent": (),
 }
 # What each kind's readers know: sha-1 is all that torrents of version 1 and most readers of metalink 3 take.
-_PIECES = {"meta4": "sha-256", "metalink3": "sha-1", "torrent": "sha-1"}
+# A magnet link has none itself, only the info-hash of the torrent that they make.
+_PIECES = {"meta4": "sha-256", "metalink3": "sha-1", "magnet": "sha-1", "torrent": "sha-1"}
 # Only where they cost little: in Python they take a second for four megabytes.
 _FAST_TOPICS = ("tth", "ed2k", "aich")
 

@@ -5,7 +5,9 @@ same bytes: no dates, no random order. Text comes in portions, so that a million
 """
 
 import base64
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
@@ -17,6 +19,7 @@ _NAMES_3 = {"sha-1": "sha1", "sha-224": "sha224", "sha-256": "sha256", "sha-384"
 # Topics of digests, in the order in which eMule's kin want to find them; the others in hexadecimal by name.
 _TOPICS = {"ed2k": "ed2k", "sha-256": "sha256", "sha-1": "sha1", "tth": "tree:tiger", "aich": "aich", "md5": "md5"}
 _BASE32 = frozenset({"sha-1", "tth", "aich"})
+_SEEDS = ("http://", "https://", "ftp://")
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
@@ -69,15 +72,28 @@ def _rank_3(ref: MirrorRef) -> str:
 
 
 def magnets(entries: Sequence[Entry]) -> Iterator[str]:
-    """Yield a line with a magnet link for each of *entries*; of its path only the last part is told."""
+    """Yield a line with a magnet link for each of *entries*; of its path only the last part is told.
+
+    One with pieces is named by its torrent too (`torrent` of the same pieces), which is all that aria2 and
+    libtorrent take; they read mirrors as web seeds ("ws"), others as sources ("as").
+    """
     for entry in entries:
         parts = [
             f"xt=urn:{_TOPICS[name]}:{_topic(name, entry.digests[name])}" for name in _TOPICS if name in entry.digests
         ]
         # aMule takes a link only if size and name come right behind its own topic.
-        parts[1:1] = [f"xl={entry.size}", f"dn={quote(entry.path.name, safe='')}"]
+        parts[1:1] = [f"xl={entry.size}", f"dn={quote(entry.path.name, safe='')}", *_torrent_topic(entry)]
         parts += [f"as={quote(ref.url, safe='')}" for ref in entry.mirrors]
+        if entry.pieces is not None:
+            parts += [f"ws={quote(ref.url, safe='')}" for ref in entry.mirrors if ref.url.startswith(_SEEDS)]
         yield f"magnet:?{'&'.join(parts)}\n"
+
+
+def _torrent_topic(entry: Entry) -> Iterator[str]:
+    if entry.pieces is not None:
+        name = entry.path.name
+        info = bencode.encode(_info([Entry(PurePosixPath(name), entry.size)], name, entry.pieces))
+        yield f"xt=urn:btih:{hashlib.sha1(info, usedforsecurity=False).hexdigest()}"
 
 
 def torrent(entries: Sequence[Entry], name: str, pieces: PieceDigests, seeds: Sequence[str], generator: str) -> bytes:
@@ -86,6 +102,13 @@ def torrent(entries: Sequence[Entry], name: str, pieces: PieceDigests, seeds: Se
     Its only file is called *name*, or all are in a folder of that name, which is the first part of each
     path. *pieces* are SHA-1 over all in order, *seeds* web seeds (BEP 19).
     """
+    root: dict[bytes, bencode.Value] = {b"created by": generator.encode(), b"info": _info(entries, name, pieces)}
+    if seeds:
+        root[b"url-list"] = [seed.encode() for seed in seeds]
+    return bencode.encode(root)
+
+
+def _info(entries: Sequence[Entry], name: str, pieces: PieceDigests) -> dict[bytes, bencode.Value]:
     info: dict[bytes, bencode.Value] = {
         b"name": name.encode(),
         b"piece length": pieces.length,
@@ -97,10 +120,7 @@ def torrent(entries: Sequence[Entry], name: str, pieces: PieceDigests, seeds: Se
         info[b"files"] = [
             {b"length": entry.size or 0, b"path": [part.encode() for part in entry.path.parts[1:]]} for entry in entries
         ]
-    root: dict[bytes, bencode.Value] = {b"created by": generator.encode(), b"info": info}
-    if seeds:
-        root[b"url-list"] = [seed.encode() for seed in seeds]
-    return bencode.encode(root)
+    return info
 
 
 def _each(pieces: PieceDigests) -> Iterator[str]:

@@ -409,6 +409,24 @@ def test_libtorrent_reads_the_same(folder: Path) -> None:
         assert [seed["url"] for seed in info.web_seeds()] == [MIRROR]
 
 
+def test_libtorrent_reads_the_same_magnets(folder: Path) -> None:
+    """The info-hash is that of the torrent that is made of the file, its mirrors are web seeds."""
+    libtorrent = pytest.importorskip("libtorrent")
+    lines = made("magnet", "top", mirrors=(MIRROR, "sftp://h/d/")).read_text().splitlines()
+    for line, name in zip(lines, sorted(FILES), strict=True):
+        theirs = None if not FILES[name] else libtorrent.parse_magnet_uri(line)
+        [ours] = parse("x.magnet", line.encode()).magnets
+        if theirs is None:
+            assert ours.btih is None
+            continue
+        create.run(Order((folder / name,), "one.torrent", "torrent", (), LENGTH))
+        found = parse("one.torrent", Path("one.torrent").read_bytes()).torrent
+        assert found is not None
+        assert theirs.info_hashes.v1.to_bytes() == ours.btih == found.info_hash_v1
+        assert theirs.name == ours.name == PurePosixPath(name).name
+        assert tuple(theirs.url_seeds) == ours.web_seeds == (f"{MIRROR}top/{quote(name)}",)
+
+
 @pytest.mark.skipif(shutil.which("rhash") is None, reason="needs rhash")
 def test_rhash_computes_the_same(folder: Path) -> None:
     """Every topic of the links, and its own links are read as the same files."""
