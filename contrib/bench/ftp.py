@@ -1,4 +1,5 @@
-"""FTP beside curl and ftplib on loopback vsftpd: the whole in order, and 1 MiB anywhere; rounds in turn, best of each.
+"""FTP beside curl and ftplib on loopback vsftpd: the whole in order, and 1 MiB anywhere; medians of rounds, which
+take turns in either order.
 
 Run as root: `PYTHONPATH=. python contrib/bench/ftp.py [MiB]`.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import ftplib
 import random
+import statistics
 import subprocess
 import sys
 import time
@@ -24,7 +26,7 @@ from tests.support import ftpservers
 from tests.support.content import pattern
 
 MIB = 1 << 20
-ROUNDS = 3
+ROUNDS = 8
 RANGES = 30
 
 
@@ -74,8 +76,26 @@ def by_ftplib(port: int, extents: list[Extent]) -> float:
         return time.perf_counter() - start
 
 
+def compared(port: int, size: int, in_order: list[Extent], anywhere: list[Extent], *, first: bool) -> dict[str, float]:
+    """Return the seconds of one round; ours goes *first*, or last."""
+    url = f"ftp://127.0.0.1:{port}/f"
+
+    def by_curl() -> float:
+        start = time.perf_counter()
+        subprocess.run(["curl", "-s", "-o", "/dev/null", url], check=True)
+        return time.perf_counter() - start
+
+    turns = [
+        ("ours in order", lambda: trio.run(ours, url, size, in_order, Priority.READAHEAD)),
+        ("curl", by_curl),
+        ("ours anywhere", lambda: trio.run(ours, url, size, anywhere, Priority.READ)),
+        ("ftplib anywhere", lambda: by_ftplib(port, anywhere)),
+    ]
+    return {name: turn() for name, turn in (turns if first else reversed(turns))}
+
+
 def main() -> None:
-    """Print what each took, and the ratios."""
+    """Print what each took, and the ratios: the median of the rounds, and the least and most."""
     size = int(sys.argv[1] if len(sys.argv) > 1 else 128) * MIB
     chance = random.Random(3)
     starts = [chance.randrange(1, size - 2 * MIB) for _ in range(RANGES)]
@@ -84,21 +104,15 @@ def main() -> None:
     with ftpservers.folder() as home:
         (home / "root" / "f").write_bytes(pattern(MIB) * (size // MIB))
         with ftpservers.vsftpd(home) as server:
-            url = f"ftp://127.0.0.1:{server.port}/f"
-            best = dict.fromkeys(["curl", "ours in order", "ftplib anywhere", "ours anywhere"], 1e9)
-            for _ in range(ROUNDS):
-                start = time.perf_counter()
-                subprocess.run(["curl", "-s", "-o", "/dev/null", url], check=True)
-                best["curl"] = min(best["curl"], time.perf_counter() - start)
-                took = trio.run(ours, url, size, in_order, Priority.READAHEAD)
-                best["ours in order"] = min(best["ours in order"], took)
-                best["ftplib anywhere"] = min(best["ftplib anywhere"], by_ftplib(server.port, anywhere))
-                took = trio.run(ours, url, size, anywhere, Priority.READ)
-                best["ours anywhere"] = min(best["ours anywhere"], took)
-    for name, took in best.items():
-        print(f"{name}: {took:.4f} s")
-    print(f"in order: {best['curl'] / best['ours in order']:.2f} of curl")
-    print(f"1 MiB anywhere: {best['ours anywhere'] / best['ftplib anywhere']:.2f} of ftplib's time")
+            rounds = [compared(server.port, size, in_order, anywhere, first=bool(n % 2)) for n in range(ROUNDS)]
+    for name in rounds[0]:
+        print(f"{name}: {statistics.median(took[name] for took in rounds):.4f} s")
+    for what, them, we in (
+        ("in order, times curl's speed", "curl", "ours in order"),
+        ("1 MiB anywhere, times ftplib's speed", "ftplib anywhere", "ours anywhere"),
+    ):
+        ratios = [took[them] / took[we] for took in rounds]
+        print(f"{what}: {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
 
 
 if __name__ == "__main__":

@@ -177,7 +177,8 @@ async def test_a_user_with_password(home: Path) -> None:
 @needs_vsftpd
 async def test_a_421_lowers_the_limit(home: Path) -> None:
     """A server that bears two connections from us gets two; the third fetch is told to wait."""
-    with ftpservers.vsftpd(home, most=2) as server:
+    # So slow that no transfer ends before all have begun.
+    with ftpservers.vsftpd(home, most=2, rate=2_000_000) as server:
         children = Path(f"/proc/{server.pid}/task/{server.pid}/children")
         async with running() as transport:
             source = mirror(transport, f"ftp://127.0.0.1:{server.port}/a%20b/file.bin")

@@ -55,6 +55,9 @@ def begun(address: tuple[str | int, ...], port: int) -> socket.socket:
 
 async def arrived(connecting: socket.socket, patience: float) -> None:
     """Return once what `begun` made is connected, within *patience* seconds. Raises Broken; closes nothing."""
+    with suppress(OSError):
+        connecting.getpeername()  # nearby it is there already
+        return
     with trio.move_on_after(patience):
         await trio.lowlevel.wait_writable(connecting)
         if number := connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):

@@ -193,6 +193,9 @@ class _Reader:
         # Shared: what is received is handed on before anybody else's turn.
         self._scratch = pool.scratch
         self._run = 0
+        connection = transfer.connection
+        # In the plain one call takes all that is there, and asking on at once finds crumbs: 1 MiB took 1.3 of the time.
+        self._read = connection.fill_now if transfer.secure else connection.read_now
 
     async def some(self, job: _Job) -> int:
         """Give the next bytes to the sink, or read over what lies before; return how many, 0 at the end."""
@@ -219,9 +222,8 @@ class _Reader:
         if self._run >= _FAIR_RUN:
             self._run = 0
             await trio.lowlevel.checkpoint()
-        connection = self._transfer.connection
         try:
-            while (count := connection.fill_now(room)) is None:
+            while (count := self._read(room)) is None:
                 self._run = 0
                 await self._pause()
         except OSError as error:

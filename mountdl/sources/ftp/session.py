@@ -76,12 +76,16 @@ class Means:
 
 @dataclass(slots=True)
 class Transfer:
-    """A data connection on which *path* comes; *offset* is the file's next byte. *stop* where RANG ends it."""
+    """A data connection on which *path* comes; *offset* is the file's next byte. *stop* where RANG ends it.
+
+    *secure*: within TLS.
+    """
 
     path: bytes
     offset: int
     stop: int | None
     connection: Connection
+    secure: bool = False
 
 
 @asynccontextmanager
@@ -162,7 +166,8 @@ class Session:
         self._owed = True
         if self._control.secure:
             data = await self._secured(data)
-        self.transfer = Transfer(path, extent.start, stop, Connection(Origin("ftp", self._control.host, 0), data))
+        connection = Connection(Origin("ftp", self._control.host, 0), data)
+        self.transfer = Transfer(path, extent.start, stop, connection, self._control.secure)
         return self.transfer
 
     async def _secured(self, data: socket.socket) -> socket.socket:
