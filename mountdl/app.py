@@ -103,7 +103,7 @@ class _Mounted:
                 await lower.start(self._store.run)
                 async with trio.open_nursery() as upper:
                     await upper.start(self._engine.run)
-                    self._watch = self._new_watch(await self._local(stack))
+                    self._watch = self._new_watch(*await self._local(stack))
                     await upper.start(self._watch.run)
                     self._start_graduation(upper)
                     await self._serve(upper, ready)
@@ -120,19 +120,21 @@ class _Mounted:
         nodes = self._watch.built.tree.nodes() if active else ()
         return [(node.path, node.content) for node in nodes if isinstance(node, File) and node.content.key in active]
 
-    async def _local(self, stack: ExitStack) -> Path:
-        """Return the source as a path; what a URL leads to is put into a folder that goes with the mount."""
+    async def _local(self, stack: ExitStack) -> tuple[Path, str | None]:
+        """Return the source as a path, and what relative URLs in it are relative to.
+
+        What a URL leads to is put into a folder that goes with the mount.
+        """
         source = self.settings.mount.source
         if not remote.is_remote(source):
-            return Path(source)
+            return Path(source), None
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="mountdl-")))
-        await remote.place(source, folder, self._transports)
-        return folder
+        return folder, await remote.place(source, folder, self._transports)
 
-    def _new_watch(self, source: Path) -> Watch:
+    def _new_watch(self, source: Path, found_at: str | None) -> Watch:
         mount, preferences = self.settings.mount, self.settings.preferences
-        if preferences.base_uri is None and remote.is_remote(mount.source):
-            preferences = replace(preferences, base_uri=mount.source)
+        if preferences.base_uri is None:
+            preferences = replace(preferences, base_uri=found_at)
         return Watch(
             source,
             parse=partial(_parse, preferences=preferences, swarms=self._swarms),

@@ -37,17 +37,20 @@ def shown(source: str) -> str:
     return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
 
 
-async def place(source: str, folder: Path, transports: list[Transport]) -> None:
-    """Put into *folder* the descriptor that *source* is or leads to. Raises UsageError."""
+async def place(source: str, folder: Path, transports: list[Transport]) -> str | None:
+    """Put into *folder* the descriptor that *source* is or leads to; return where it was found, None for nowhere.
+
+    Relative URLs in it are relative to that (RFC 3986 section 5.1.3: where redirects led). Raises UsageError.
+    """
     if source.lower().startswith("magnet:"):
         _put(folder, "link.magnet", os.fsencode(source) + b"\n")
-        return
+        return None
     try:
         plain, metalink = links.split(source)
     except UrlRefused as refusal:
         raise UsageError(f"can't mount {shown(source)}: {refusal}") from refusal
-    if metalink is not None and await _place_linked(metalink, folder, transports):
-        return
+    if metalink is not None and (found := await _place_linked(metalink, folder, transports)):
+        return found
     name = name_of(plain)
     try:
         probe, document = await look(_transport(plain, transports), plain)
@@ -55,22 +58,23 @@ async def place(source: str, folder: Path, transports: list[Transport]) -> None:
         raise UsageError(f"can't mount {error}", ExitStatus.NOT_FOUND) from error
     if document is None:
         _put(folder, f"{name}.meta4", described(name, plain, probe).encode())
-    else:
-        _put(folder, name, document)
+        return None
+    _put(folder, name, document.data or b"")
+    return document.url
 
 
-async def _place_linked(url: str, folder: Path, transports: list[Transport]) -> bool:
-    """Put the metalink at *url* into *folder*; return False where there is none, for then the plain file will do."""
+async def _place_linked(url: str, folder: Path, transports: list[Transport]) -> str | None:
+    """Put the metalink at *url* into *folder*; return where it was, None where none is: the plain file will do."""
     try:
         document = (await look(_transport(url, transports), url))[1]
     except (SourceError, UsageError) as error:
         log.warning("the link's metalink can't be had, so its plain address is taken: %s", error)
-        return False
+        return None
     if document is None:
         log.warning("what the link calls a metalink is none, so its plain address is taken")
-        return False
-    _put(folder, name_of(url), document)
-    return True
+        return None
+    _put(folder, name_of(url), document.data or b"")
+    return document.url
 
 
 def _put(folder: Path, name: str, document: bytes) -> None:

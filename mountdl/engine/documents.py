@@ -42,8 +42,8 @@ class _Memory:
         raise NotImplementedError
 
 
-async def look(transport: Transport, url: str) -> tuple[Probe, bytes | None]:
-    """Return what *url* has: its size and digests, and its bytes if they are those of a descriptor.
+async def look(transport: Transport, url: str) -> tuple[Probe, Loaded | None]:
+    """Return what *url* has: its size and digests, and the document there if it is a descriptor.
 
     Raises SourceError.
     """
@@ -52,11 +52,10 @@ async def look(transport: Transport, url: str) -> tuple[Probe, bytes | None]:
         return probe, await _sniffed(transport, url, probe.size)
     if not isinstance(transport, Loader):
         return probe, None
-    loaded = await transport.load(url, LARGEST_DOCUMENT, wanted=lambda start: plausible(name_in(url), start))
-    return probe, None if loaded is None else loaded.data
+    return probe, await transport.load(url, LARGEST_DOCUMENT, wanted=lambda start: plausible(name_in(url), start))
 
 
-async def _sniffed(transport: Transport, url: str, size: int) -> bytes | None:
+async def _sniffed(transport: Transport, url: str, size: int) -> Loaded | None:
     ref = MirrorRef(url)
     source = transport.source(ref, Content(ContentKey("document"), size, {}, ChunkMap(size, max(size, 1)), (ref,)))
     memory = _Memory()
@@ -65,8 +64,11 @@ async def _sniffed(transport: Transport, url: str, size: int) -> bytes | None:
         return None
     if size > LARGEST_DOCUMENT:
         raise SourceError(source.name, f"has {size} bytes, which is too long for a descriptor")
+    if isinstance(transport, Loader):
+        # It alone tells where redirects led, which relative URLs in the document are relative to.
+        return await transport.load(url, LARGEST_DOCUMENT)
     await source.fetch(Extent(len(memory.data), size), memory, priority=Priority.READ)
-    return bytes(memory.data)
+    return Loaded(bytes(memory.data), url)
 
 
 async def load(transport: Transport, url: str, known: Version | None = None) -> Loaded:

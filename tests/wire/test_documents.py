@@ -60,8 +60,8 @@ async def test_a_source_of_unknown_length_is_looked_at() -> None:
             return answer("405 Method Not Allowed") if request.method == "HEAD" else sent
 
         async with serving(computing(react)) as server, running() as transport:
-            probe, data = await documents.look(transport, f"{server.url}/x")
-        assert (probe.size, data) == (None, expected)
+            probe, document = await documents.look(transport, f"{server.url}/x")
+        assert (probe.size, None if document is None else document.data) == (None, expected)
 
 
 async def test_an_unchanged_document_is_not_sent_again() -> None:

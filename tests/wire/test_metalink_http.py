@@ -140,6 +140,10 @@ async def test_a_source_that_is_a_url_has_all_its_mirrors(tmp_path: Path) -> Non
         assert [mirror.url for mirror in entry.mirrors] == [*(ref.url for ref in NAMED), f"{server.url}/f.iso"]
 
 
+def whole_or_part(request: Request, data: bytes) -> bytes:
+    return partial(request, data) if "range" in request.headers else answer("200 OK", body=data)
+
+
 METALINK = b"""<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="b.iso"><size>3</size>
 <url>http://h.example/b.iso</url></file></metalink>"""
 
@@ -153,7 +157,7 @@ async def test_a_source_that_is_a_link_with_a_metalink(tmp_path: Path) -> None:
         data = METALINK if request.path.endswith("meta4") else CONTENT
         if request.method == "HEAD":
             return answer("200 OK", "Accept-Ranges: bytes", length=len(data))
-        return partial(request, data)
+        return whole_or_part(request, data)
 
     async with serving(computing(react)) as server, running() as transport:
         for number, (marked, names) in enumerate({"meta4": ["b.iso"], "gone": ["f.iso"], "other": ["f.iso"]}.items()):
@@ -164,6 +168,30 @@ async def test_a_source_that_is_a_link_with_a_metalink(tmp_path: Path) -> None:
             assert [str(entry.path) for entry in parse(path.name, path.read_bytes()).entries] == names
         with pytest.raises(UsageError, match="gopher"):
             await remote.place("gopher://h/x", tmp_path, [transport])
+
+
+@pytest.mark.parametrize("length", [True, False], ids=["length", "no length"])
+async def test_where_a_document_was_found_is_what_its_relative_addresses_are_relative_to(
+    tmp_path: Path, *, length: bool
+) -> None:
+    """Where redirects led (RFC 3986 section 5.1.3); for a link, where its metalink is."""
+
+    def react(request: Request) -> bytes:
+        if request.path.endswith("latest"):
+            return answer("302 Found", "Location: /d/real.meta4", length=0)
+        if request.method == "HEAD":
+            return answer("200 OK", "Accept-Ranges: bytes", length=len(METALINK)) if length else answer("405 No")
+        if not length:
+            body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(METALINK), METALINK)
+            return answer("200 OK", "Transfer-Encoding: chunked", length=None) + body
+        return whole_or_part(request, METALINK)
+
+    async with serving(computing(react)) as server, running() as transport:
+        for number, asked in enumerate(("latest", "f.iso#!metalink3!{}/latest")):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            found = await remote.place(f"{server.url}/{asked.format(server.url)}", folder, [transport])
+            assert found == f"{server.url}/d/real.meta4"
 
 
 async def test_an_address_without_fields_is_itself() -> None:
@@ -181,7 +209,7 @@ async def test_quirk_31_a_metalink_for_the_plain_url(tmp_path: Path) -> None:
         assert "metalink" not in request.headers.get("accept", "")
         if request.method == "HEAD":
             return answer("200 OK", "Accept-Ranges: bytes", length=len(METALINK))
-        return partial(request, METALINK)
+        return whole_or_part(request, METALINK)
 
     async with serving(computing(react)) as server, running() as transport:
         await remote.place(f"{server.url}/f.iso", tmp_path, [transport])
