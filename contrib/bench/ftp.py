@@ -1,5 +1,6 @@
-"""FTP beside curl and ftplib on loopback vsftpd: the whole in order, and 1 MiB anywhere; medians of rounds, which
-take turns in either order.
+"""FTP beside curl and ftplib on loopback vsftpd: the whole in order, and 1 MiB anywhere; medians of rounds.
+
+Rounds take turns in either order.
 
 Run as root: `PYTHONPATH=. python contrib/bench/ftp.py [MiB]`.
 """

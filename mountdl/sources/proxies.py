@@ -11,6 +11,10 @@ from mountdl.sources.credentials import Login, from_url
 
 _PORTS = {"http": 8080, "socks5": 1080}
 _KINDS = {"http": "http", "socks5": "socks5", "socks5h": "socks5", "socks": "socks5"}
+_NO_TLS = (
+    "a proxy like http://host:3128, which may lead to https too: TLS to the proxy itself is not spoken; "
+    "name its plain port, or a tunnel to it (stunnel, ssh -L) as http://127.0.0.1:port"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +39,27 @@ def parse(text: str) -> Proxy:
         kind, host, port = _KINDS.get(parts.scheme.lower()), parts.hostname, parts.port
     except ValueError:
         kind = host = port = None
+    if url.lower().startswith("https://"):
+        raise ValueError(_NO_TLS)
     if kind is None or not host or not re.fullmatch(r"[A-Za-z0-9._:-]{1,255}", host):
         raise ValueError("a proxy like http://host:3128 or socks5://user:password@host:1080")
     return Proxy(kind, host, port or _PORTS[kind], from_url(url))
+
+
+def password_wanted(asked: str, status: int, *, said: bool) -> str:
+    """Say what a proxy wants that answered *status* with *asked* in Proxy-Authenticate.
+
+    *said*: a user name and a password were said to it, as Basic (RFC 7617), the only scheme that is spoken.
+    """
+    unquoted = re.sub(r'"[^"]*"', "_", asked)
+    schemes = [name.lower() for name in re.findall(r"(?:^|,)\s*([A-Za-z-]{1,20})(?=\s+\w|\s*(?:,|$))", unquoted)]
+    known = [name for name in ("Digest", "Negotiate", "NTLM") if name.lower() in schemes]
+    if known and "basic" not in schemes:
+        # At most 100 characters are told of an answer.
+        return f"the proxy wants {known[0]} ({status}), only Basic is spoken: put cntlm or px between, or use SOCKS5"
+    if said:
+        return f"the proxy refused the user name and password ({status})"
+    return f"the proxy wants a user name and a password ({status})"
 
 
 def proxy_for(settings: ProxySettings, scheme: str, host: str, port: int) -> Proxy | None:

@@ -16,10 +16,11 @@ from contextlib import suppress
 
 import trio
 
-from mountdl.sources.proxies import Proxy
+from mountdl.sources.proxies import Proxy, password_wanted
 
 _LONGEST_ANSWER = 1 << 16
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r|\n)")
+_ASKED = re.compile(rb"\r\nProxy-Authenticate:[ \t]*([^\r\n]*)", re.IGNORECASE)
 # RFC 1928 section 6.
 _SOCKS_REPLIES = {
     1: "the proxy failed",
@@ -88,7 +89,8 @@ async def _asked_http(connected: socket.socket, host: str, port: int, proxy: Pro
         raise Unconnected("what the proxy answered is not HTTP")
     status = int(found[1])
     if status in {401, 407}:  # tinyproxy says the former
-        raise Unconnected(f"the proxy wants a user name and a password ({status})", final=True)
+        asked = b", ".join(_ASKED.findall(head)).decode("latin-1")
+        raise Unconnected(password_wanted(asked, status, said=authorisation is not None), final=True)
     if not 200 <= status < 300:
         raise Unconnected(f"the proxy answered {status}", final=status in {403, 405})
 

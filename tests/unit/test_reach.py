@@ -126,6 +126,14 @@ def test_what_is_no_proxy(text: str) -> None:
         parse(text)
 
 
+def test_a_proxy_by_tls_is_refused_with_a_way_out() -> None:
+    """What to do is said; the login in the address is not."""
+    for text in ("https://me:hunter2@proxy", "HTTPS://me:hunter2@proxy:443/"):
+        with pytest.raises(ValueError, match="TLS to the proxy itself is not spoken; name its plain port") as caught:
+            parse(text)
+        assert "hunter2" not in str(caught.value)
+
+
 def test_proxies_from_environment_and_options(tmp_path: Path) -> None:
     """The usual variables count where no option speaks; HTTP_PROXY never does; a bad one is named, not shown."""
 

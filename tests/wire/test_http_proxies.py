@@ -98,6 +98,16 @@ async def test_a_proxy_that_is_not_there(server: nginx.Nginx) -> None:
 CONNECTS = {
     "403": (b"HTTP/1.1 403 Forbidden\r\n\r\n", SourceRefused, "the proxy answered 403"),
     "407": (b"HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic\r\n\r\n", SourceRefused, "wants a user name"),
+    "digest": (
+        b'HTTP/1.1 407 Who\r\nproxy-authenticate: Digest realm="a, Basic b", nonce="n"\r\n\r\n',
+        SourceRefused,
+        "wants Digest (407), only Basic is spoken: put cntlm or px between, or use SOCKS5",
+    ),
+    "ntlm or basic": (
+        b'HTTP/1.1 407 Who\r\nProxy-Authenticate: NTLM\r\nProxy-Authenticate: Basic realm="x"\r\n\r\n',
+        SourceRefused,
+        "the proxy wants a user name and a password (407)",
+    ),
     "502": (b"HTTP/1.0 502 Bad Gateway\r\nContent-Length: 4\r\n\r\nnope", SourceUnavailable, "the proxy answered 502"),
     "504": (b"HTTP/1.1 504 Late\r\n\r\n", SourceUnavailable, "the proxy answered 504"),
     "garbage": (b"220 FTP here\r\n\r\n", SourceUnavailable, "is not HTTP"),
@@ -153,6 +163,7 @@ async def serve_here(
         (answer("206 Partial Content", "Content-Range: bytes 100-199/4", body=b"x" * 100), SourceMismatch),
         (answer("200 OK", "Content-Type: text/html", body=b"<html>log in</html>"), SourceMismatch),
         (answer("407 Proxy Authentication Required"), SourceRefused),
+        (answer("407 Who", 'Proxy-Authenticate: Digest realm="a", nonce="n"'), SourceRefused),
         (answer("502 Bad Gateway"), SourceUnavailable),
         (answer("503 Service Unavailable", "Retry-After: 5"), SourceUnavailable),
         (answer("504 Gateway Timeout"), SourceUnavailable),
@@ -163,6 +174,19 @@ async def test_a_proxy_that_lies(raw: bytes, kind: type[SourceError]) -> None:
     async with serving(saying(raw)) as proxy, running(proxies=ProxySettings(http=proxy.url)) as transport:
         with pytest.raises(kind):
             await fetched(mirror(transport, "http://nowhere.invalid/a"), 100, 200)
+
+
+async def test_a_proxy_that_speaks_digest_only() -> None:
+    """Plain requests, which it forwards, tell the way out as tunnels do; nothing of the login is told."""
+    raw = answer("407 Who", 'Proxy-Authenticate: Digest realm="a", nonce="n"')
+    async with serving(saying(raw)) as proxy:
+        named = ProxySettings(http=f"http://me:hunter2@127.0.0.1:{proxy.port}")
+        async with running(proxies=named) as transport:
+            with pytest.raises(
+                SourceRefused, match="wants Digest .407., only Basic is spoken: .* or use SOCKS5"
+            ) as caught:
+                await fetched(mirror(transport, "http://nowhere.invalid/a"), 100, 200)
+    assert "hunter2" not in str(caught.value)
 
 
 async def test_the_proxys_login_is_the_proxys_alone() -> None:

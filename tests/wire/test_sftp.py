@@ -26,7 +26,7 @@ from mountdl.priorities import Priority
 from mountdl.settings import ProxySettings, SftpSettings
 from mountdl.sources.base import Source
 from mountdl.sources.sftp import SftpTransport
-from tests.support import sshd
+from tests.support import proxies, sshd
 from tests.support.content import pattern
 from tests.wire.http import Collected
 
@@ -402,6 +402,23 @@ async def test_http_proxy(server: sshd.Sshd) -> None:
         assert await fetched(mirror(transport, server.url("a%20b.iso")), 0, SIZE) == DATA
     assert seen[0].startswith(f"CONNECT 127.0.0.1:{server.port} HTTP/1.1\r\n".encode())
     assert b"Proxy-Authorization: Basic dTpw\r\n" in seen[0]
+
+
+@pytest.mark.skipif(not proxies.available("microsocks"), reason="microsocks is not installed")
+async def test_a_socks_proxy_with_a_password(
+    server: sshd.Sshd, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the right one it leads there; with another it says so, and nothing shows either."""
+    caplog.set_level(logging.DEBUG)
+    with proxies.microsocks(tmp_path / "proxy", login=True) as port:
+        async with running(server.settings(), f"socks5://me:hunter2@127.0.0.1:{port}") as transport:
+            source = mirror(transport, server.url("a%20b.iso"))
+            assert await fetched(source, 5, 300_000) == DATA[5:300_000]
+        for login in ("me:hunter3@", ""):
+            through = f"socks5://{login}127.0.0.1:{port}"
+            error = await failure(server.settings(), server.url("a%20b.iso"), proxy=through)
+            assert "password" in error.reason
+            assert "hunter" not in str(error) + caplog.text
 
 
 async def test_a_proxy_that_refuses(server: sshd.Sshd) -> None:

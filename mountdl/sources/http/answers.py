@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from mountdl.extents import Extent
+from mountdl.sources.proxies import password_wanted
 
 LONGEST_SKIP = 1 << 20
 """Bytes before the asked offset that are worth reading over: at 10 MB/s a tenth of a second."""
@@ -242,7 +243,7 @@ def failure(status: int, headers: Mapping[str, str], now: float) -> Wait | Refus
         wait = queue_poll(headers.get("x-queue")) if wait is None else wait
         return Wait(reason, wait, crowded=True, everywhere=status == 429)
     if status == 407:
-        return Refuse("answered 407: the proxy wants a user name and a password")
+        return Refuse(password_wanted(headers.get("proxy-authenticate", ""), status, said=False))
     if status == 401:
         return Refuse("answered 401: it wants a user name and a password")
     # 403 comes and goes with expiring links and with too many requests; 408 and 425 say "again" themselves.
