@@ -173,6 +173,7 @@ class Line:
 
     async def _watched(self, answer: "asyncio.Future[bytes]") -> bytes:
         """Return *answer*; drop the line when neither it nor any other came for the stall time-out."""
+        answer.add_done_callback(_noted)  # it goes on where who waits here is cancelled
         asked = time.monotonic()
         seconds = self._settings.stall_timeout
         while True:
@@ -225,7 +226,7 @@ def _fresh(task: "asyncio.Task[Handle]", now: float) -> bool:
     return not task.cancelled() and task.exception() is None and now - task.result().used < STALE
 
 
-def _noted(task: "asyncio.Task[object]") -> None:
+def _noted(task: "asyncio.Future[T]") -> None:
     """Look at how *task* ended, so that asyncio does not complain where nobody waits any more."""
     if not task.cancelled():
         task.exception()
