@@ -179,6 +179,7 @@ class _Table:
         self.views = {view.source: view for view in sources}
         self.free = {view.source: view.free for view in sources}
         self.urgent = {view.source: view.urgent for view in sources}
+        self.spare = sum(self.free.values())  # kept, because it is asked for once for each source
         self.lanes = lanes - len(flights)
         self.total_rate = sum(view.rate * max(1, view.free) for view in sources)
         self.ahead: list[Want] = []
@@ -195,6 +196,7 @@ class _Table:
     def assign(self, view: SourceView, extent: Extent, priority: Priority, *, hedge: bool = False) -> None:
         self.assignments.append(Assignment(view.source, extent, priority, hedge))
         self.flying.add(extent)
+        self.spare -= self.free[view.source] > 0
         self.free[view.source] -= 1
         self.urgent[view.source] -= 1
         self.lanes -= 1
@@ -308,7 +310,7 @@ class _Table:
 
     def flight_part(self, view: SourceView, gap: Extent, want: Want) -> Extent:
         """Cut *gap* to what one flight should carry: about half a second, all lanes having a share."""
-        share = want.extent.length // max(1, sum(max(0, n) for n in self.free.values()))
+        share = want.extent.length // max(1, self.spare)
         length = min(int(view.rate / 2), view.longest, max(share, MIB))
         stop = self.chunk_map.floor(gap.start + max(length, MIB))
         if stop <= gap.start:  # a chunk longer than a flight

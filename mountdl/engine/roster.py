@@ -4,10 +4,12 @@ Pure but for the clock that callers pass in.
 """
 
 import random
+from collections import Counter
 from collections.abc import Iterable
 
 from mountdl.engine.flight import SourceState
 from mountdl.engine.planner import LONGEST_FLIGHT, SourceView
+from mountdl.engine.scoreboard import HostScore
 from mountdl.engine.status import SourceStatus
 from mountdl.errors import ContentChanged, ContentUnavailable, MountdlError, SourceError, SourceMismatch
 from mountdl.extents import Extent
@@ -19,6 +21,9 @@ TRIAL_FLIGHT = 2 << 20
 """Bytes of a flight while more lanes are on trial: where they only compete, little is in their way."""
 SPARE = 2
 """Lanes to a host beyond those that pay, for readers only: a seek need not wait for a long flight."""
+
+MOST_OFFERED = 64
+"""Sources that the planner may choose among at most: its work grows with their number, and far fewer ever fly."""
 
 
 class Roster:
@@ -43,7 +48,26 @@ class Roster:
         """Return the sources that may be asked now, as the planner sees them."""
         for extent in [extent for extent in self._avoid if not self._chosen_can(extent, now)]:
             del self._avoid[extent]  # better bytes of several than none
-        return [view for i, state in enumerate(self.states) if (view := self._view(i, state, now)) is not None]
+        return [view for i, state in self._offered(now) if (view := self._view(i, state, now)) is not None]
+
+    def _offered(self, now: float) -> list[tuple[int, SourceState]]:
+        """Return the sources that are worth the planner's time, and the place of each.
+
+        Of a long list those that fly, then the most promising; of one host no more than it has lanes.
+        """
+        places = list(enumerate(self.states))
+        if len(places) <= MOST_OFFERED:
+            return places
+        able = [place for place in places if place[1].score.ready_for_read(now, self._retry_wait)]
+        able.sort(key=lambda place: _promise(place[1]))
+        hosts, offered, streams = Counter[HostScore](), list[tuple[int, SourceState]](), list[tuple[int, SourceState]]()
+        for place, state in able:
+            hosts[state.host] += 1
+            if state.flights or hosts[state.host] <= state.host.lanes.limit + SPARE:
+                (streams if state.source.limits.sequential else offered).append((place, state))
+                if len(offered) >= MOST_OFFERED:
+                    break
+        return offered + streams[:MOST_OFFERED]
 
     def _view(self, index: int, state: SourceState, now: float) -> SourceView | None:
         score, limits = state.score, state.source.limits
@@ -176,6 +200,13 @@ class Roster:
         if state.flights:
             return "active"
         return "failing" if state.score.strikes else "idle"
+
+
+def _promise(state: SourceState) -> tuple[bool, bool, bool, float, int]:
+    """Return what sorts sources by what may be hoped of them, the best first."""
+    score, host = state.score, state.host
+    soon = host.latency.mean + LONGEST_FLIGHT / host.rate
+    return not state.flights, score.strikes > 0, bool(score.bad), soon, state.rank
 
 
 def _reason(state: SourceState) -> str | None:

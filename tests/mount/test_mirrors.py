@@ -10,6 +10,7 @@ from threading import Timer
 
 import pytest
 
+from tests.support.content import pattern
 from tests.support.mirrors import (
     Manner,
     Mirror,
@@ -213,3 +214,14 @@ def test_metalink_3(mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes:
     assert mount.read(NAME) == data
     assert mount.xattr(NAME, "level") == "chunk"
     assert "/liar/film.bin: sent wrong bytes" in mount.why(NAME)
+
+
+def test_hundreds_of_dead_mirrors_before_a_good_one(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
+    """A read goes through them all to the one that answers."""
+    data = pattern(300_000)
+    good = mirrors.add("good", {NAME: data})
+    gone = mirrors.add("gone", {NAME: data}, up=False)
+    urls = [f"http://127.0.{number // 250}.{number % 250 + 1}:{gone.port}/gone/{NAME}" for number in range(600)]
+    publish(source, NAME, data, [*urls, good.of(NAME)])
+
+    assert mounted(source).read(NAME, timeout=2 * LONGEST) == data

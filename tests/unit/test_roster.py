@@ -3,7 +3,7 @@
 from mountdl.descriptors.model import MirrorRef
 from mountdl.engine.flight import SourceState
 from mountdl.engine.planner import LONGEST_FLIGHT
-from mountdl.engine.roster import OFFLINE_PATIENCE, SPARE, TRIAL_FLIGHT, Roster
+from mountdl.engine.roster import MOST_OFFERED, OFFLINE_PATIENCE, SPARE, TRIAL_FLIGHT, Roster
 from mountdl.engine.scoreboard import SECOND_CHANCE, HostScore
 from mountdl.errors import (
     ContentChanged,
@@ -318,3 +318,50 @@ def test_status_tells_the_state_of_each() -> None:
     assert [status.reason for status in told] == ["404", "busy", None, "reset", None]
     assert [status.failures for status in told] == [1, 1, 0, 1, 0]
     assert {0.0} == {status.rate for status in told}
+
+
+# -- long lists --------------------------------------------------------------------------------------------------
+
+
+def test_of_a_long_list_the_planner_sees_a_part() -> None:
+    """Its work grows with what it sees; the best known and what flies are in that part."""
+    states = [state(f"s{rank}", rank) for rank in range(500)]
+    states[400].host.latency.add(0.001)
+    states[450].flights = 1
+
+    seen = {view.source for view in roster(*states).views(0.0)}
+
+    assert len(seen) == MOST_OFFERED
+    assert {0, 1, 400, 450} <= seen
+
+
+def test_the_last_of_a_long_list_gets_its_turn() -> None:
+    """As others fail they make room, those that failed before coming after those that never did."""
+    states = [state(f"s{rank}", rank) for rank in range(500)]
+    made, now, turns = roster(*states), 0.0, 0
+    while 499 not in (seen := [view.source for view in made.views(now) if not view.strikes]):
+        for place in seen[:16]:
+            made.failed(states[place], unavailable(), now)
+        now, turns = now + 0.2, turns + 1
+        assert turns < 500 / 16
+
+    assert min(seen) > 400
+
+
+def test_one_server_does_not_crowd_out_the_others() -> None:
+    """Of mirrors that share a server's lanes no more are seen than it has lanes."""
+    host = HostScore(8)
+    crowd = [SourceState(MirrorRef(f"fake://c{rank}"), FakeSource(b"", name="c"), host, rank) for rank in range(500)]
+    other = state("other", 500)
+
+    seen = [view.source for view in roster(*crowd, other).views(0.0)]
+
+    assert [*range(8 + SPARE), 500] == seen
+
+
+def test_those_without_ranges_do_not_crowd_out_those_with() -> None:
+    """They can only be streamed from the start, so that a hundred of them are of no use in the middle."""
+    streams = [state(f"s{rank}", rank, sequential=True) for rank in range(100)]
+    with_ranges = state("r", 100)
+
+    assert 100 in may(roster(*streams, with_ranges), OTHER)
