@@ -5,7 +5,7 @@ Pure but for the clock that callers pass in.
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from mountdl.engine.flight import SourceState
 from mountdl.engine.planner import LONGEST_FLIGHT, SourceView
@@ -46,8 +46,8 @@ class Roster:
 
     def views(self, now: float) -> list[SourceView]:
         """Return the sources that may be asked now, as the planner sees them."""
-        for extent in [extent for extent in self._avoid if not self._chosen_can(extent, now)]:
-            del self._avoid[extent]  # better bytes of several than none
+        for extent in [extent for extent in self._avoid if not any(self._able(extent, now, self._chosen(extent)))]:
+            self._choose_another(extent, now)
         return [view for i, state in self._offered(now) if (view := self._view(i, state, now)) is not None]
 
     def _offered(self, now: float) -> list[tuple[int, SourceState]]:
@@ -95,14 +95,24 @@ class Roster:
             bad=(*score.bad, *(extent for extent, avoiding in self._avoid.items() if state in avoiding)),
         )
 
-    def _chosen_can(self, extent: Extent, now: float) -> bool:
-        """Say whether one who was chosen to bring *extent* alone can still be asked for it."""
-        return any(
-            state not in self._avoid[extent]
-            and state.score.ready_for_read(now, self._retry_wait)
-            and not any(extent.overlaps(bad) for bad in state.score.bad)
-            for state in self.states
-        )
+    def _chosen(self, extent: Extent) -> list[SourceState]:
+        """Return who was chosen to bring *extent* alone."""
+        return [state for state in self.states if state not in self._avoid[extent]]
+
+    def _able(self, extent: Extent, now: float, states: Iterable[SourceState]) -> Iterator[SourceState]:
+        """Yield those of *states* that can be asked for all of *extent* now."""
+        for state in states:
+            bad = any(extent.overlaps(bad) for bad in state.score.bad)
+            if state.score.ready_for_read(now, self._retry_wait) and not bad:
+                yield state
+
+    def _choose_another(self, extent: Extent, now: float) -> None:
+        """Have one of those that can bring *extent* bring it alone; where none can, anybody may bring what it can."""
+        another = next(self._able(extent, now, sorted(self.states, key=lambda state: state.score.bad_chunks)), None)
+        if another is None:
+            del self._avoid[extent]
+        else:
+            self._avoid[extent] = {state for state in self.states if state is not another}
 
     def _revive(self, state: SourceState) -> None:
         state.score.dropped = False

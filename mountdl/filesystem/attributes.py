@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from itertools import accumulate
 
 import pyfuse3
 
@@ -13,6 +14,8 @@ from mountdl.engine.status import DownloadStatus
 VALID = 1.0
 """Seconds that the kernel may keep names and attributes: a changed source shows within two."""
 PREFIX = b"user.mountdl."
+LONGEST_VALUE = 60_000
+"""Bytes of one attribute; Linux takes 65,536, and lists none of a file of which one is longer."""
 _INFO_HASH = re.compile(r"\Amagnet:.*[?&]xt=urn:bt(?:ih:|mh:1220)([0-9a-f]{40,64})")
 
 
@@ -43,13 +46,21 @@ def file_xattrs(content: Content, status: DownloadStatus, cautions: str) -> dict
         "verified": str(status.verified),
         "written": str(status.written),
         "level": content.level.value,
-        "sources": "\n".join(f"{s.name}\t{s.state}\t{s.reason or ''}".rstrip() for s in status.sources)
-        or "\n".join(f"{safe_name(m.url)}\tidle" for m in content.mirrors),
+        "sources": "\n".join(_sources(content, status)),
         "error": status.error or cautions,
         "digest": str(digest) if digest is not None else "",
         "infohash": _info_hash(content),
     }
-    return {name.encode(): value.encode() for name, value in values.items() if value or name == "error"}
+    return {name.encode(): value.encode()[:LONGEST_VALUE] for name, value in values.items() if value or name == "error"}
+
+
+def _sources(content: Content, status: DownloadStatus) -> list[str]:
+    """Return a line for each source, or for as many as fit and one that says how many more there are."""
+    lines = [f"{s.name}\t{s.state}\t{s.reason or ''}".rstrip() for s in status.sources]
+    lines = lines or [f"{safe_name(mirror.url)}\tidle" for mirror in content.mirrors]
+    lengths = accumulate(len(line.encode()) + 1 for line in lines)
+    fit = sum(length <= LONGEST_VALUE - 40 for length in lengths)
+    return lines if fit == len(lines) else [*lines[:fit], f"and {len(lines) - fit} more"]
 
 
 def _info_hash(content: Content) -> str:

@@ -93,6 +93,18 @@ def test_extended_attributes_tell_how_far_it_is(mount: Mount, mirror: Mirror, fi
     assert caught.value.errno == errno.ENODATA
 
 
+def test_attributes_of_a_file_with_many_sources(mounted: Mounts, source: Path) -> None:
+    """Linux lists no attribute of a file of which one is over 64 KiB: the sources end with how many more there are."""
+    publish(source, "a.bin", b"a", [f"http://127.0.0.1:9/{number:03}/{'a' * 100}" for number in range(900)])
+    mount = mounted(source)
+
+    done = run("getfattr", "--only-values", "-n", "user.mountdl.sources", mount / "a.bin")
+    *lines, last = done.stdout.splitlines()
+
+    assert (done.returncode, last) == (0, f"and {900 - len(lines)} more")
+    assert len(lines) > 400
+
+
 def test_prefetch(mount: Mount, mirror: Mirror, film_bytes: bytes) -> None:
     """Setting the attribute has bytes fetched though nobody reads: those, then all; nonsense is refused."""
     wanted = f"{4 * MIB}-{6 * MIB}"

@@ -293,12 +293,16 @@ def test_an_accused_chunk_stays_available_when_the_chosen_source_goes() -> None:
 
 
 def test_an_accused_chunk_stays_available_when_the_third_source_refuses() -> None:
-    """A mirror without the file can't bring the chunk alone; one of the accused has to."""
+    """A mirror without the file can't bring the chunk alone; one of the accused has to, alone: two would mix again."""
     made, a, b, c = three()
     made.accuse(0, [(a, Extent(0, 8), b"1"), (b, Extent(8, 16), b"2")], CHUNK)
     made.failed(c, SourceRefused("c", "404"), 0.0)
 
-    assert may(made, CHUNK)
+    assert [0] == may(made, CHUNK)
+    made.failed(a, SourceRefused("a", "404"), 0.0)
+    assert [1] == may(made, CHUNK)
+    made.failed(b, SourceRefused("b", "404"), 0.0)
+    assert [] == may(made, CHUNK)
 
 
 # -- status -----------------------------------------------------------------------------------------------------
