@@ -6,12 +6,18 @@ import inspect
 import os
 from collections.abc import Callable
 
+import hypothesis
 import pytest
 import trio
 import trio.testing
 
 # Nothing outside this machine: mounts that tests make meet no strangers.
 os.environ |= {"MOUNTDL_INTERFACE": "127.0.0.1", "MOUNTDL_ENABLE_DHT": "false", "MOUNTDL_ENABLE_DHT6": "false"}
+
+
+# A machine that is busy with something else is no fault of a test's.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tests.support.httpserver import Handler, computing, partial, serving
 
 CONTENT = bytes((i * 7 + i // 251) % 256 for i in range(50_000))
 CALM = Patience(connect=5, head=5, silence=5)
-SHORT = Patience(connect=0.5, head=0.2, silence=0.2, rate=1000, window=0.3)
+SHORT = Patience(connect=0.5, head=0.6, silence=0.6, rate=1000, window=0.3)
 GOOD = computing(lambda request: partial(request, CONTENT))
 needs_nginx = pytest.mark.skipif(not nginx.available(), reason="nginx or openssl is not installed")
 
