@@ -86,11 +86,10 @@ class Script:
                 continue
             assert listener is not None
             await stream.send_all(b"150 here\r\n")
-            data = await listener.accept()
-            await listener.aclose()
             body = self.sent[start:stop]
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                async with data:
+                async with await listener.accept() as data:
+                    listener.socket.close()
                     await data.send_all(body[: self.cut])
             start, stop = 0, len(self.sent)
             if self.last == "hang up":
