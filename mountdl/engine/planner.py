@@ -36,8 +36,9 @@ class SourceView:
     """A source as the planner sees it. *latency* in seconds, *rate* in bytes a second of one flight.
 
     *free* lanes for any flight, *urgent* lanes for a reader's; *rank*: lower is preferred where
-    nothing else decides; *longest*: bytes that a flight of its should carry at most; *strikes*: failures
-    since it last delivered; *sequential*: it delivers from offset 0 only; *bad*: never to ask of it.
+    nothing else decides; *longest* and *least*: bytes that a flight of its should carry at most and,
+    while so many are missing, at least; *strikes*: failures since it last delivered; *sequential*: it
+    delivers from offset 0 only; *bad*: never to ask of it.
     """
 
     source: int
@@ -47,6 +48,7 @@ class SourceView:
     rate: float
     rank: int = 0
     longest: int = LONGEST_FLIGHT
+    least: int = 0
     strikes: int = 0
     sequential: bool = False
     bad: tuple[Extent, ...] = ()
@@ -214,7 +216,8 @@ class _Table:
                 offset = min((each.past(gap.start, stop) for each in able), default=stop)
                 continue
             part = self.urgent_part(view, view.reach(gap))
-            self.assign(view, self.going_on(view, part) if part.stop == stop else part, Priority.READ)
+            part = self.going_on(view, part) if part.stop == stop else part
+            self.assign(view, self.at_least(view, part), Priority.READ)
             offset = part.stop
 
     def going_on(self, view: SourceView, part: Extent) -> Extent:
@@ -225,6 +228,13 @@ class _Table:
                 if gap is not None and gap.start == part.stop and (reach := view.reach(gap)):
                     return Extent(part.start, self.flight_part(view, reach, want).stop)
         return part
+
+    def at_least(self, view: SourceView, part: Extent) -> Extent:
+        """Return *part*, longer where *view* wants to be asked for more and nobody brings what follows."""
+        if part.length >= view.least:
+            return part
+        gap = self.first_gap(Extent(part.start, min(part.start + view.least, self.chunk_map.size)))
+        return view.reach(gap) if gap is not None and gap.start == part.start else part
 
     def has_lane(self, view: SourceView, priority: Priority) -> bool:
         """Say whether a flight of *priority* may be given to *view*."""
@@ -285,7 +295,7 @@ class _Table:
             if chance is not None:
                 part = self.flight_part(view, chance, want)
                 if self.worthwhile(part, want):
-                    self.assign(view, part, want.priority)
+                    self.assign(view, self.at_least(view, part), want.priority)
                     return True
         return False
 

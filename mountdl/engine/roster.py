@@ -91,6 +91,7 @@ class Roster:
             rank=state.rank,
             longest=TRIAL_FLIGHT if host.lanes.trying else LONGEST_FLIGHT,
             strikes=score.strikes,
+            least=limits.least,
             sequential=limits.sequential,
             bad=(*score.bad, *(extent for extent, avoiding in self._avoid.items() if state in avoiding)),
         )

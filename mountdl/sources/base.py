@@ -22,12 +22,14 @@ class Limits:
     """How a source likes to be used.
 
     *parallel* flights at most; *host* is what connection limits are counted by ("mirror.example.org:443");
-    *sequential*: it can only deliver from offset 0 on (a server without ranges).
+    *sequential*: it can only deliver from offset 0 on (a server without ranges). *least*: bytes that it is to be
+    asked for at once, where so many are left.
     """
 
     parallel: int
     host: str
     sequential: bool = False
+    least: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ def views(draw: st.DrawFn, number: int, sequential: bool, bad: bool) -> SourceVi
         rate=draw(st.sampled_from([1.0, 10.0, 50.0, 1000.0])),
         rank=draw(st.integers(0, 3)),
         longest=draw(st.integers(1, 20)),
+        least=draw(st.sampled_from([0, 0, 7])),
         sequential=sequential and draw(st.booleans()),
         bad=tuple(draw(st.lists(extents(least=1), max_size=2))) if bad else (),
     )

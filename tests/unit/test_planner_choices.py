@@ -97,6 +97,16 @@ def test_a_short_read_is_one_flight() -> None:
     assert len(decided([wanting(0, 6)], [source(0), source(1)])) == 1
 
 
+def test_a_source_may_want_to_be_asked_for_more() -> None:
+    """A flight of its goes on behind what is wanted, up to what somebody brings or has."""
+    greedy = source(least=20)
+
+    assert decided([wanting(0, 4)], [greedy]) == [Assignment(0, Extent(0, 20), READ)]
+    assert decided([wanting(0, 4, BACKGROUND)], [greedy]) == [Assignment(0, Extent(0, 20), BACKGROUND)]
+    assert decided([wanting(0, 4)], [greedy], held=ExtentSet([Extent(8, 12)])) == [Assignment(0, Extent(0, 8), READ)]
+    assert decided([wanting(SIZE - 4, SIZE)], [greedy]) == [Assignment(0, Extent(SIZE - 4, SIZE), READ)]
+
+
 def test_the_quickest_serves_a_reader() -> None:
     """A reader is not sent to a slow mirror, whatever its rank."""
     got = decided([wanting(0, 4)], [source(0, latency=2.0), source(1, rank=5)])

@@ -46,7 +46,7 @@ async def test_a_tree_verifies_every_source() -> None:
             assert content.chunk_map.matches(0, CONTENT[: content.chunk_map.length])
             gnutella = next(ref.url for ref in content.mirrors if "N2R" in ref.url)
             source = mirror(transport, gnutella)
-            assert source.limits.parallel == 1
+            assert (source.limits.parallel, source.limits.least) == (1, 1 << 20)
             assert await fetched(source, 100, 5000) == CONTENT[100:5000]
 
 

@@ -84,8 +84,10 @@ class Mirror:
         self._name = shown(self._url)
         own = client.settings.max_connection_per_server
         self._most = min(own, ref.max_connections) if ref.max_connections else own
+        self._least = 0
         if self._url is not None and _N2R in self._url.path.lower():
             self._most = 1  # a Gnutella server bans who opens a second one, for minutes
+            self._least = 1 << 20  # and who asks often, for little
         self._origin = origin_of(self._url) if self._url is not None else None
         self._route: _Route | None = None
         self._validators: dict[str, Validator] = {}
@@ -103,7 +105,7 @@ class Mirror:
         origin = self._route.target.origin if self._route is not None else self._origin
         if origin is None:
             return Limits(1, "", sequential=False)
-        return Limits(self._client.facts(origin).parallel(self._most), str(origin), self._sequential)
+        return Limits(self._client.facts(origin).parallel(self._most), str(origin), self._sequential, self._least)
 
     async def fetch(self, extent: Extent, sink: Sink, *, priority: Priority) -> None:
         """Deliver *extent* to *sink* in order, or raise SourceError.
