@@ -10,11 +10,12 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 from xml.sax.saxutils import escape, quoteattr
 
-from mountdl.descriptors import SUFFIXES, links
+from mountdl.descriptors import SUFFIXES, links, parse
 from mountdl.descriptors.urls import UrlRefused
 from mountdl.engine.documents import look, name_in
-from mountdl.errors import ExitStatus, SourceError, UsageError
+from mountdl.errors import DescriptorError, ExitStatus, SourceError, UsageError
 from mountdl.sources.base import Probe, Transport
+from mountdl.sources.tunnel import UNRESOLVED
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,12 @@ async def place(source: str, folder: Path, transports: list[Transport]) -> str |
     Relative URLs in it are relative to that (RFC 3986 section 5.1.3: where redirects led). Raises UsageError.
     """
     if source.lower().startswith("magnet:"):
-        _put(folder, "link.magnet", os.fsencode(source) + b"\n")
+        link = os.fsencode(source) + b"\n"
+        try:
+            parse("link.magnet", link)
+        except DescriptorError as error:
+            raise UsageError(f"can't mount {shown(source)}: {error} ({error.kind})", error.exit_status) from error
+        _put(folder, "link.magnet", link)
         return None
     try:
         plain, metalink = links.split(source)
@@ -55,12 +61,18 @@ async def place(source: str, folder: Path, transports: list[Transport]) -> str |
     try:
         probe, document = await look(_transport(plain, transports), plain)
     except SourceError as error:
-        raise UsageError(f"can't mount {error}", ExitStatus.NOT_FOUND) from error
+        raise UsageError(f"can't mount {error}", _status(error)) from error
     if document is None:
         _put(folder, f"{name}.meta4", described(name, plain, probe).encode())
         return None
     _put(folder, name, document.data or b"")
     return document.url
+
+
+def _status(error: SourceError) -> ExitStatus:
+    if error.reason == UNRESOLVED:
+        return ExitStatus.NAME_NOT_RESOLVED
+    return ExitStatus.AUTHORISATION if error.reason.startswith("answered 401") else ExitStatus.NOT_FOUND
 
 
 async def _place_linked(url: str, folder: Path, transports: list[Transport]) -> str | None:

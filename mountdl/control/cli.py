@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mountdl.control import checks, configuration, mounting, mounttable, options, parser, values
+from mountdl.control import checks, configuration, mounting, mounttable, options, parser
 from mountdl.control.configuration import Given
 from mountdl.control.mounting import Serve
 from mountdl.control.options import BY_NAME
@@ -105,7 +105,7 @@ def _dispatch(arguments: argparse.Namespace, serve: Serve, demo: Demo) -> int:
 def _mount(source: str, mountpoint: str, given: Sequence[Given], serve: Serve) -> None:
     for name in configuration.unknown_variables(os.environ):
         print(f"mountdl: warning: {shown(name)} sets nothing: there is no such option", file=sys.stderr)
-    place = mounttable.resolved(values.path(mountpoint))
+    place = mounttable.resolved(configuration.place("MOUNTPOINT", mountpoint))
     settings = configuration.settings(configuration.located(source), place, given)
     mounting.run(settings, serve, Registry.of_user())
 

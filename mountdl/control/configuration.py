@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mountdl.control import options, values
 from mountdl.control.options import BY_NAME, OPTIONS
+from mountdl.control.text import quoted
 from mountdl.errors import ExitStatus, UsageError
 from mountdl.settings import (
     CredentialSettings,
@@ -229,7 +230,15 @@ def _fields(layer: Iterable[Given]) -> dict[str, object]:
 
 
 def located(source: str) -> str:
-    """Return *source* with a path made absolute; URLs and magnet links stay as they are."""
+    """Return *source* with a path made absolute; URLs and magnet links stay as they are. Raises UsageError."""
     if "://" in source or source.lower().startswith("magnet:"):
         return source
-    return str(values.path(source))
+    return str(place("SOURCE", source))
+
+
+def place(name: str, text: str) -> Path:
+    """Return the path that the argument *name* is. Raises UsageError when it is none."""
+    try:
+        return values.path(text)
+    except ValueError as error:
+        raise UsageError(f"{name}: {quoted(text)} is not allowed; allowed is {error}") from error

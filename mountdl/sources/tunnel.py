@@ -197,6 +197,9 @@ def _received(connected: socket.socket, most: int, flags: int) -> bytes | None:
         raise Unconnected(f"the proxy: {reason_of(error)}") from error
 
 
+UNRESOLVED = "name not resolved"
+
+
 def reason_of(error: BaseException) -> str:
     """Say in a few words what went wrong on a socket."""
     cause = error
@@ -207,7 +210,7 @@ def reason_of(error: BaseException) -> str:
             break
         cause = inner
     if isinstance(cause, socket.gaierror):
-        return "name not resolved"
+        return UNRESOLVED
     if isinstance(cause, ssl.SSLError):
         return (cause.reason or "connection closed").lower().replace("_", " ")
     number = cause.errno if isinstance(cause, OSError) else None

@@ -235,6 +235,16 @@ def test_a_mountpoint_that_is_busy(published: Path, mounted: Mounts, film_bytes:
         run("umount", path)
 
 
+def test_arguments_that_are_empty(published: Path, mounted: Mounts) -> None:
+    """As a script passes them whose variable is not set."""
+    for arguments, name in ((("", mounted.place()), "SOURCE"), ((published, ""), "MOUNTPOINT")):
+        done = mountdl("mount", *arguments)
+        assert (done.returncode, done.stderr) == (
+            28,
+            f"mountdl: {name}: '' is not allowed; allowed is a path, not empty\n",
+        )
+
+
 def test_options_that_are_wrong(published: Path, mounted: Mounts) -> None:
     """The message names the option and what is allowed."""
     for option, words in (

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from mountdl.descriptors import parse
-from mountdl.errors import UsageError
+from mountdl.descriptors.model import MirrorRef
+from mountdl.errors import ExitStatus, SourceRefused, UsageError
 from mountdl.remote import described, is_remote, name_of, place, shown
 from mountdl.sources.base import Probe
+from tests.support.fakes import FakeTransport
 
 
 @pytest.mark.parametrize(
@@ -83,11 +85,42 @@ async def test_a_refusal_tells_no_secret(tmp_path: Path) -> None:
 
 
 async def test_a_magnet_link_may_have_any_bytes(tmp_path: Path) -> None:
-    """A command line is bytes; what is wrong with the link is told like that of any other descriptor."""
-    await place("magnet:?xt=\udcff", tmp_path, [])
-    assert (tmp_path / "link.magnet").read_bytes() == b"magnet:?xt=\xff\n"
+    """A command line is bytes, and so is the descriptor that it becomes."""
+    link = "magnet:?xt=urn:btih:" + "1" * 40 + "&dn="
+    await place(link + "\udcff", tmp_path, [])
+    assert (tmp_path / "link.magnet").read_bytes() == link.encode() + b"\xff\n"
+
+
+@pytest.mark.parametrize("link", ["magnet:", "magnet:?xt=nonsense", "magnet:?xt=\udcff"])
+async def test_a_link_that_leads_nowhere_is_refused(link: str, tmp_path: Path) -> None:
+    """An empty mount would say nothing of it."""
+    with pytest.raises(UsageError, match=r"^can't mount magnet:") as refused:
+        await place(link, tmp_path, [])
+    assert refused.value.exit_status is ExitStatus.BAD_MAGNET
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [
+        ("name not resolved", ExitStatus.NAME_NOT_RESOLVED),
+        ("answered 401: it wants a user name and a password", ExitStatus.AUTHORISATION),
+        ("answered 404", ExitStatus.NOT_FOUND),
+    ],
+)
+async def test_what_can_not_be_had_has_its_status(reason: str, status: ExitStatus, tmp_path: Path) -> None:
+    """A script sees why a URL could not be mounted."""
+
+    class Down(FakeTransport):
+        schemes = frozenset({"http"})
+
+        async def probe(self, ref: MirrorRef) -> Probe:
+            raise SourceRefused(ref.url, reason)
+
+    with pytest.raises(UsageError, match=reason) as refused:
+        await place("http://h/x", tmp_path, [Down({})])
+    assert refused.value.exit_status is status
 
 
 async def test_no_room_for_the_descriptor_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="can't write a descriptor"):
-        await place("magnet:?xt=urn:btih:00", tmp_path / "gone", [])
+        await place("magnet:?xt=urn:btih:" + "1" * 40, tmp_path / "gone", [])
