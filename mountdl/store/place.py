@@ -159,8 +159,8 @@ class Place:
             os.rename(self.key + suffix + _NEW, self.key + suffix, src_dir_fd=folder, dst_dir_fd=folder)
 
     def unlink(self, *suffixes: str) -> None:
-        """Remove files, those that are there."""
-        with self.folder() as folder:
+        """Remove files, those that are there; where somebody removed their folder none is."""
+        with suppress(FileNotFoundError), self.folder() as folder:
             for suffix in suffixes:
                 with suppress(FileNotFoundError):
                     os.unlink(self.key + suffix, dir_fd=folder)

@@ -311,7 +311,10 @@ class Store:
 
     def _release(self, stored: Stored) -> None:
         if self.evicted(stored.key) and not stored.there and not self.pinned(stored.key):
-            Place(self._contents, stored.key).unlink(MANIFEST, JOURNAL, SUMS, DATA)
+            try:
+                Place(self._contents, stored.key).unlink(MANIFEST, JOURNAL, SUMS, DATA)
+            except OSError as error:
+                log.warning("%s: the files of what was evicted can't be removed: %s", stored.key, error.strerror)
             self._keys.discard(stored.key)
             self._summaries.pop(stored.key, None)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,23 @@ def test_the_quota_holds_while_an_open_file_is_written(limited: Store, tmp_path:
     assert stored.written.covers(mib(7, 8))
     assert not any(stored.written.overlap(mib(0, 4)))
     assert gone == ExtentSet(ExtentSet(stored.written).missing(mib(0, 8)))
+    limited.close()
+
+
+@pytest.mark.parametrize("how", ["removed", "not a folder any more"])
+def test_a_store_that_is_gone_can_be_closed(limited: Store, tmp_path: Path, how: str) -> None:
+    """Its disk was pulled or somebody removed it: what was evicted from has no files to remove."""
+    evicted, kept = (limited.open(ContentKey(name), SIZE, fingerprint()) for name in ("evicted", "kept"))
+    fill(evicted, mib(0, 1))
+    limited._clock.now += 1
+    fill(kept, mib(0, 4))
+    assert not evicted.written
+    assert limited.evicted(evicted.key)
+    shutil.rmtree(tmp_path / "contents")
+    if how != "removed":
+        (tmp_path / "contents").write_text("")
+
+    evicted.close()
     limited.close()
 
 
