@@ -155,6 +155,6 @@ def test_a_hasher_of_the_library_is_done_after_its_digest():
 
 def test_python_is_not_hopeless():
     """A megabyte in at most a few seconds, also on a slow machine."""
-    started = time.perf_counter()
+    started = time.process_time()
     digest(TigerTree(Tiger), bytes(1 << 20))
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10

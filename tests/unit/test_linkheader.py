@@ -244,7 +244,7 @@ def test_quirk_33_base64_of_hexadecimal_digits():
 
 
 def test_bounded_time():
-    started = time.perf_counter()
+    started = time.process_time()
     for value in (
         "<" * 500_000,
         ",<a>;" * 100_000,
@@ -254,7 +254,7 @@ def test_bounded_time():
         '"\\' * 300_000,
     ):
         find(("Link", value), ("Digest", value), ("Repr-Digest", value))
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 PARTS = st.sampled_from(

@@ -346,7 +346,7 @@ def test_a_single_number_is_only_numbering():
 
 def test_bounded_time():
     """Long lists, many groups, selections and references cost no more than their length."""
-    started = time.perf_counter()
+    started = time.process_time()
     read(f"magnet:?{BTIH}&so=" + ",".join(["0-99999"] * 50_000))
     read(f"magnet:?{BTIH}&dn=a&" + "amp;" * 1_000_000)
     read("\n".join(f"magnet:?{BTIH}" for _ in range(20_000)))
@@ -357,7 +357,7 @@ def test_bounded_time():
     )
     read("\n".join(f"magnet:?{groups}" for _ in range(40)))
     read(f"magnet:?{BTIH}" + "&" * 3_000_000 + "tr=x")
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_too_many_links(monkeypatch):
@@ -388,10 +388,10 @@ def test_addresses_in_other_encodings_stay_what_they_are():
     assert [ref.url for ref in found.sources] == ["http://h.example/caf%E9%20%C3%A9.iso"]
     (found,) = read(f"magnet:?{SHA1}&as=http://h.example/caf\xe9.iso".encode("latin-1")).magnets
     assert [ref.url for ref in found.sources] == ["http://h.example/caf%E9.iso"]
-    started = time.perf_counter()
+    started = time.process_time()
     assert refusal(b"\xff" * limits.MAX_LIST) == "not-a-magnet"
     assert refusal(f"magnet:?{SHA1}&as=" + "%FF" * 5_000_000) == "no-sources"
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_a_resolver_names_no_file():

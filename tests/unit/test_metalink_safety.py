@@ -47,9 +47,9 @@ def test_every_doctype_is_refused(declaration):
 
 def test_entity_expansion_costs_nothing():
     entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10))
-    started = time.perf_counter()
+    started = time.process_time()
     assert refusal(f'<!DOCTYPE m [<!ENTITY e0 "lol">{entities}]><m a="&e9;">&e9;</m>') == "forbidden-dtd"
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_undeclared_entities_are_not_well_formed():
@@ -236,9 +236,9 @@ def test_100_000_urls():
     """The best thousand are kept, the rest is counted."""
     urls = "".join(f"<url priority='{100_001 - n}'>http://h.example/{n}</url>" for n in range(100_000))
     data = f'<metalink xmlns="{V4}"><file name="a">{urls}</file></metalink>'.encode()
-    started = time.perf_counter()
+    started = time.process_time()
     found = parse("x", data)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
     assert len(found.entries[0].mirrors) == limits.MAX_URLS_KEPT
     assert found.entries[0].mirrors[0].url == "http://h.example/99999"
     assert [caution.code for caution in found.cautions] == ["too-many-urls"]
@@ -283,9 +283,9 @@ def test_a_million_piece_hashes():
         f'<metalink xmlns="{V4}"><file name="a"><size>{count * 4}</size><pieces type="sha-256" length="4">{body}</pieces>{URL}</file></metalink>'
     ).encode()
     del body
-    started = time.perf_counter()
+    started = time.process_time()
     found = parse("x", data)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
     assert found.entries[0].pieces is not None
     assert found.entries[0].pieces.count == count
 

@@ -583,7 +583,7 @@ def test_a_torrent_is_known_by_its_content():
 
 def test_bounded_time():
     """Many files, many seeds, many roots."""
-    started = time.perf_counter()
+    started = time.process_time()
     listed = [{"length": 0, "path": ["d" * 50] * 20 + ["x"]}] * 15_000
     read(
         made(
@@ -593,7 +593,7 @@ def test_bounded_time():
     )
     read(made({"name": "t", "piece length": 4, "pieces": b"", "files": [{"length": 0, "path": ["x"]}] * 50_000}))
     read(made({"name": "t", "length": 1 << 40, "piece length": 1 << 20, "pieces": b"x" * 20 * (1 << 20)}))
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 KEYS = st.sampled_from(
@@ -825,8 +825,8 @@ def test_many_files_with_seeds_stay_within_bounds():
     }
     info["pieces"] = bytes(20 * -(-3000 * 100_000 // 16384))
     data = encode(tidy({"info": info, "url-list": ["http://one/", "http://two/"]}))
-    start = time.perf_counter()
+    start = time.process_time()
     found = read(data)
     assert len(found.entries) == 100_000
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 << 10

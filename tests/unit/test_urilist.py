@@ -181,10 +181,10 @@ def test_patterns(pattern, expanded):
     ["[1-999999999999999999]", "[1-100][1-101]", "[3-1]", "{" + "," * 10_000 + "}", "{a,b}" * 40, "[1-9]" * 1000],
 )
 def test_patterns_that_mean_nothing_anyone_wants(pattern):
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(patterns.TooMany):
         patterns.expanded("http://h/" + pattern)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_patterns_of_several_addresses_go_together():
@@ -320,7 +320,7 @@ def test_plain_text_files_are_not_searched_for():
 
 
 def test_bounded_time():
-    started = time.perf_counter()
+    started = time.process_time()
     for text in (
         "http://a.example/\n" * 50_000,
         "x\n" * 4_000_000,
@@ -329,7 +329,7 @@ def test_bounded_time():
         "http://a.example/[1-9999]\n" * 30,
     ):
         read("http://a.example/y\n" + text)
-    assert time.perf_counter() - started < 30
+    assert time.process_time() - started < 30
 
 
 def test_patterns_that_stand_for_too_much_text_together(monkeypatch):

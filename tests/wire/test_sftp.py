@@ -29,6 +29,7 @@ from mountdl.sources.base import Source
 from mountdl.sources.sftp import SftpTransport
 from tests.support import proxies, sshd
 from tests.support.content import pattern
+from tests.support.machine import slowness
 from tests.wire.http import Collected
 
 pytestmark = pytest.mark.skipif(sshd.SSHD is None, reason="sshd is not installed")
@@ -471,11 +472,6 @@ async def test_the_loop_stays_alive(server: sshd.Sshd) -> None:
         nursery.cancel_scope.cancel()
     late.sort()
     assert late[len(late) * 95 // 100] < 0.003 * slowness()
-
-
-def slowness() -> float:
-    """Return how many want each processor: a shared machine is late by itself."""
-    return max(1.0, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @asynccontextmanager
