@@ -16,7 +16,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -41,11 +40,9 @@ from mountdl.sources.base import Transport
 from mountdl.sources.ftp.transport import FtpTransport
 from mountdl.sources.http.transport import HttpTransport
 from mountdl.sources.sftp.transport import SftpTransport
+from mountdl.sources.swarm.transport import ASIDE, SwarmTransport
 from mountdl.store.remembered import Remembered
 from mountdl.store.store import Store
-
-if TYPE_CHECKING:
-    from mountdl.sources.swarm.transport import SwarmTransport
 
 log = logging.getLogger(__name__)
 
@@ -98,8 +95,7 @@ class _Mounted:
             async with trio.open_nursery() as lower:
                 for transport in self._transports:
                     await lower.start(transport.run)
-                if self._swarms is not None:
-                    await lower.start(self._swarms.run)
+                await lower.start(self._swarms.run)
                 await lower.start(self._store.run)
                 async with trio.open_nursery() as upper:
                     await upper.start(self._engine.run)
@@ -259,13 +255,8 @@ def _ignore(tree: Tree) -> None:
     """Before there is a mount, nobody is shown *tree*."""
 
 
-def _swarms(settings: Settings, transports: Sequence[Transport], store: Store) -> "SwarmTransport | None":
-    """Return what fetches from swarms; None, with a word of why, where this machine has no libtorrent."""
-    try:
-        from mountdl.sources.swarm.transport import ASIDE, SwarmTransport
-    except ImportError as error:
-        log.warning("torrents are fetched from web seeds only: libtorrent can't be loaded (%s)", error)
-        return None
+def _swarms(settings: Settings, transports: Sequence[Transport], store: Store) -> SwarmTransport:
+    """Return what fetches from swarms, with *transports* for what leads to them."""
     known = {scheme: transport for transport in transports for scheme in transport.schemes}
 
     async def load(url: str, wanted: Iterable[bytes | None]) -> Descriptor:
@@ -280,9 +271,9 @@ def _swarms(settings: Settings, transports: Sequence[Transport], store: Store) -
     return swarms
 
 
-def _parse(name: str, data: bytes, *, preferences: PreferenceSettings, swarms: "SwarmTransport | None") -> Descriptor:
+def _parse(name: str, data: bytes, *, preferences: PreferenceSettings, swarms: SwarmTransport) -> Descriptor:
     said = prefer(parse(name, data, base_url=preferences.base_uri), preferences)
-    if swarms is not None and said.torrent is not None:
+    if said.torrent is not None:
         swarms.learn(said.torrent)
     return said
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import random
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 pytest.importorskip("libtorrent")
 
+from tests.support.mirrors import Mirrors
 from tests.support.mounts import Mounts, eventually, needs_fuse, run
 from tests.support.swarms import (
     free_port,
@@ -103,6 +105,27 @@ def test_a_liar_is_named(mounted: Mounts, source: Path, tmp_path: Path) -> None:
             mount = mounted(source, listen_port=free_port())
             assert data == mount.read("a.bin")
             assert f"127.0.0.1:{liar.port} sent wrong bytes" in mount.why("a.bin")
+
+
+def test_libtorrent_is_loaded_for_swarms_alone(mounted: Mounts, mirrors: Mirrors, source: Path, tmp_path: Path) -> None:
+    """A metalink is mounted and read without its time and memory; the first use of a torrent brings it in."""
+    data = noise(100_000)
+    mirror = mirrors.add("m", {"plain.bin": data})
+    (source / "a.meta4").write_text(
+        f'<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="plain.bin"><size>{len(data)}</size>'
+        f'<hash type="sha-256">{hashlib.sha256(data).hexdigest()}</hash><url>{mirror.of("plain.bin")}</url>'
+        "</file></metalink>"
+    )
+    (source / "b.torrent").write_bytes(one_file(tmp_path / "seed", noise(1000)))
+    mount = mounted(source, listen_port=free_port(), read_timeout=1)
+
+    def loaded() -> bool:
+        return "libtorrent" in Path(f"/proc/{mount.pid}/maps").read_text()
+
+    assert data == mount.read("plain.bin")
+    assert not loaded()
+    assert mount.errno("a.bin") == errno.EIO
+    assert loaded()
 
 
 def test_without_libtorrent_all_else_works(

@@ -7,13 +7,15 @@ and peers come from the parsed value, web seeds are mirrors of our own.
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-
-import libtorrent as lt
+from typing import TYPE_CHECKING
 
 from mountdl.descriptors import bencode
 from mountdl.descriptors.magnet import link_of
 from mountdl.descriptors.model import Magnet, Torrent
 from mountdl.settings import SwarmSettings
+
+if TYPE_CHECKING:
+    import libtorrent as lt
 
 
 def loadable(torrent: Torrent) -> bool:
@@ -30,11 +32,13 @@ def document(torrent: Torrent) -> bytes:
 
 def parameters(
     torrent: Torrent, peers: Iterable[str], more: Iterable[str], settings: SwarmSettings
-) -> lt.add_torrent_params:
+) -> "lt.add_torrent_params":
     """Return what *torrent* is added with, *more* trackers too if it is public, without a place to write.
 
     Raises RuntimeError for one that libtorrent does not take.
     """
+    import libtorrent as lt
+
     if loadable(torrent):
         atp = lt.load_torrent_buffer(document(torrent))
     else:
@@ -50,8 +54,10 @@ def parameters(
     return atp
 
 
-def inquiry(magnet: Magnet, settings: SwarmSettings) -> lt.add_torrent_params:
+def inquiry(magnet: Magnet, settings: SwarmSettings) -> "lt.add_torrent_params":
     """Return what *magnet* is added with to learn its metadata."""
+    import libtorrent as lt
+
     atp = lt.parse_magnet_uri(link_of(Magnet("", btih=magnet.btih, btmh=magnet.btmh)))
     tiers = trackers(tuple((tracker,) for tracker in magnet.trackers), settings, private=False)
     atp.trackers = [tracker for tier in tiers for tracker in tier]
@@ -60,7 +66,9 @@ def inquiry(magnet: Magnet, settings: SwarmSettings) -> lt.add_torrent_params:
     return atp
 
 
-def _set_common(atp: lt.add_torrent_params, peers: Iterable[str], settings: SwarmSettings) -> None:
+def _set_common(atp: "lt.add_torrent_params", peers: Iterable[str], settings: SwarmSettings) -> None:
+    import libtorrent as lt
+
     flags = lt.torrent_flags
     atp.flags = flags.update_subscribe | flags.duplicate_is_error
     if not settings.exchange:
@@ -100,7 +108,7 @@ def _numeric(peer: str) -> tuple[str, int] | None:
         return None
 
 
-def paths(atp: lt.add_torrent_params, files: Mapping[tuple[int, int], Path]) -> dict[int, str]:
+def paths(atp: "lt.add_torrent_params", files: Mapping[tuple[int, int], Path]) -> dict[int, str]:
     """Return, by libtorrent's own index, where those *files* lie that are known by offset and size."""
     if atp.ti is None:
         return {}

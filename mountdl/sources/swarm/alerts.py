@@ -6,9 +6,10 @@ copy a buffer at each access are read once.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import libtorrent as lt
+if TYPE_CHECKING:
+    import libtorrent as lt
 
 Handle: TypeAlias = "lt.torrent_handle"
 Keys = tuple[str, ...]

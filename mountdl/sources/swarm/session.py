@@ -9,12 +9,15 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import libtorrent as lt
 import trio
 
 from mountdl.settings import SwarmSettings
 from mountdl.sources.swarm.alerts import Alert, translate
+
+if TYPE_CHECKING:
+    import libtorrent as lt
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,8 @@ _CATEGORIES = ("error", "status", "storage", "piece_progress", "connect")
 
 def pack(settings: SwarmSettings) -> dict[str, object]:
     """Return *settings* as libtorrent's, with what was measured to serve readers best."""
+    import libtorrent as lt
+
     mask = 0
     for name in _CATEGORIES:
         mask |= int(getattr(lt.alert_category, name))
@@ -91,16 +96,20 @@ class Session:
         """Whether there is one."""
         return self._session is not None
 
-    def start(self) -> lt.session:
+    def start(self) -> "lt.session":
         """Return the session, made now if need be."""
         if self._session is None:
+            import libtorrent as lt
+
             self._session = lt.session(self._parameters())
             self._limit_everybody(self._session)
             self._session.set_alert_fd(self._writer.fileno())
             self._started.set()
         return self._session
 
-    def _parameters(self) -> lt.session_params:
+    def _parameters(self) -> "lt.session_params":
+        import libtorrent as lt
+
         parameters = lt.session_params()
         with suppress(OSError, RuntimeError):
             state = (self._folder / STATE).read_bytes()
@@ -111,9 +120,11 @@ class Session:
         parameters.settings = packed  # type: ignore[assignment]  # a plain dictionary is what it is
         return parameters
 
-    def _limit_everybody(self, session: lt.session) -> None:
+    def _limit_everybody(self, session: "lt.session") -> None:
         """Have the rate limits hold for peers of the local network too, which libtorrent exempts."""
         if self._settings.overall_upload_rate or self._settings.overall_download_rate:
+            import libtorrent as lt
+
             rules = lt.ip_filter()
             rules.add_rule("0.0.0.0", "255.255.255.255", 1 << lt.session.global_peer_class_id)  # noqa: S104
             session.set_peer_class_filter(rules)
@@ -154,9 +165,11 @@ class Session:
         self._reader.close()
         self._writer.close()
 
-    def _keep(self, session: lt.session) -> None:
+    def _keep(self, session: "lt.session") -> None:
         if not (self._settings.dht or self._settings.dht6):
             return
+        import libtorrent as lt
+
         with suppress(OSError, RuntimeError):
             state = session.session_state(lt.save_state_flags_t.save_dht_state)
             fresh = self._folder / f"{STATE}.new"

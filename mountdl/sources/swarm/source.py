@@ -7,7 +7,7 @@ import trio
 
 from mountdl.content import Content
 from mountdl.descriptors.model import SwarmRef, Torrent, TorrentFile
-from mountdl.errors import MountdlError, SourceMismatch, SourceUnavailable
+from mountdl.errors import MountdlError, SourceError, SourceMismatch, SourceUnavailable
 from mountdl.extents import Extent
 from mountdl.priorities import Priority
 from mountdl.sources.base import Audience, Certified, Holdings, Limits, Sink
@@ -44,7 +44,7 @@ class SwarmSource:
         self._member: Member | None = None
         self._swarm: Swarm | None = None
         self._known = trio.Event()
-        self._refusal = ""
+        self._refusal: SourceError | None = None
         self._asking: trio.CancelScope | None = None
         self._claims: set[_Claim] = set()
 
@@ -57,8 +57,8 @@ class SwarmSource:
     @property
     def trouble(self) -> str | None:
         """See `Joined`."""
-        if self._refusal:
-            return self._refusal
+        if self._refusal is not None:
+            return self._refusal.reason
         if self._holdings is None or (self._swarm is not None and self._swarm.connected):
             return None
         return "nobody told what is in its torrent yet" if self._swarm is None else _reason(self._swarm)
@@ -84,19 +84,23 @@ class SwarmSource:
             return
         file = pick(torrent, self.ref.name, self.content.size)
         if file is None:
-            self.refused("its torrent has no file of this name and size")
+            self.refused(SourceMismatch(self.name, "its torrent has no file of this name and size"))
             return
         self._swarm = self._hub.swarm(torrent)
         self._member = Member(file, self._holdings, self._audience, mirrored=bool(self.content.mirrors))
         self._swarm.join(self._member)
         self._known.set()
 
-    def refused(self, reason: str) -> None:
-        """Take in that no torrent can be had, for *reason*."""
-        self._refusal = reason
+    def refused(self, error: SourceError) -> None:
+        """Take in that no torrent can be had, or none of use, for *error*."""
+        self._refusal = error
+        self.delayed(error.reason)
+        self._known.set()
+
+    def delayed(self, reason: str) -> None:
+        """Take in that the torrent could not be had this time, for *reason*."""
         if self._audience is not None:
             self._audience.remark(self.name, reason)
-        self._known.set()
 
     # -- fetching -------------------------------------------------------------------------------------------
 
@@ -143,8 +147,8 @@ class SwarmSource:
     async def _ready(self) -> tuple[Swarm, TorrentFile]:
         with trio.move_on_after(PATIENCE):
             await self._known.wait()
-        if self._refusal:
-            raise SourceMismatch(self.name, self._refusal)
+        if self._refusal is not None:
+            raise type(self._refusal)(self.name, self._refusal.reason)
         if self._swarm is None or self._member is None:
             raise SourceUnavailable(self.name, f"nobody told what is in its torrent within {PATIENCE:.0f} s")
         return self._swarm, self._member.file

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
 
-import libtorrent as lt
 import trio
 
 from mountdl.descriptors.model import Torrent
@@ -72,7 +71,7 @@ class Swarm:
         self.mode = Mode.AWAY
         self._session, self._settings, self._folder, self._discard = session, settings, folder, discard
         self._most_aside = max(1, aside // max(1, torrent.piece_length))
-        self._handle: lt.torrent_handle | None = None
+        self._handle: alerts.Handle | None = None
         self._pending = self._outdated = False
         self._scratch: Path | None = None
         self._members: list[Member] = []

@@ -13,10 +13,11 @@ from mountdl.descriptors import torrent as torrents
 from mountdl.descriptors.cautions import Cautions
 from mountdl.descriptors.magnet import of_link
 from mountdl.descriptors.model import Descriptor, Magnet, SwarmRef, Torrent
-from mountdl.errors import DescriptorError, MountdlError, SourceRefused, SourceUnavailable
+from mountdl.errors import DescriptorError, MountdlError, SourceError, SourceRefused, SourceUnavailable
 from mountdl.settings import SwarmSettings
 from mountdl.sources.swarm import adding, alerts
 from mountdl.sources.swarm.alerts import Alert
+from mountdl.sources.swarm.binding import Binding
 from mountdl.sources.swarm.metadata import Library, hashes, of_info
 from mountdl.sources.swarm.scratch import Scratch
 from mountdl.sources.swarm.session import Session
@@ -32,6 +33,8 @@ ASIDE = 1 << 30
 """Bytes of one torrent that lie in the folder it is fetched into, before it starts with an empty one."""
 RHYTHM = 0.5
 """Seconds between two questions to libtorrent how joined torrents stand."""
+AGAIN = 30.0
+"""Seconds after which a torrent that nobody had is asked for again."""
 
 
 class _Inquiry:
@@ -60,6 +63,7 @@ class SwarmTransport:
         self._inquiries: dict[str, _Inquiry] = {}
         self._met: dict[bytes, tuple[dict[str, None], dict[str, None]]] = {}
         self._nursery: trio.Nursery | None = None
+        self._binding = Binding()
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Hand alerts on, keep time, until cancelled; then leave all swarms."""
@@ -98,12 +102,9 @@ class SwarmTransport:
         return SwarmSource(ref, content, f"swarm {known.hex()}", self) if known else None
 
     def learn_for(self, source: SwarmSource) -> trio.CancelScope | None:
-        """Tell *source* its torrent, at once where it is known; else cancel what comes back to stop asking."""
+        """Tell *source* its torrent, at once where all is here for that; else cancel what comes back to stop asking."""
         link = _magnet(source.ref.url)
-        found = self._library.find((link.btih, link.btmh)) if link is not None else None
-        if found is not None and link is not None:
-            self._meet(found, link)
-            source.taught(found)
+        if link is not None and self._binding.loaded and self._teach_known(source, link):
             return None
         if self._nursery is None:
             return None
@@ -111,15 +112,37 @@ class SwarmTransport:
         self._nursery.start_soon(self._teach, source, scope)
         return scope
 
+    def _teach_known(self, source: SwarmSource, link: Magnet) -> bool:
+        found = self._library.find((link.btih, link.btmh))
+        if found is not None:
+            self._meet(found, link)
+            source.taught(found)
+        return found is not None
+
     async def _teach(self, source: SwarmSource, scope: trio.CancelScope) -> None:
         with scope:
-            try:
-                descriptor = await self.resolve(source.ref)
-            except MountdlError as error:
-                source.refused(str(error))
-                return
-            if descriptor.torrent is not None:
-                source.taught(descriptor.torrent)
+            while True:
+                try:
+                    await self._learn(source)
+                    return
+                except SourceUnavailable as error:
+                    source.delayed(error.reason)
+                except SourceError as error:
+                    source.refused(SourceRefused(source.name, error.reason))
+                    return
+                except MountdlError as error:
+                    source.refused(SourceRefused(source.name, str(error)))
+                    return
+                await trio.sleep(AGAIN)
+
+    async def _learn(self, source: SwarmSource) -> None:
+        await self._binding.load()
+        link = _magnet(source.ref.url)
+        if link is not None and self._teach_known(source, link):
+            return
+        descriptor = await self.resolve(source.ref)
+        if descriptor.torrent is not None:
+            source.taught(descriptor.torrent)
 
     def swarm(self, torrent: Torrent) -> Swarm:
         """Return the swarm of *torrent*, the same for all its files."""
@@ -166,7 +189,7 @@ class SwarmTransport:
             raise SourceRefused("magnet", "it names no torrent that can be asked for")
         found: list[Descriptor] = []
         reasons: list[str] = []
-        with trio.move_on_after(self._settings.metadata_timeout):
+        with trio.move_on_after(self._settings.metadata_timeout) as scope:
             async with trio.open_nursery() as nursery:
 
                 async def attempt(ask: Callable[[], Awaitable[Descriptor]]) -> None:
@@ -180,8 +203,8 @@ class SwarmTransport:
                     nursery.start_soon(attempt, partial(self._load, url, (link.btih, link.btmh)))
                 nursery.start_soon(attempt, partial(self._ask_peers, link))
         if not found:
-            within = f"no peer told what is in it within {self._settings.metadata_timeout:.0f} s"
-            raise SourceUnavailable("swarm", "; ".join([within, *reasons]))
+            late = f"no peer told what is in it within {self._settings.metadata_timeout:.0f} s"
+            raise SourceUnavailable("swarm", "; ".join([late, *reasons] if scope.cancelled_caught else reasons))
         torrent = found[0].torrent
         if torrent is not None:
             self._library.keep(torrent)
@@ -189,6 +212,7 @@ class SwarmTransport:
         return found[0]
 
     async def _ask_peers(self, link: Magnet) -> Descriptor:
+        await self._binding.load()
         keys = tuple(each.hex()[:40] for each in (link.btih, link.btmh) if each)
         inquiry = next((self._inquiries[key] for key in keys if key in self._inquiries), None) or _Inquiry()
         asked = inquiry.handle is None and not any(key in self._inquiries for key in keys)
