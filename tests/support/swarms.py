@@ -55,9 +55,10 @@ def free_port() -> int:
 
 @dataclass
 class Peer:
-    """A libtorrent session that has *handles*; *address* is "127.0.0.1:PORT"."""
+    """A libtorrent session on *host* that has *handles*; *address* is "127.0.0.1:PORT"."""
 
     session: lt.session
+    host: str = "127.0.0.1"
     handles: list[lt.torrent_handle] = field(default_factory=list)
 
     @property
@@ -66,14 +67,14 @@ class Peer:
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
 
 @contextmanager
-def peer(**settings: object) -> Iterator[Peer]:
-    """Run a libtorrent session."""
-    session = lt.session(dict(LOCAL, **settings))  # type: ignore[call-overload]
-    made = Peer(session)
+def peer(host: str = "127.0.0.1", **settings: object) -> Iterator[Peer]:
+    """Run a libtorrent session on *host*."""
+    session = lt.session(dict(LOCAL, listen_interfaces=f"{host}:0", **settings))  # type: ignore[call-overload]
+    made = Peer(session, host)
     while not session.listen_port():
         pass
     try:
@@ -100,22 +101,26 @@ def seed(made: Peer, data: bytes, folder: Path, upload: int = 0, lacking: tuple[
 
 
 @contextmanager
-def seeding(data: bytes, folder: Path, upload: int = 0, lacking: tuple[int, ...] = ()) -> Iterator[Peer]:
-    """Run a peer that gives the torrent *data*."""
-    with peer() as made:
+def seeding(
+    data: bytes, folder: Path, upload: int = 0, lacking: tuple[int, ...] = (), host: str = "127.0.0.1"
+) -> Iterator[Peer]:
+    """Run a peer on *host* that gives the torrent *data*."""
+    with peer(host) as made:
         seed(made, data, folder, upload, lacking)
         yield made
 
 
 class Tracker:
-    """An HTTP tracker (BEP 3) that names *peers* to whoever asks; *asked* counts."""
+    """An HTTP tracker (BEP 3) that names *peers*, ports or "ADDRESS:PORT", to whoever asks; *asked* counts."""
 
     def __init__(self) -> None:
-        self.peers: list[int] = []
+        self.peers: list[int | str] = []
         self.asked: list[str] = []
 
     def answer(self) -> bytes:
-        compact = b"".join(socket.inet_aton("127.0.0.1") + port.to_bytes(2) for port in self.peers)
+        named = (each if isinstance(each, str) else f"127.0.0.1:{each}" for each in self.peers)
+        places = (each.rpartition(":") for each in named)
+        compact = b"".join(socket.inet_aton(host) + int(port).to_bytes(2) for host, _, port in places)
         return encode({"interval": 5, "min interval": 5, "peers": compact})
 
 

@@ -171,6 +171,22 @@ async def test_what_mirrors_brought_is_given_to_the_swarm(tmp_path: Path) -> Non
         assert data == await downloaded(made, settings.ports[0], tmp_path / "other")
 
 
+async def test_what_was_whole_before_its_torrent_was_known_is_given(tmp_path: Path) -> None:
+    """No piece is lacking when the swarm is joined, here after a restart: others get it all the same."""
+    data = noise(1_000_000)
+    made = one_file(tmp_path / "seed", data)
+    settings = loopback(seed_ratio=0.0)
+    [told] = parse("x.torrent", made).entries
+    plain = replace(content_of(told, len(data)), mirrors=(MirrorRef("fake://m"),), swarms=())
+    async with running(tmp_path / "cache", {"fake://m": FakeSource(data, step=65536)}, settings) as bench:
+        assert data == await bench.engine.open(plain).read(Extent(0, len(data)))
+    async with running(tmp_path / "cache", settings=settings) as bench:
+        [content] = bench.contents(made)
+        assert content.key == plain.key
+        bench.engine.open(content)
+        assert data == await downloaded(made, settings.ports[0], tmp_path / "other")
+
+
 async def test_a_swarm_and_a_mirror_serve_one_file_together(tmp_path: Path) -> None:
     """Both bring some of it, neither all."""
     data = noise(20_000_000)

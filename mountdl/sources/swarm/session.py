@@ -26,6 +26,8 @@ TICK_MS = 100
 ALERTS = 200_000
 """Alerts kept until they are read: each piece of a torrent may make one when it is joined."""
 STATE = "session.state"
+STRIKES = 3
+"""Times that wrong bytes may come from one address, from another port each, before none of it is talked to."""
 _CATEGORIES = ("error", "status", "storage", "piece_progress", "connect")
 
 
@@ -87,6 +89,7 @@ class Session:
         self._settings, self._folder, self._heard = settings, folder, heard
         self._session: lt.session | None = None
         self._started = trio.Event()
+        self._strikes: dict[str, set[str]] = {}
         self._reader, self._writer = socket.socketpair()
         for end in (self._reader, self._writer):
             end.setblocking(False)
@@ -128,6 +131,25 @@ class Session:
             rules = lt.ip_filter()
             rules.add_rule("0.0.0.0", "255.255.255.255", 1 << lt.session.global_peer_class_id)  # noqa: S104
             session.set_peer_class_filter(rules)
+
+    def strike(self, peer: str) -> None:
+        """Take in that *peer* sent wrong bytes.
+
+        libtorrent talks no more to that address and port; a liar that comes again has another port.
+        """
+        host, _, port = peer.rpartition(":")
+        ports = self._strikes.setdefault(host.strip("[]"), set())
+        ports.add(port)
+        if len(ports) == STRIKES and self._session is not None:
+            self._shut_out(self._session)
+
+    def _shut_out(self, session: "lt.session") -> None:
+        import libtorrent as lt
+
+        rules = lt.ip_filter()
+        for host in (host for host, ports in self._strikes.items() if len(ports) >= STRIKES):
+            rules.add_rule(host, host, 1)
+        session.set_ip_filter(rules)
 
     async def run(self) -> None:
         """Hand alerts on until cancelled; then leave all swarms and keep what the DHT knows."""

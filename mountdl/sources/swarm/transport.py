@@ -247,6 +247,8 @@ class SwarmTransport:
     # -- what libtorrent tells ------------------------------------------------------------------------------
 
     def _heard(self, alert: Alert) -> None:
+        if isinstance(alert, alerts.PeerBanned):
+            self._session.strike(alert.peer)
         for key in alert.keys:
             if key in self._inquiries:
                 self._heard_of_inquiry(self._inquiries[key], alert)
@@ -269,14 +271,12 @@ class SwarmTransport:
             inquiry.peers[alert.peer] = None
 
     def _tick(self) -> None:
-        if not self._session.started:
-            return
         now = trio.current_time()
         for key, swarm in list(self._swarms.items()):
             swarm.tick(now)
             if swarm.idle and not swarm.lasting:
                 del self._swarms[key]
-        if self._swarms:
+        if self._swarms and self._session.started:
             self._session.start().post_torrent_updates()
 
 
