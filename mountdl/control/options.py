@@ -151,7 +151,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("enable-dht", ("swarm.dht",), values.truth, "true|false", "true",
            "find peers by the distributed hash table", "swarm", flag=True),
     Option("enable-dht6", ("swarm.dht6",), values.truth, "true|false", "true",
-           "find peers by the distributed hash table over IPv6", "swarm", flag=True),
+           "with --enable-dht, find peers by it over IPv6 too", "swarm", flag=True),
     Option("enable-peer-exchange", ("swarm.exchange",), values.truth, "true|false", "true",
            "learn of peers from peers", "swarm", flag=True),
     Option("bt-enable-lpd", ("swarm.local_discovery",), values.truth, "true|false", "false",

@@ -75,7 +75,7 @@ def _set_common(atp: "lt.add_torrent_params", peers: Iterable[str], settings: Sw
         atp.flags |= flags.disable_pex
     if not settings.local_discovery:
         atp.flags |= flags.disable_lsd
-    if not (settings.dht or settings.dht6):
+    if not settings.dht:
         atp.flags |= flags.disable_dht
     atp.url_seeds = []
     atp.http_seeds = []

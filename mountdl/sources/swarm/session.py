@@ -46,7 +46,7 @@ def pack(settings: SwarmSettings) -> dict[str, object]:
         "listen_interfaces": _interfaces(settings),
         "max_retry_port_bind": max(0, settings.ports[1] - settings.ports[0]),
         "listen_system_port_fallback": False,
-        "enable_dht": settings.dht or settings.dht6,
+        "enable_dht": settings.dht,
         "enable_lsd": settings.local_discovery,
         "enable_upnp": False,
         "enable_natpmp": False,
@@ -76,10 +76,23 @@ def pack(settings: SwarmSettings) -> dict[str, object]:
 
 def _interfaces(settings: SwarmSettings) -> str:
     port = settings.ports[0]
+    # "l", for peers of the local network, is libtorrent's only word that keeps the DHT off an address; peers may
+    # come to it from anywhere still, but trackers are not told of it.
+    mark = "" if settings.dht6 or not settings.dht else "l"
     if settings.interface:
         host = settings.interface
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return f"0.0.0.0:{port},[::]:{port}"
+        return f"[{host}]:{port}{mark}" if ":" in host else f"{host}:{port}"
+    return f"0.0.0.0:{port},[::]:{port}{mark}"
+
+
+def everybody() -> "lt.ip_filter":
+    """Return what has the rate limits hold for peers of the local network too, which libtorrent exempts."""
+    import libtorrent as lt
+
+    rules = lt.ip_filter()
+    for first, last in (("0.0.0.0", "255.255.255.255"), ("::", ":".join(["ffff"] * 8))):  # noqa: S104
+        rules.add_rule(first, last, 1 << lt.session.global_peer_class_id)
+    return rules
 
 
 class Session:
@@ -105,7 +118,8 @@ class Session:
             import libtorrent as lt
 
             self._session = lt.session(self._parameters())
-            self._limit_everybody(self._session)
+            if self._settings.overall_upload_rate or self._settings.overall_download_rate:
+                self._session.set_peer_class_filter(everybody())
             self._session.set_alert_fd(self._writer.fileno())
             self._started.set()
         return self._session
@@ -118,19 +132,10 @@ class Session:
             state = (self._folder / STATE).read_bytes()
             parameters = lt.read_session_params(state, lt.save_state_flags_t.save_dht_state)
         packed = pack(self._settings)
-        if not (self._settings.dht or self._settings.dht6) or (self._settings.interface or "").startswith("127."):
+        if not self._settings.dht or (self._settings.interface or "").startswith("127."):
             packed["dht_bootstrap_nodes"] = ""
         parameters.settings = packed  # type: ignore[assignment]  # a plain dictionary is what it is
         return parameters
-
-    def _limit_everybody(self, session: "lt.session") -> None:
-        """Have the rate limits hold for peers of the local network too, which libtorrent exempts."""
-        if self._settings.overall_upload_rate or self._settings.overall_download_rate:
-            import libtorrent as lt
-
-            rules = lt.ip_filter()
-            rules.add_rule("0.0.0.0", "255.255.255.255", 1 << lt.session.global_peer_class_id)  # noqa: S104
-            session.set_peer_class_filter(rules)
 
     def strike(self, peer: str) -> None:
         """Take in that *peer* sent wrong bytes.
@@ -188,7 +193,7 @@ class Session:
         self._writer.close()
 
     def _keep(self, session: "lt.session") -> None:
-        if not (self._settings.dht or self._settings.dht6):
+        if not self._settings.dht:
             return
         import libtorrent as lt
 
