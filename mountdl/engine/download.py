@@ -101,7 +101,7 @@ class Download:
         try:
             self._alarm.set()
             with trio.move_on_after(self._settings.read_timeout):
-                await waiter.event.wait()
+                await waiter.answered(self.readable, self._replan)
             if waiter.error is not None:
                 raise waiter.error
             if not waiter.event.is_set():
@@ -305,11 +305,11 @@ class Download:
                 self._fail(waiter, error)
 
     def _fail(self, waiter: Waiter, error: MountdlError) -> None:
-        if str(error) != self.error:
-            self.incidents.add(None, f"a read failed: {error}", waiter.extent)
-        self.error = str(error)
-        waiter.fail(error)
-        self._demand.remove(waiter.want)
+        if waiter.fail(error):  # else its bytes are here, and its want keeps them until it has read them
+            if str(error) != self.error:
+                self.incidents.add(None, f"a read failed: {error}", waiter.extent)
+            self.error = str(error)
+            self._demand.remove(waiter.want)
 
     def _too_late(self, extent: Extent) -> ContentUnavailable:
         seconds, needed = self._settings.read_timeout, self._chunk_map.cover(extent).length

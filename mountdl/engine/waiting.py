@@ -23,11 +23,24 @@ class Waiter:
     event: trio.Event
     error: MountdlError | None = None
 
-    def fail(self, error: MountdlError) -> None:
-        """End the wait with *error*, unless it is over already."""
-        if not self.event.is_set():
-            self.error = error
-            self.event.set()
+    async def answered(self, readable: Callable[[Extent], bool], again: Callable[[], None]) -> None:
+        """Return once its extent is readable or there is an error.
+
+        Between its wake-up and its turn bytes may be evicted or discarded; then it calls *again* and waits anew.
+        """
+        await self.event.wait()
+        while self.error is None and not readable(self.extent):
+            self.event = trio.Event()
+            again()
+            await self.event.wait()
+
+    def fail(self, error: MountdlError) -> bool:
+        """End the wait with *error*, unless it is over already; say whether it was not."""
+        if self.event.is_set():
+            return False
+        self.error = error
+        self.event.set()
+        return True
 
 
 class Waiters:
