@@ -4,7 +4,9 @@ import errno
 import os
 import re
 import shutil
+import socket
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 from mountdl.control import mounttable
@@ -28,9 +30,10 @@ def check(settings: Settings, registry: Registry) -> list[str]:
     check_store(settings.store.directory, mount.mountpoint)
     if mount.allow_other:
         check_allow_other()
-    return (
-        [] if "://" in mount.source or mount.source.lower().startswith("magnet:") else check_source(Path(mount.source))
-    )
+    hints = check_places(settings)
+    if "://" in mount.source or mount.source.lower().startswith("magnet:"):
+        return hints
+    return hints + check_source(Path(mount.source))
 
 
 def check_fuse(device: Path = _DEVICE) -> None:
@@ -87,6 +90,38 @@ def check_store(store: Path, mountpoint: Path) -> None:
         return  # a loop of links: the store says so when it is opened
     if place.is_relative_to(mountpoint):
         raise UsageError(f"the store {shown(store)} would be inside the mount: choose another --cache-dir")
+
+
+def check_places(settings: Settings) -> list[str]:
+    """Return hints about what options name. Raises UsageError when one can't be used, before it is needed."""
+    graduate, cookies = settings.store.graduate, settings.http.save_cookies
+    if graduate is not None:
+        try:
+            graduate.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--graduate: {shown(graduate)} can't be made: {error.strerror}", ExitStatus.IO) from error
+        if not os.access(graduate, os.W_OK):
+            raise UsageError(f"--graduate: nothing can be written in {shown(graduate)}", ExitStatus.IO)
+    if cookies is not None and not os.access(cookies.absolute().parent, os.W_OK):
+        raise UsageError(f"--save-cookies: nothing can be written in {shown(cookies.absolute().parent)}", ExitStatus.IO)
+    interface = settings.swarm.interface
+    if interface is not None and not _is_address(interface) and interface not in _devices():
+        return [
+            f"--interface={shown(interface)}: no device has this name now; no peer is reached until one has"
+        ]
+    return []
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _devices() -> set[str]:
+    return {name for _, name in socket.if_nameindex()}
 
 
 def _check_free(mountpoint: Path, registry: Registry) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mountdl.control.checks import check_store
+from mountdl.control.checks import check_places, check_store
+from mountdl.control.configuration import Given, settings
 from mountdl.errors import UsageError
 
 
@@ -27,3 +28,30 @@ def test_other_stores_are_left_to_the_store(store: str, tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
 
     check_store(tmp_path / store, tmp_path / "mnt")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("graduate", "/proc/none/such", "--graduate: /proc/none/such can't be made: No such file"),
+        ("graduate", "file/below", "--graduate: .*file/below can't be made: Not a directory"),
+        ("save-cookies", "none/cookies.txt", "--save-cookies: nothing can be written in .*none"),
+    ],
+)
+def test_places_that_cant_be_written_are_refused(option: str, value: str, words: str, tmp_path: Path) -> None:
+    """At once, not when the first file is complete."""
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=words):
+        check_places(settings("s", tmp_path, [Given(option, str(tmp_path / value), "--" + option)], {}))
+
+
+def test_a_device_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """It may come yet, so it is a hint; addresses and devices that are there need none."""
+    for value, hints in (("nonsense0", 1), ("127.0.0.1", 0), ("::1", 0), ("lo", 0)):
+        assert len(check_places(settings("s", tmp_path, [Given("interface", value, "--interface")], {}))) == hints
+
+
+def test_what_is_complete_has_a_place(tmp_path: Path) -> None:
+    """The folder is made, and its parents."""
+    assert check_places(settings("s", tmp_path, [Given("graduate", str(tmp_path / "a/b"), "--graduate")], {})) == []
+    assert (tmp_path / "a/b").is_dir()
