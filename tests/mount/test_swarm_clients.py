@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 
 pytest.importorskip("libtorrent")
 
 from tests.support.mirrors import Mirrors
-from tests.support.mounts import Mounts, eventually, needs_fuse
+from tests.support.mounts import Mounts, eventually, needs_fuse, run
+from tests.support.samples import disc, film
 from tests.support.swarms import free_port, info_hash, many_files, one_file, seeding, tracker, with_tracker
 
 pytestmark = needs_fuse
@@ -48,6 +53,89 @@ def program(*command: object) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         running.kill()
         running.wait()
+
+
+@contextmanager
+def opentracker(folder: Path, *hashes: str) -> Iterator[int]:
+    """Run one that knows *hashes*, as Debian's must; give its port, for HTTP and UDP."""
+    folder.mkdir()
+    folder.chmod(0o755)
+    known = folder / "known"
+    known.write_text("".join(f"{each}\n" for each in hashes))
+    known.chmod(0o644)
+    port = free_port()
+    # What root starts goes to live in its folder.
+    where = "/known" if os.geteuid() == 0 else known
+    with program("opentracker", "-i", "127.0.0.1", "-p", port, "-P", port, "-u", "nobody", "-d", folder, "-w", where):
+        eventually(10, lambda: listens(port))
+        yield port
+
+
+def seeds(port: int, info_hash: str) -> bool:
+    """Say whether the tracker on *port* has heard of somebody who has all of a torrent."""
+    asked = f"http://127.0.0.1:{port}/scrape?info_hash={quote(bytes.fromhex(info_hash))}"
+    with urlopen(asked, timeout=5) as answer:
+        return b"8:completei1e" in answer.read()
+
+
+def listens(port: int) -> bool:
+    """Say whether a server is there."""
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def qbittorrent(home: Path, folder: Path, *torrents: Path) -> Iterator[int]:
+    """Run one that seeds *torrents*, whose files are in *folder*; give its port."""
+    port = free_port()
+    settings = home / "qBittorrent" / "config" / "qBittorrent.conf"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(
+        "[LegalNotice]\nAccepted=true\n[Network]\nPortForwardingEnabled=false\n"
+        f"[Preferences]\nWebUI\\Address=127.0.0.1\nWebUI\\Port={free_port()}\nConnection\\UPnP=false\n"
+        "Connection\\ResolvePeerCountries=false\n"
+        f"[BitTorrent]\nSession\\Port={port}\nSession\\InterfaceAddress=127.0.0.1\nSession\\DHTEnabled=false\n"
+        # It else shuts all of an address out when it has met itself there, by the tracker's list.
+        "Session\\MultiConnectionsPerIp=true\n"
+        f"Session\\LSDEnabled=false\nSession\\PeXEnabled=false\nSession\\DefaultSavePath={folder}\n"
+    )
+    options = [f"--profile={home}", f"--save-path={folder}", "--add-paused=false", "--skip-hash-check"]
+    with program("qbittorrent-nox", *options, *torrents):
+        eventually(25, lambda: listens(port))
+        yield port
+
+
+@needs("qbittorrent-nox")
+@needs("opentracker")
+@needs("ffmpeg")
+@needs("ffprobe")
+@needs("genisoimage")
+@needs("isoinfo")
+def test_programs_read_what_qbittorrent_seeds(mounted: Mounts, source: Path, tmp_path: Path) -> None:
+    """Its address comes from a UDP tracker: a film is looked into, a disc is listed, each file compared."""
+    (tmp_path / "made").mkdir()
+    files = {"film.mp4": film(tmp_path / "made"), "discs/disc.iso": disc(tmp_path / "made"), "read me.txt": b"short"}
+    made = many_files(tmp_path / "seed", files, length=262144)
+    with opentracker(tmp_path / "tracker", info_hash(made)) as port:
+        (tmp_path / "t.torrent").write_bytes(with_tracker(made, f"http://127.0.0.1:{port}/announce"))
+        with qbittorrent(tmp_path / "q", tmp_path / "seed", tmp_path / "t.torrent"):
+            eventually(30, lambda: seeds(port, info_hash(made)))
+            link = f"magnet:?xt=urn:btih:{info_hash(made)}&tr=udp://127.0.0.1:{port}/announce"
+            (source / "m.magnet").write_text(link)
+            mount = mounted(source, listen_port=free_port(), interface="127.0.0.1")
+            top = mount / "top"
+            eventually(30, lambda: (top / "discs" / "disc.iso").exists())
+
+            probed = run(
+                "ffprobe", "-v", "error", "-show_entries", "stream=codec_name,width", "-of", "csv", top / "film.mp4"
+            )
+            assert (probed.stdout.strip(), probed.stderr) == ("stream,mpeg4,480", "")
+            listed = run("isoinfo", "-l", "-R", "-i", top / "discs" / "disc.iso")
+            assert listed.stdout.count(".bin") == 24, listed
+            middle = len(files["discs/disc.iso"]) // 2
+            assert files["discs/disc.iso"][middle : middle + 70_000] == mount.read("top/discs/disc.iso", middle, 70_000)
+            for name in files:
+                assert run("cmp", top / name, tmp_path / "seed" / "top" / name).returncode == 0
 
 
 @needs("aria2c")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import libtorrent as lt
 import trio
@@ -108,6 +109,33 @@ def seeding(
     with peer(host) as made:
         seed(made, data, folder, upload, lacking)
         yield made
+
+
+@contextmanager
+def choking(data: bytes) -> Iterator[str]:
+    """Run a peer that says to have all of torrent *data* and never lets anybody have any; give its address."""
+    parameters = lt.load_torrent_buffer(data)
+    assert parameters.ti is not None
+    count = parameters.ti.num_pieces()
+    having = (((1 << count) - 1) << (-count % 8)).to_bytes(-(-count // 8))
+    hello = b"\x13BitTorrent protocol" + bytes(8) + parameters.info_hashes.v1.to_bytes() + b"-XX0000-" + bytes(12)
+    said = hello + (len(having) + 1).to_bytes(4) + b"\x05" + having
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                self.request.sendall(said)
+                while self.request.recv(65536):
+                    pass
+
+    server = ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 class Tracker:

@@ -26,6 +26,7 @@ from mountdl.store.store import Store
 from tests.support import torrents
 from tests.support.fakes import FakeSource, FakeTransport
 from tests.support.swarms import (
+    choking,
     downloaded,
     free_port,
     loopback,
@@ -243,6 +244,49 @@ async def test_a_peer_that_never_gives_is_given_up(tmp_path: Path) -> None:
             [content] = bench.contents(made, peer.address)
             with pytest.raises(ContentUnavailable, match="did not arrive within 1.5 s"):
                 await bench.engine.open(content).read(Extent(0, 1000))
+
+
+async def test_a_peer_that_chokes_for_ever(tmp_path: Path) -> None:
+    """It is waited for as long as for anybody who is late: a mirror and another peer bring what it promised."""
+    data = noise(2_000_000)
+    made = one_file(tmp_path / "seed", data)
+    mirror = FakeSource(data, step=65536)
+    with choking(made) as choker:
+        async with running(tmp_path / "beside", {"fake://m": mirror}) as bench:
+            [content] = bench.contents(made, choker)
+            content = replace(content, mirrors=(MirrorRef("fake://m"),))
+            reader = bench.engine.open(content)
+            await connected(bench)
+            assert data == await reader.read(Extent(0, len(data)))
+            assert bench.engine.status(content).verified == len(data)
+        with seeding(made, tmp_path / "seed") as good:
+            async with running(tmp_path / "cache") as bench:
+                [content] = bench.contents(made, choker, good.address)
+                assert data == await bench.engine.open(content).read(Extent(0, len(data)))
+
+
+async def test_a_peer_that_vanishes(tmp_path: Path) -> None:
+    """In the middle of a read: a mirror goes on where it was."""
+    data = noise(6_000_000)
+    made = one_file(tmp_path / "seed", data)
+    mirror = FakeSource(data, latency=0.3, step=65536, pause=0.02, parallel=1)
+    with seeding(made, tmp_path / "seed", upload=2_000_000) as peer:
+        async with running(tmp_path / "cache", {"fake://m": mirror}) as bench:
+            [content] = bench.contents(made, peer.address)
+            content = replace(content, mirrors=(MirrorRef("fake://m"),))
+            reader = bench.engine.open(content)
+            await connected(bench)
+            assert data[:1_000_000] == await reader.read(Extent(0, 1_000_000))
+            peer.session.remove_torrent(peer.handles[0])
+            assert data == await reader.read(Extent(0, len(data)))
+            assert bench.engine.status(content).verified == len(data)
+
+
+async def connected(bench: Bench) -> None:
+    """Wait until some peer is."""
+    with trio.fail_after(15):
+        while not any(swarm.ready for swarm in bench.swarms._swarms.values()):
+            await trio.sleep(0.05)
 
 
 async def test_a_torrent_that_contradicts_the_metalink_loses(tmp_path: Path) -> None:
