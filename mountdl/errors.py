@@ -8,6 +8,7 @@
     │  └ SourceMismatch                  it has other bytes than the ones described: drop it
     ├ StoreError
     │  ├ StoreFull                       no room on the disk of the cache
+    │  │ └ StoreCrowded                  none for bytes that nobody waits for: fetch only what somebody does
     │  ├ StoreDamaged                    what is on disk is not what was put there
     │  └ StoreBusy                       another process has this content open
     ├ ContentUnavailable                 no source is left, or none answered in time: EIO
@@ -92,6 +93,10 @@ class StoreFull(StoreError):
     """The disk that holds the store has no room left."""
 
     exit_status = ExitStatus.DISK_FULL
+
+
+class StoreCrowded(StoreFull):
+    """There is no room left, and nobody waits for these bytes; what a reader waits for can still be had."""
 
 
 class StoreDamaged(StoreError):

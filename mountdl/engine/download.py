@@ -27,7 +27,7 @@ from mountdl.engine.status import DownloadStatus
 from mountdl.engine.traffic import Traffic
 from mountdl.engine.waiting import Waiter, Waiters
 from mountdl.engine.windows import Windows
-from mountdl.errors import ContentUnavailable, MountdlError, SourceError, StoreError
+from mountdl.errors import ContentUnavailable, MountdlError, SourceError, StoreCrowded, StoreError
 from mountdl.extents import Extent
 from mountdl.priorities import Priority
 from mountdl.settings import EngineSettings
@@ -154,14 +154,7 @@ class Download:
     @property
     def busy(self) -> bool:
         """Whether anybody uses it or anything is under way."""
-        return bool(
-            self.readers
-            or self._fleet
-            or self._waiters
-            or self._settling.verifier.pending
-            or self._settling.whole_due
-            or self._background
-        )
+        return bool(self.readers or self._fleet or self._waiters or self._settling.busy or self._background)
 
     @property
     def stuck(self) -> bool:
@@ -377,11 +370,13 @@ class Download:
 
     def store_failed(self, error: StoreError) -> None:
         """See `Tower`."""
-        log.warning("the store: %s", error)
+        crowded = isinstance(error, StoreCrowded)
+        log.log(logging.DEBUG if crowded else logging.WARNING, "the store: %s", error)
         self._no_background_until = trio.current_time() + STORE_PAUSE
         self._windows.clear()
-        self._fleet.cancel_all()  # what they bring has no place to go
-        self.abandon(error)
+        self._fleet.cancel_all(but_awaited=crowded)  # what they bring has no place to go
+        if not crowded:
+            self.abandon(error)
 
     # -- verdicts -----------------------------------------------------------------------------------------
 

@@ -258,9 +258,9 @@ class Engine:
         return earlier + tuple(download.incidents) if download is not None else earlier
 
     def complete(self, key: ContentKey) -> bool:
-        """Say whether the running download of *key* has all of it, judged; False if none is running."""
+        """Say whether the running download of *key* has all of it on disk, judged; False if none is running."""
         download = self._downloads.get(key)
-        return download is not None and download.complete
+        return download is not None and download.complete and not download.stored.overflow
 
     def active(self) -> tuple[ContentKey, ...]:
         """Return the keys of running downloads."""

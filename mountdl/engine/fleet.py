@@ -66,10 +66,11 @@ class Fleet:
         """End flight *number* before its time."""
         self._flights[number].scope.cancel()
 
-    def cancel_all(self) -> None:
-        """End every flight before its time."""
+    def cancel_all(self, *, but_awaited: bool = False) -> None:
+        """End every flight before its time; *but_awaited*: not those that bring what a reader waits for."""
         for flight in self._flights.values():
-            flight.scope.cancel()
+            if not (but_awaited and flight.priority is Priority.READ):
+                flight.scope.cancel()
 
     def launch(self, assignment: Assignment, state: SourceState, nursery: trio.Nursery) -> Flight:
         """Begin to carry out *assignment*, which is for *state*."""

@@ -80,6 +80,11 @@ class Settling:
         return self.stored.verified.covers(extent.intersection(self._sure))
 
     @property
+    def busy(self) -> bool:
+        """Whether a verdict is still to come."""
+        return bool(self.verifier.pending) or self.whole_due
+
+    @property
     def complete(self) -> bool:
         """Whether all of it is here and judged as far as it can be."""
         if self.level is Level.NONE:

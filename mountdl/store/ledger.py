@@ -118,6 +118,19 @@ class Ledger:
         self._complained = False
         self.dirty = journal.length > HEADER_LENGTH
 
+    def start_afresh(self, manifest: Manifest) -> None:
+        """Put *manifest* in place of what is on disk, then remove the journal. StoreError when the disk fails."""
+        checkpoint = self.begin(manifest)
+        checkpoint.save()
+        if checkpoint.outcome is Outcome.UNSYNCED:
+            raise StoreError(f"can't sync {self._place.key}: {checkpoint.failure}")
+        if checkpoint.outcome is not Outcome.SAVED:
+            # No room even for that. Without manifest and journal everything is doubted after a crash.
+            self._place.unlink(MANIFEST)
+        self._place.unlink(JOURNAL)
+        self._place.sync()
+        self.end()
+
     @property
     def busy(self) -> bool:
         """Say whether a checkpoint is in the hands of a thread."""

@@ -1,10 +1,11 @@
 """The manifest of one content: what of it was on disk, for certain, at the last checkpoint.
 
 Law: decoding gives exactly what was encoded or raises StoreDamaged; nothing a file says makes it do
-anything else. The format is docs/formats.md, section "Manifest". It does not know files.
+anything else. The format is docs/formats.md, section "Manifest". Where it lies is `place`'s matter.
 """
 
 import json
+import logging
 import struct
 import zlib
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from dataclasses import dataclass
 from mountdl.content import ContentKey
 from mountdl.errors import StoreDamaged
 from mountdl.extents import Extent, ExtentSet
+from mountdl.store.place import MANIFEST, Place
+
+log = logging.getLogger(__name__)
 
 VERSION = 1
 HEADER_LIMIT = 2048
@@ -121,3 +125,18 @@ def _unpack(data: bytes, count: int, size: int) -> ExtentSet:
         extents.add(Extent(start, stop))
         last = stop
     return extents
+
+
+def load(place: Place) -> tuple[Manifest | None, bool]:
+    """Return the manifest that lies in *place*, if there is a sound one, and whether there was an unsound one."""
+    data = place.read(MANIFEST, LIMIT)
+    if data is None:
+        return None, False
+    try:
+        manifest = decode(data)
+        if manifest.key != place.key:
+            raise StoreDamaged("it is another content's")
+    except StoreDamaged as error:
+        log.warning("%s: its manifest can't be used: %s; what is stored is hashed first", place.key, error)
+        return None, True
+    return manifest, False

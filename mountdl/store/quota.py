@@ -31,11 +31,15 @@ class Keep(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Spared:
-    """What somebody needs of an open content: *locked* must stay, *ahead* should; *used*: it has readers."""
+    """What somebody needs of an open content: *locked* must stay, *ahead* should; *used*: it has readers.
+
+    *awaited*, part of *locked*, is what readers wait for: on a full disk memory holds it.
+    """
 
     locked: tuple[Extent, ...] = ()
     ahead: tuple[Extent, ...] = ()
     used: bool = False
+    awaited: tuple[Extent, ...] = ()
 
 
 UNUSED = Spared()

@@ -85,6 +85,17 @@ def reconcile(claims: Claims, allocated: ExtentSet | None, length: int, grain: i
             claims.doubted.add(part)
 
 
+def whole_blocks(extent: Extent, there: ExtentSet, grain: int, size: int) -> Extent:
+    """Return the blocks of *grain* bytes that held bytes of *extent* and hold none of *there*, in *size* bytes."""
+    start = extent.start // grain * grain
+    stop = min(-(-extent.stop // grain) * grain, size)
+    if any(there.overlap(Extent(start, extent.start))):
+        start += grain
+    if any(there.overlap(Extent(extent.stop, stop))):
+        stop = extent.stop // grain * grain
+    return Extent(start, max(start, stop))
+
+
 def common(one: ExtentSet, other: ExtentSet) -> ExtentSet:
     """Return the bytes in both sets."""
     both = ExtentSet()

@@ -15,6 +15,7 @@ from mountdl.extents import Extent, ExtentSet
 from mountdl.priorities import Priority
 from mountdl.store import quota
 from mountdl.store.census import Resting
+from mountdl.store.overflow import MEMORY, Overflow
 from mountdl.store.quota import Candidate, Keep, Spared
 from mountdl.store.uses import Clock, Uses
 
@@ -37,6 +38,7 @@ class Tenant(Protocol):
     key: ContentKey
     size: int
     uses: Uses
+    overflow: Overflow
 
     @property
     def blocks(self) -> int:
@@ -52,6 +54,9 @@ class Tenant(Protocol):
 
     def evict(self, extent: Extent) -> None:
         """Give the room of *extent* back."""
+
+    def forget(self, extent: Extent) -> None:
+        """Give the memory of *extent* back."""
 
 
 class Room:
@@ -127,6 +132,17 @@ class Room:
         self._full_at = self._clock.now
         self.free(max(wanted, LEAST_ROOM))
 
+    def hold(self, count: int) -> bool:
+        """Say whether memory may hold *count* bytes more; what was held longest and nobody waits for goes for them."""
+        tenants = list(self._tenants())
+        over = sum(tenant.overflow.total for tenant in tenants) + count - MEMORY
+        held = [(scrap.number, scrap.extent, tenant) for tenant in tenants for scrap in tenant.overflow.scraps]
+        for _, extent, tenant in sorted(held, key=lambda each: each[0]):
+            if over > 0 and not any(locked.overlaps(extent) for locked in tenant.spared().locked):
+                tenant.forget(extent)
+                over -= extent.length
+        return over <= 0
+
     def free(self, wanted: int) -> int:
         """Evict *wanted* bytes, or as many as may go; return how many blocks' bytes that gave back."""
         if self._busy:
@@ -196,6 +212,17 @@ class Room:
         if self._tight:
             return Priority.READ
         return Priority.BACKGROUND if self._stale() else Priority.READAHEAD
+
+    @property
+    def reach(self) -> float:
+        """How many bytes a second a reader may be expected to want: two seconds of it are a quarter of the quota."""
+        return float("inf") if self.limit is None else self.limit / 8
+
+    def too_small_for(self, chunk: int) -> str | None:
+        """Say that the quota holds hardly a chunk of *chunk* bytes; None where it does."""
+        if self.limit is None or self.limit >= 2 * chunk:
+            return None
+        return f"--cache-size {self.limit} is less than two chunks of {chunk} bytes: each is fetched again and again"
 
     def relax(self) -> None:
         """Let readers ahead try again: what was tight a moment ago may not be now."""

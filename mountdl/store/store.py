@@ -8,14 +8,15 @@ network, no names and no chunks. Everything runs on the loop but fsyncs, which g
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from mountdl.content import ContentKey
-from mountdl.errors import ExitStatus, StoreDamaged, StoreError, UsageError
+from mountdl.errors import ExitStatus, StoreDamaged, StoreError, StoreFull, UsageError
 from mountdl.priorities import Priority
 from mountdl.settings import Limit
 from mountdl.store import census
@@ -23,7 +24,7 @@ from mountdl.store import journal as journals
 from mountdl.store import manifest as manifests
 from mountdl.store.census import Resting
 from mountdl.store.datafile import DataFile
-from mountdl.store.place import DATA, JOURNAL, MANIFEST, PIN, SUMS, Place, is_key, store_errors
+from mountdl.store.place import DATA, JOURNAL, MANIFEST, PIN, SUMS, Place, store_errors
 from mountdl.store.room import Room
 from mountdl.store.stored import Home, Stored
 from mountdl.store.uses import Clock
@@ -71,10 +72,9 @@ class Store:
     """The contents kept below *directory*."""
 
     def __init__(self, directory: Path, *, limit: Limit | None = None, boot: bytes | None = None) -> None:
-        """Create the directory if need be, for its owner only, and list what is in it.
+        """Create the directory if need be, for its owner only, and list what is in it. UsageError has a remedy.
 
-        It takes no more room than *limit*; None: than the disk has. *boot* is the kernel's boot id; tests make up
-        reboots with it. Raises UsageError with a remedy.
+        It takes no more room than *limit*; None: than the disk has. *boot*: the kernel's boot id, but for tests.
         """
         self.directory = directory
         self._contents = directory / "contents"
@@ -87,7 +87,7 @@ class Store:
         self._room = Room(most, self._clock, self._tenants, self.pinned, self._roused)
         boot = boot if boot is not None else journals.boot_id()
         self._home = Home(boot, self._clock, self._released, self._room)
-        self._keys = set(_scan(self._contents))
+        self._keys = set(census.keys(self._contents))
 
     def before_evicting(self, told: Callable[[ContentKey], None]) -> None:
         """Have *told* called with the key of each content, open or not, before bytes of it go for want of room."""
@@ -97,8 +97,7 @@ class Store:
         """Return the content of this key; it needs a `close` for each open. All opens share one `Stored`.
 
         *fingerprint* is its chunk map's: when another one was stored, nothing counts as verified before
-        it is hashed again. Raises StoreBusy when another process has it open, StoreFull, StoreDamaged,
-        or StoreError also when it is open here with another size or fingerprint.
+        it is hashed again. Raises StoreBusy, StoreFull, StoreDamaged, or StoreError: it is open here as another, too.
         """
         stored = self._open.get(content_key) or self._parked.pop(content_key, None)
         if stored is not None and (stored.size, stored.fingerprint) != (size, fingerprint):
@@ -107,7 +106,12 @@ class Store:
             self._let_go(stored)
             stored = None
         if stored is None:
-            stored = Stored(Place(self._contents, content_key), size, fingerprint, self._home)
+            make = partial(Stored, Place(self._contents, content_key), size, fingerprint, self._home)
+            try:
+                stored = make()
+            except StoreFull:  # a folder or a file needs a block, too
+                self._room.full(0)
+                stored = make()
             self._keys.add(content_key)
             self._summaries.pop(content_key, None)
             self._open[content_key] = stored
@@ -234,6 +238,8 @@ class Store:
     def _tick(self) -> None:
         """Keep the time that uses are stamped with, and hold the quota against what the disk says."""
         self._clock.now = time.time()
+        for stored in self._tenants():
+            stored.unload()
         if self._room.limit is not None:
             self._room.measure()
             self._room.taking(0)
@@ -380,19 +386,3 @@ def _layout(path: Path) -> str:
         return os.read(fd, 32).decode("ascii", "replace").strip()
     finally:
         os.close(fd)
-
-
-def _scan(contents: Path) -> Iterator[ContentKey]:
-    """Yield the key of every data file. Names are all it looks at: 100,000 contents take a fifth of a second."""
-    with os.scandir(contents) as prefixes:
-        folders = [entry.path for entry in prefixes if len(entry.name) == 2 and entry.is_dir(follow_symlinks=False)]
-    for folder in folders:
-        try:
-            with os.scandir(folder) as files:
-                names = [entry.name for entry in files]
-        except OSError as error:
-            log.warning("can't list %s: %s", folder, error.strerror)
-            continue
-        for name in names:
-            if name.endswith(DATA) and is_key(key := name[: -len(DATA)]):
-                yield ContentKey(key)

@@ -1,7 +1,8 @@
 """One open content: its bytes and what is known of them.
 
 Law: `verified` is part of `written`, `doubted` is apart from both; bytes that are verified never
-change, and whatever is in one of the sets is in the data file. It records what it is told is
+change, and whatever is in one of the sets is in the data file, or in memory (`Overflow`) where the disk
+is full and somebody waits for it. It records what it is told is
 verified; it does not know chunks, digests or sources. Everything runs on the loop but what says
 otherwise.
 """
@@ -9,23 +10,24 @@ otherwise.
 import logging
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mountdl.content import ContentKey
-from mountdl.errors import StoreDamaged, StoreError, StoreFull
+from mountdl.errors import StoreCrowded, StoreDamaged, StoreError, StoreFull
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import Hasher, chunk_length_of
 from mountdl.priorities import Priority
 from mountdl.store import journal as journals
-from mountdl.store import manifest as manifests
 from mountdl.store.datafile import DataFile
 from mountdl.store.journal import Journal, Kind
 from mountdl.store.ledger import Checkpoint, Ledger, Outcome
-from mountdl.store.manifest import Manifest
+from mountdl.store.manifest import Manifest, load
+from mountdl.store.overflow import Overflow
 from mountdl.store.place import DATA, JOURNAL, MANIFEST, Place, store_errors
 from mountdl.store.quota import Spared
-from mountdl.store.recovery import reconcile, weigh
+from mountdl.store.recovery import common, reconcile, weigh, whole_blocks
 from mountdl.store.room import Room
 from mountdl.store.sums import Sums, leaf, leaves, whole_leaves
 from mountdl.store.uses import Clock, Uses
@@ -50,10 +52,7 @@ class Stored:
     """The bytes of a content that are here. `Store.open` makes them; close as often as it was opened."""
 
     def __init__(self, place: Place, size: int, fingerprint: str, home: Home) -> None:
-        """Open the files and find out what they are worth.
-
-        Raises StoreBusy, StoreFull, StoreDamaged or StoreError.
-        """
+        """Open the files and see what they are worth. Raises StoreBusy, StoreFull, StoreDamaged or StoreError."""
         self.key: ContentKey = place.key
         self.size = size
         self.fingerprint = fingerprint
@@ -61,6 +60,7 @@ class Stored:
         self._place = place
         self._home = home
         self._followers: list[Callable[[Extent], None]] = []
+        self.overflow = Overflow()
         self.spared: Callable[[], Spared] = Spared
         self._data = DataFile(place, size)
         try:
@@ -76,7 +76,7 @@ class Stored:
             raise
 
     def _recover(self, boot: bytes) -> None:
-        manifest, altered = _load_manifest(self._place)
+        manifest, altered = load(self._place)
         if manifest is not None and manifest.size != self.size:
             log.warning("%s: %d bytes were expected, now %d are: starting over", self.key, manifest.size, self.size)
             self._place.unlink(MANIFEST, JOURNAL)
@@ -101,23 +101,10 @@ class Stored:
         renamed = manifest is not None and manifest.fingerprint != self.fingerprint
         if altered or denied or renamed or not reading.current:
             self._ledger = Ledger(self._place, self._data, Journal(self._place, header, 0), ExtentSet())
-            self._start_afresh()
+            self._ledger.start_afresh(self._snapshot())
         else:
             on_disk = manifest.written.copy() if manifest is not None else ExtentSet()
             self._ledger = Ledger(self._place, self._data, Journal(self._place, header, reading.length), on_disk)
-
-    def _start_afresh(self) -> None:
-        """Put a manifest in place that says what counts now, then remove the journal."""
-        checkpoint = self._ledger.begin(self._snapshot())
-        checkpoint.save()
-        if checkpoint.outcome is Outcome.UNSYNCED:
-            raise StoreError(f"can't sync {self._place.key}: {checkpoint.failure}")
-        if checkpoint.outcome is not Outcome.SAVED:
-            # No room even for that. Without manifest and journal everything is doubted after a crash.
-            self._place.unlink(MANIFEST)
-        self._place.unlink(JOURNAL)
-        self._place.sync()
-        self._ledger.end()
 
     def __repr__(self) -> str:
         return f"<Stored {self.key} {self.written.total}/{self.size}>"
@@ -145,8 +132,8 @@ class Stored:
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Take *data* as the bytes from *offset* on; bytes that are verified stay as they are.
 
-        Raises StoreFull when the disk has no room, StoreError when it fails or *data* goes beyond the
-        end. What is in the data file by then and whole is not counted as written.
+        On a full disk memory holds what somebody waits for. Raises StoreCrowded when nobody does, StoreFull when there
+        is no memory either, StoreError when the disk fails or *data* goes beyond the end; nothing is written then.
         """
         extent = Extent(offset, offset + len(data))
         if extent.stop > self.size:
@@ -165,8 +152,37 @@ class Stored:
             self._data.write(extent.start, data)
         except StoreFull:
             self._home.room.full(extent.length)
-            self._data.write(extent.start, data)
+            try:
+                self._data.write(extent.start, data)
+            except StoreFull as error:
+                self._hold(extent, data, error)
+                return
+        self.overflow.remove(extent)
         self._note(extent)
+
+    def _hold(self, extent: Extent, data: bytes | bytearray | memoryview, full: StoreFull) -> None:
+        """Take *data* into memory, on no record, if somebody waits for it."""
+        if not any(awaited.overlaps(extent) for awaited in self.spared().awaited):
+            raise StoreCrowded(str(full)) from full
+        if not self._home.room.hold(extent.length):
+            raise StoreFull(f"{full}; and no memory to hold {extent.length} bytes more") from full
+        if not self.overflow:
+            self.overflow.begun(str(full))
+        self._unsum(extent)
+        self.overflow.add(extent, data)
+        self.written.add(extent)
+        self.doubted.remove(extent)
+
+    def unload(self) -> None:
+        """Put what is in memory on the disk, as much of it as there is room for by now."""
+        with suppress(StoreError):
+            for scrap in self.overflow.scraps:
+                self._ledger.settle(scrap.extent)
+                self._data.write(scrap.extent.start, scrap.data)
+                self.overflow.remove(scrap.extent)
+                self._note(scrap.extent)
+                for part in list(self.verified.overlap(scrap.extent)):
+                    self._ledger.record(Kind.VERIFIED, part)
 
     def landed(self, extent: Extent) -> None:
         """Note that *extent* is in the data file, as if `write` had put it there."""
@@ -182,14 +198,13 @@ class Stored:
         self._ledger.written(extent)
 
     def read(self, extent: Extent) -> bytes:
-        """Return the bytes of *extent*; zeros where nothing was written.
-
-        StoreDamaged when the disk does not give all of them: discard the extent and fetch it again.
-        """
+        """Return the bytes of *extent*; zeros where nothing was written. StoreDamaged: discard and fetch it again."""
         self.uses.touch(extent.start)
         if self._unchecked:
             self._check(extent)
-        return self._data.read(extent)
+        if not self.overflow:
+            return self._data.read(extent)
+        return b"".join(held or self._data.read(part) for part, held in self.overflow.split(extent))
 
     def _check(self, extent: Extent) -> None:
         """Compare what an earlier run left there with its sum, once. StoreDamaged when it differs."""
@@ -208,7 +223,8 @@ class Stored:
             self.verified.add(part)
             self.written.add(part)
             self.doubted.remove(part)
-            self._ledger.record(Kind.VERIFIED, part)
+            for filed in self.overflow.beside(ExtentSet([part])):
+                self._ledger.record(Kind.VERIFIED, filed)
 
     def trust(self, extent: Extent) -> None:
         """Take what is doubted of *extent* as written, unhashed.
@@ -232,6 +248,7 @@ class Stored:
             return
         for extents in (self.written, self.verified, self.doubted):
             extents.remove(extent)
+        self.overflow.remove(extent)
         self._unsum(extent)
         self._ledger.discarded(extent)
         self._data.punch(extent)
@@ -249,10 +266,10 @@ class Stored:
 
     @property
     def there(self) -> ExtentSet:
-        """What takes room: written or doubted."""
-        if not self.doubted:
+        """What takes room on disk: written or doubted."""
+        if not self.doubted and not self.overflow:
             return self.written
-        there = self.written.copy()
+        there = self.overflow.beside(self.written)
         for extent in self.doubted:
             there.add(extent)
         return there
@@ -270,22 +287,18 @@ class Stored:
             self._ledger.evicted(part)
             for follower in self._followers:
                 follower(part)
-            hole = self._whole_blocks(part)
+            hole = whole_blocks(part, self.there, self._data.grain, self.size)
             self._data.punch(hole)
             if hole and not self._data.hollow(hole):
                 self._ledger.settle(part)  # a file system that does not tell holes: the record must say it
 
-    def _whole_blocks(self, extent: Extent) -> Extent:
-        """Return the blocks that held bytes of *extent* and hold no others now: a part of one is never zeroed."""
-        grain = self._data.grain
-        start = extent.start // grain * grain
-        stop = min(-(-extent.stop // grain) * grain, self.size)
-        there = self.there
-        if any(there.overlap(Extent(start, extent.start))):
-            start += grain
-        if any(there.overlap(Extent(extent.stop, stop))):
-            stop = extent.stop // grain * grain
-        return Extent(start, max(start, stop))
+    def forget(self, extent: Extent) -> None:
+        """Drop what memory holds of *extent*, and tell `Overflow.forgotten`."""
+        for part in common(ExtentSet([extent]), self.overflow.extents):
+            self.overflow.remove(part)
+            for extents in (self.written, self.verified):
+                extents.remove(part)
+            self.overflow.forgotten(part)
 
     def follow_evictions(self, evicted: Callable[[Extent], None]) -> None:
         """Have *evicted* called with each extent that goes for want of room, when it is gone."""
@@ -301,24 +314,24 @@ class Stored:
 
     @property
     def reach(self) -> float:
-        """How many bytes a second a reader may be expected to want: two seconds of it are a quarter of the quota."""
-        limit = self._home.room.limit
-        return float("inf") if limit is None else limit / 8
+        """How many bytes a second a reader may be expected to want."""
+        return self._home.room.reach
 
     @property
     def cramped(self) -> str | None:
         """Why reading it will be slow: the quota holds hardly a chunk of it; None where it does."""
-        limit, chunk = self._home.room.limit, min(chunk_length_of(self.fingerprint), self.size)
-        if limit is None or limit >= 2 * chunk:
-            return None
-        return f"--cache-size {limit} is less than two chunks of {chunk} bytes: each is fetched again and again"
+        return self._home.room.too_small_for(min(chunk_length_of(self.fingerprint), self.size))
 
     def hash_extent(self, extent: Extent, hasher: Hasher) -> None:
         """Feed the bytes of *extent* to *hasher*. For a worker thread; touches nothing but the data file.
 
         StoreDamaged when the disk does not give all of them, StoreError when it is closed meanwhile.
         """
-        self._data.hash(extent, hasher)
+        for part, held in self.overflow.split(extent):
+            if held is None:
+                self._data.hash(part, hasher)
+            else:
+                hasher.update(held)
 
     def checkpoint(self) -> None:
         """Put all that is known on disk, here and now: two fsyncs, or nothing when nothing changed."""
@@ -332,7 +345,7 @@ class Stored:
         if self._ledger.busy:
             return None
         begun = self._ledger.begin(self._snapshot())
-        begun.unsummed = whole_leaves(self.written, self.size, sorted(self._unsummed))
+        begun.unsummed = whole_leaves(begun.manifest.written, self.size, sorted(self._unsummed))
         self._unsummed.clear()
         return begun
 
@@ -360,6 +373,8 @@ class Stored:
         if self.opens > 0:
             self.opens -= 1
             if self.opens == 0:
+                self.unload()
+                self.forget(Extent(0, self.size))
                 self._followers.clear()
                 self.spared = Spared
                 self._home.released(self)
@@ -381,19 +396,5 @@ class Stored:
         return list(parts)
 
     def _snapshot(self) -> Manifest:
-        return Manifest(self.key, self.size, self.fingerprint, self.written.copy(), self.verified.copy())
-
-
-def _load_manifest(place: Place) -> tuple[Manifest | None, bool]:
-    """Return the manifest, if there is a sound one, and whether there was an unsound one."""
-    data = place.read(MANIFEST, manifests.LIMIT)
-    if data is None:
-        return None, False
-    try:
-        manifest = manifests.decode(data)
-        if manifest.key != place.key:
-            raise StoreDamaged("it is another content's")
-    except StoreDamaged as error:
-        log.warning("%s: its manifest can't be used: %s; what is stored is hashed first", place.key, error)
-        return None, True
-    return manifest, False
+        written, verified = self.overflow.beside(self.written), self.overflow.beside(self.verified)
+        return Manifest(self.key, self.size, self.fingerprint, written, verified)

@@ -20,10 +20,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mountdl.content import ContentKey
+from mountdl.errors import StoreFull
 from mountdl.extents import Extent, ExtentSet
 from mountdl.store import Store, Stored
+from mountdl.store.datafile import DataFile
 from mountdl.store.ledger import Checkpoint
 from mountdl.store.place import prefix_of
+from mountdl.store.quota import Spared
 
 BLOCK = 4096
 UNIT = 1024  # writes are not aligned to blocks
@@ -154,6 +157,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(extent=extents, good=st.booleans())
     def write(self, extent: Extent, good: bool) -> None:
+        self._write(extent, good)
+
+    def _write(self, extent: Extent, good: bool) -> None:
         data = GOOD[extent.start : extent.stop]
         if not good:
             data = bytes(byte ^ 0x55 for byte in data)
@@ -163,6 +169,28 @@ class StoreMachine(RuleBasedStateMachine):
             if offset not in before:
                 self.sent[offset].add(data[offset - extent.start])
         assert self.stored.written.covers(extent)
+
+    @rule(extent=extents, good=st.booleans(), taken=st.integers(0, 9 * UNIT))
+    def write_on_a_full_disk(self, extent: Extent, good: bool, taken: int) -> None:
+        """Readers wait for it, so memory holds it; of each write the disk takes *taken* bytes before it fails."""
+
+        def full(data_file: DataFile, offset: int, data: memoryview) -> None:
+            os.pwrite(data_file._fd, data[:taken], offset)
+            raise StoreFull("full")
+
+        everything = (Extent(0, SIZE),)
+        self.stored.spare(lambda: Spared(everything, awaited=everything))
+        with patch.object(DataFile, "write", full):
+            self._write(extent, good)
+
+    @rule()
+    def find_room_again(self) -> None:
+        self.stored.unload()
+        assert not self.stored.overflow
+
+    @property
+    def in_memory(self) -> set[int]:
+        return members(self.stored.overflow.extents)
 
     @rule(extent=extents)
     def judge(self, extent: Extent) -> None:
@@ -203,7 +231,7 @@ class StoreMachine(RuleBasedStateMachine):
     def begin_checkpoint(self) -> None:
         checkpoint = self.stored.begin_checkpoint()
         assert checkpoint is not None
-        self.running = (checkpoint, set(self.verified))
+        self.running = (checkpoint, self.verified - self.in_memory)
 
     @precondition(lambda self: self.running is not None)
     @rule()
@@ -226,6 +254,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _abandon(self) -> None:
         """Let the files go as a dying process does: nothing is flushed, the lock is gone."""
+        self.verified -= self.in_memory
         self.stored.release()
         self.running = None
 
@@ -250,6 +279,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.running is None)  # the janitor ends what it began before it goes
     @rule()
     def close_and_open(self) -> None:
+        self.verified -= self.in_memory
         self.store.close()
         self.running = None
         self.boot += 1

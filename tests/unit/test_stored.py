@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mountdl.content import ContentKey
-from mountdl.errors import StoreDamaged, StoreError, StoreFull
+from mountdl.errors import StoreCrowded, StoreDamaged, StoreError, StoreFull
 from mountdl.extents import Extent
 from mountdl.store import Store, Stored
 from mountdl.store.ledger import RUN_LENGTH
@@ -276,6 +276,60 @@ def test_a_full_disk_refuses_bytes_and_still_lets_go(
     assert not stored.dirty
     again = reopened(stored, store, boot=TWO)
     assert [block(0), block(2)] == list(again.verified)
+    again.release()
+
+
+@pytest.mark.parametrize("boot", [ONE, TWO])
+def test_what_memory_holds_is_on_no_record(
+    store: Store, stored: Stored, monkeypatch: pytest.MonkeyPatch, boot: bytes
+) -> None:
+    """Verified in memory while the disk took half a block of it: neither journal nor manifest says so, after any end."""
+    everything = (Extent(0, SIZE),)
+    fill(stored, block(0, 2), verified=True)
+    put, half = os.pwrite, BLOCK // 2
+
+    def pwrite(fd: int, data: bytes, offset: int) -> int:
+        if len(data) < BLOCK:
+            return put(fd, data, offset)
+        put(fd, bytes(data[:half]), offset)
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "pwrite", pwrite)
+        stored.spare(lambda: Spared(everything))
+        with pytest.raises(StoreCrowded):
+            stored.write(3 * BLOCK, b"y" * BLOCK)
+        stored.spare(lambda: Spared(everything, awaited=everything))
+        stored.write(3 * BLOCK, b"y" * BLOCK)
+        stored.mark_verified(block(3))
+        assert stored.read(block(3)) == b"y" * BLOCK
+        stored.checkpoint()
+    assert stored.verified.covers(block(3))
+    again = reopened(stored, store, boot=boot)
+
+    assert list(again.verified) == [block(0, 2)]
+    assert not any(again.written.overlap(block(3)))
+    again.release()
+
+
+def test_what_memory_holds_goes_to_the_disk_when_there_is_room(
+    store: Store, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is verified on record then."""
+    everything = (Extent(0, SIZE),)
+    stored.spare(lambda: Spared(everything, awaited=everything))
+    with monkeypatch.context() as context:
+        context.setattr(os, "pwrite", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        fill(stored, block(3), verified=True)
+        stored.unload()
+    assert stored.overflow.total == BLOCK
+    assert stored.blocks == 0
+    stored.unload()
+    assert not stored.overflow
+    again = reopened(stored, store, boot=ONE)
+
+    assert list(again.written) == [block(3)]
+    assert again.read(block(3)) == b"x" * BLOCK
     again.release()
 
 

@@ -1,0 +1,185 @@
+"""A disk of the cache that is full: what a reader waits for goes through memory, and nothing else is fetched."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from mountdl.content import Content
+from mountdl.errors import StoreError, StoreFull
+from mountdl.extents import Extent
+from mountdl.settings import EngineSettings
+from mountdl.store import overflow
+from mountdl.store.datafile import DataFile
+from mountdl.store.store import Store
+from tests.support.content import content, pattern
+from tests.support.engines import Bench, running
+from tests.support.fakes import FakeSource
+
+CHUNK = 1 << 16
+SIZE = 40 * CHUNK + 1000
+BYTES = pattern(SIZE)
+
+
+class Disk:
+    """The disk of the store; while it is *full* it takes *torn* bytes of each write and fails."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full, self.torn = False, 0
+        self._write, self._put = DataFile.write, DataFile.put
+        monkeypatch.setattr(DataFile, "write", lambda file, offset, data: self.write(file, offset, data))
+        monkeypatch.setattr(DataFile, "put", lambda file, offset, data: self.put(file, offset, data))
+
+    def write(self, file: DataFile, offset: int, data: bytes | memoryview) -> None:
+        self._fail(file, offset, data)
+        self._write(file, offset, data)
+
+    def put(self, file: DataFile, offset: int, data: memoryview) -> None:
+        self._fail(file, offset, data)
+        self._put(file, offset, data)
+
+    def _fail(self, file: DataFile, offset: int, data: bytes | memoryview) -> None:
+        if self.full:
+            self._write(file, offset, bytes(data[: self.torn]))
+            raise StoreFull(f"can't write: {os.strerror(errno.ENOSPC)}")
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    """Nothing of the store's own may go, so that nothing makes room."""
+    monkeypatch.setattr("mountdl.store.stored.Stored.evict", lambda stored, extent: None)
+    return Disk(monkeypatch)
+
+
+def held(bench: Bench, what: Content) -> int:
+    """Return how many bytes memory holds."""
+    return bench.engine.download(what).stored.overflow.total
+
+
+async def read_all(bench: Bench, what: Content, step: int = 1 << 15) -> bytes:
+    """Read from end to end."""
+    reader = bench.engine.open(what)
+    try:
+        return b"".join([await reader.read(Extent(at, at + step)) for at in range(0, SIZE, step)])
+    finally:
+        reader.close()
+
+
+@pytest.mark.parametrize("chunk", [CHUNK, 1 << 17, None])
+@pytest.mark.parametrize("torn", [0, 5000])
+async def test_reads_go_on_through_memory_and_nothing_of_it_is_on_record(
+    tmp_path: Path, clock: object, disk: Disk, chunk: int | None, torn: int
+) -> None:
+    """With digests of chunks that are assembled, of longer ones and of the whole only: each byte right, none claimed."""
+    what = content(BYTES, chunk=chunk, urls=("fake://a",))
+    source = FakeSource(BYTES, step=1 << 14)
+    async with running(tmp_path, {"fake://a": source}) as bench:
+        assert await read_all_of_first(bench, what) == BYTES[:CHUNK]
+        disk.full, disk.torn = True, torn
+        assert await read_all(bench, what) == BYTES
+        told = [incident.what for incident in bench.engine.incidents(what)]
+        assert held(bench, what)
+        bench.engine.download(what).stored.checkpoint()
+        there = bench.engine.download(what).stored.there.copy()
+    disk.full = False
+    store = Store(tmp_path)
+    stored = store.reopen(what.key)
+    assert all(there.covers(extent) for extent in stored.verified)
+    assert stored.written.total <= there.total + (0 if chunk else SIZE)
+    store.close()
+    assert not any("sent wrong bytes" in line for line in told)
+    assert any("by way of memory" in line and "No space left" in line for line in told)
+    async with running(tmp_path, {"fake://a": FakeSource(BYTES, step=1 << 14)}) as bench:
+        assert await read_all(bench, what) == BYTES
+
+
+async def read_all_of_first(bench: Bench, what: Content) -> bytes:
+    reader = bench.engine.open(what)
+    try:
+        return await reader.read(Extent(0, CHUNK))
+    finally:
+        reader.close()
+
+
+async def test_memory_is_bounded_and_the_latest_stays(
+    tmp_path: Path, clock: object, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody waits for any more goes for what somebody does; read again, it is fetched again."""
+    monkeypatch.setattr("mountdl.store.room.MEMORY", 4 * CHUNK)
+    what = content(BYTES, chunk=CHUNK, urls=("fake://a",))
+    source = FakeSource(BYTES, step=1 << 14)
+    async with running(tmp_path, {"fake://a": source}) as bench:
+        disk.full = True
+        assert await read_all(bench, what) == BYTES
+        assert CHUNK <= held(bench, what) <= 4 * CHUNK
+        assert await read_all(bench, what) == BYTES
+        assert held(bench, what) <= 4 * CHUNK
+    assert source.bytes_asked < 3 * SIZE
+
+
+async def test_a_chunk_that_is_too_long_for_memory_is_an_error_soon(
+    tmp_path: Path, clock: object, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a wait until the time-out, and the text names the disk."""
+    monkeypatch.setattr("mountdl.store.room.MEMORY", CHUNK // 2)
+    what = content(BYTES, chunk=CHUNK, urls=("fake://a",))
+    async with running(tmp_path, {"fake://a": FakeSource(BYTES, step=1 << 14)}) as bench:
+        disk.full = True
+        start = trio.current_time()
+        with pytest.raises(StoreError, match="No space left"):
+            await read_all(bench, what)
+        assert trio.current_time() - start < 5
+        disk.full = False
+        assert await read_all(bench, what) == BYTES
+
+
+async def test_it_heals_when_room_comes_back(
+    tmp_path: Path, clock: object, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What memory holds goes to the disk, and the background goes on by itself; until then it fetches little."""
+    monkeypatch.setattr("mountdl.store.room.PAUSE", -1.0)  # of a clock that stands still here
+    what = content(BYTES, chunk=CHUNK, urls=("fake://a",))
+    source = FakeSource(BYTES, step=1 << 14)
+    async with running(tmp_path, {"fake://a": source}, EngineSettings(background="all")) as bench:
+        bench.engine.download(what).want(Extent(0, SIZE))
+        disk.full = True
+        reader = bench.engine.open(what)
+        assert await reader.read(Extent(3 * CHUNK, 4 * CHUNK)) == BYTES[3 * CHUNK : 4 * CHUNK]
+        asked = source.bytes_asked
+        await trio.sleep(5)
+        assert source.bytes_asked - asked <= 20 * CHUNK
+        assert held(bench, what) >= CHUNK
+        disk.full = False
+        bench.engine.download(what).stored.unload()
+        assert not held(bench, what)
+        with trio.fail_after(50):
+            while not bench.engine.complete(what.key):
+                await trio.sleep(1)
+        assert bench.engine.download(what).stored.verified.total == SIZE
+        reader.close()
+
+
+async def test_a_reader_does_not_suffer_from_what_nobody_waits_for(tmp_path: Path, clock: object, disk: Disk) -> None:
+    """The background finds the disk full while a read waits for a slow source: the read gets its bytes."""
+    what = content(BYTES, chunk=CHUNK, urls=("fake://a",))
+    source = FakeSource(BYTES, step=1 << 12, pause=0.05)
+    async with running(tmp_path, {"fake://a": source}, EngineSettings(background="all")) as bench:
+        bench.engine.download(what).want(Extent(0, SIZE))
+        reader = bench.engine.open(what)
+        await trio.sleep(1.5)
+        disk.full = True
+        for index in (30, 7, 22):
+            assert (
+                await reader.read(Extent(index * CHUNK, index * CHUNK + 9)) == BYTES[index * CHUNK : index * CHUNK + 9]
+            )
+        reader.close()
+
+
+def test_the_memory_is_small() -> None:
+    """What a full disk may cost is less than what many other things take."""
+    assert overflow.MEMORY <= 32 << 20
