@@ -106,9 +106,7 @@ def check_places(settings: Settings) -> list[str]:
         raise UsageError(f"--save-cookies: nothing can be written in {shown(cookies.absolute().parent)}", ExitStatus.IO)
     interface = settings.swarm.interface
     if interface is not None and not _is_address(interface) and interface not in _devices():
-        return [
-            f"--interface={shown(interface)}: no device has this name now; no peer is reached until one has"
-        ]
+        return [f"--interface={shown(interface)}: no device has this name now; no peer is reached until one has"]
     return []
 
 
