@@ -17,6 +17,7 @@ from mountdl.integrity import ChunkMap
 from mountdl.priorities import Priority
 from tests.support.planning import (
     READ,
+    READAHEAD,
     SIZE,
     members,
     tiny,  # noqa: F401  # its fixture
@@ -126,15 +127,18 @@ def test_nothing_is_fetched_twice(world: World) -> None:
 @settings(max_examples=40)
 @given(worlds())
 def test_assignments_are_wanted(world: World) -> None:
-    """Each has bytes, wanted at its priority; a source without ranges starts at 0, a greedy one goes on a bit."""
+    """Each has bytes, wanted at its priority, for a reader also ahead of him, for a greedy source also behind that.
+
+    A source without ranges starts at 0.
+    """
     for made in world.plan().assignments:
         assert made.extent
         if world.view(made).sequential:
             assert made.extent.start == 0
             assert world.wanted(made.priority)
         else:
-            wanted = world.wanted(made.priority)
-            assert made.extent.start in wanted
+            wanted = world.wanted(made.priority, READAHEAD) if made.priority is READ else world.wanted(made.priority)
+            assert made.extent.start in world.wanted(made.priority)
             assert all(at in wanted for at in range(made.extent.start + world.view(made).least, made.extent.stop))
 
 
