@@ -177,7 +177,8 @@ def main() -> None:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     mebibytes = int(sys.argv[1]) if len(sys.argv) > 1 else 256
     home = Path(tempfile.mkdtemp(prefix="bench-swarm-"))
-    data = random.Random(1).randbytes(mebibytes << 20)
+    chance = random.Random(1)
+    data = b"".join(chance.randbytes(1 << 20) for _ in range(mebibytes))
     try:
         with tracker() as (names, url):
             torrent = one_file(home / "seed", data, "a.bin", PIECE, announce=url)
