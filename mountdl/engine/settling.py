@@ -211,9 +211,11 @@ class Settling:
         index, data = verdict.job.index, verdict.job.data
         if data is not None:
             self._assemblies.release(data)
-        if verdict.stale:
-            return
         extent = self._chunk_map.judged(index)
+        if verdict.stale:
+            if data is not None and verdict.good and verdict.error is None:
+                self.stored.strayed(extent)
+            return
         self.doubt.remove(extent)
         try:
             if isinstance(verdict.error, StoreFull) and data is not None:

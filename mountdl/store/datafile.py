@@ -18,6 +18,7 @@ from mountdl.errors import StoreBusy, StoreDamaged, StoreError
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import Hasher
 from mountdl.store.place import DATA, Place, store_errors, write_all
+from mountdl.store.recovery import whole_blocks
 
 _HASH_STEP = 256 * 1024
 _RESERVE = 1 << 20
@@ -56,6 +57,7 @@ class DataFile:
         "_closed",
         "_fd",
         "_guard",
+        "_landing",
         "_place",
         "_reserved",
         "_users",
@@ -77,16 +79,23 @@ class DataFile:
         self._cant_write = f"can't write {place.path(DATA)}"
         self._users = 0
         self._reserved = ExtentSet()
+        self._landing: list[Extent] = []  # put by threads, not told to the loop; changed in single steps only
         self._closed: bool = False
         with store_errors(f"can't open {place.path(DATA)}"):
             self._fd = _open_locked(place)
             self.found_size = os.fstat(self._fd).st_size
         self.created = self.found_size == 0
 
-    def resize(self) -> None:
-        """Make the file exactly as long as the content; what is added is a hole."""
+    def resize(self, allocated: ExtentSet | None = None) -> None:
+        """Make the file exactly as long as the content; what is added is a hole.
+
+        What an earlier run reserved and never filled is given back: it takes room but is none of the *allocated*.
+        """
         with store_errors(f"can't make room for {self.size} bytes in {self._place.path(DATA)}"):
             os.ftruncate(self._fd, self.size)
+        if allocated is not None and self.blocks * _STAT_BLOCK >= allocated.total + _RESERVE:
+            for gap in list(allocated.missing(Extent(0, self.size))):
+                self.punch(gap)
 
     def clear(self) -> None:
         """Drop every byte."""
@@ -127,20 +136,39 @@ class DataFile:
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Put *data* at *offset*. StoreFull when there is no room, StoreError when the disk fails."""
         if len(data) >= _BULK:
-            self._reserve(offset, offset + len(data))
+            self._reserve(Extent(offset, offset + len(data)))
         with store_errors(self._cant_write):
             _write_sliced(self._fd, memoryview(data), offset)
 
     def put(self, offset: int, data: memoryview) -> None:
         """Like `write`, for a worker thread. StoreError also when the file was closed meanwhile."""
-        with self._borrowed() as fd, store_errors(self._cant_write):
-            _fallocate(fd, _KEEP_SIZE, offset, len(data))
-            _write_sliced(fd, data, offset)
+        extent = Extent(offset, offset + len(data))
+        self._landing.append(extent)
+        try:
+            with self._borrowed() as fd, store_errors(self._cant_write):
+                _fallocate(fd, _KEEP_SIZE, offset, len(data))
+                _write_sliced(fd, data, offset)
+        except StoreError:
+            self.landed(extent)
+            raise
 
-    def _reserve(self, start: int, stop: int) -> None:
+    def landed(self, extent: Extent) -> None:
+        """Take in that the loop knows of *extent*, which `put` brought: it is not kept any longer."""
+        with suppress(ValueError):
+            self._landing.remove(extent)
+
+    def cost(self, extent: Extent) -> int:
+        """Return how many bytes of disk a `write` of *extent* takes at most, what it reserves included."""
+        if extent.length < _BULK:
+            return extent.length
+        return sum(part.length for part in self._reserved.missing(self._around(extent)))
+
+    def _around(self, extent: Extent) -> Extent:
+        return Extent(extent.start // _RESERVE * _RESERVE, min(-(-extent.stop // _RESERVE) * _RESERVE, self.size))
+
+    def _reserve(self, extent: Extent) -> None:
         """Have the file system set room aside. One that can't, or is full, will be heard of by `write`."""
-        around = Extent(start // _RESERVE * _RESERVE, min(-(-stop // _RESERVE) * _RESERVE, self.size))
-        for part in list(self._reserved.missing(around)):
+        for part in list(self._reserved.missing(self._around(extent))):
             _fallocate(self._fd, _KEEP_SIZE, part.start, part.length)
             self._reserved.add(part)
 
@@ -155,6 +183,35 @@ class DataFile:
         if number not in {errno.EOPNOTSUPP, errno.ENOSYS}:
             with store_errors(f"can't free room in {self._place.path(DATA)}"):
                 raise OSError(number, os.strerror(number))
+
+    def drop(self, extent: Extent, there: ExtentSet) -> None:
+        """Make zeros of *extent*, which holds no byte of *there*, and give back its room. StoreError: it can't."""
+        self.punch(extent)
+        self.relinquish(extent, there)
+
+    def vacate(self, extent: Extent, there: ExtentSet) -> Extent:
+        """Give back the blocks of *extent* that hold no byte of *there* nor any just being put; return them."""
+        hole = whole_blocks(extent, self._kept(extent, there), self.grain, self.size)
+        self.punch(hole)
+        self.relinquish(extent, there)
+        return hole
+
+    def relinquish(self, extent: Extent, there: ExtentSet) -> None:
+        """Give back what was reserved around *extent* and holds no byte of *there*, which may never come."""
+        for part in [] if self._closed else list(self._reserved.overlap(self._around(extent))):
+            for gap in list(self._kept(part, there).missing(part)):
+                start = -(-gap.start // self.grain) * self.grain
+                stop = gap.stop if gap.stop == self.size else gap.stop // self.grain * self.grain
+                with suppress(StoreError):
+                    self.punch(Extent(start, max(start, stop)))
+
+    def _kept(self, near: Extent, there: ExtentSet) -> ExtentSet:
+        """Return what must stay in the blocks of *near*: of *there*, and of what threads are putting."""
+        wide = Extent(max(0, near.start - self.grain), near.stop + self.grain)
+        kept = ExtentSet(there.overlap(wide))
+        for extent in tuple(self._landing):
+            kept.add(extent.intersection(wide))
+        return kept
 
     def hollow(self, extent: Extent) -> bool:
         """Say whether the file system tells that *extent* is a hole."""

@@ -27,7 +27,7 @@ from mountdl.store.manifest import Manifest, load
 from mountdl.store.overflow import Overflow
 from mountdl.store.place import DATA, JOURNAL, MANIFEST, Place, store_errors
 from mountdl.store.quota import Spared
-from mountdl.store.recovery import common, reconcile, weigh, whole_blocks
+from mountdl.store.recovery import common, reconcile, weigh
 from mountdl.store.room import Room
 from mountdl.store.sums import Sums, leaf, leaves, whole_leaves
 from mountdl.store.uses import Clock, Uses
@@ -37,10 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """What the store is to each of its contents.
-
-    *released* is called at the last close.
-    """
+    """What the store is to each of its contents; *released* is called at the last close."""
 
     boot: bytes
     clock: Clock
@@ -90,7 +87,7 @@ class Stored:
         claimed = (claims.written.total, claims.verified.total)
         allocated = ExtentSet() if self._data.created else self._data.allocated()
         reconcile(claims, allocated, min(self._data.found_size, self.size), self._data.grain)
-        self._data.resize()
+        self._data.resize(allocated)
         self.written, self.verified, self.doubted = claims.written, claims.verified, claims.doubted
         for extent in claims.discarded:
             self._data.punch(extent)
@@ -146,7 +143,7 @@ class Stored:
             self._put(part, view[part.start - offset : part.stop - offset])
 
     def _put(self, extent: Extent, data: bytes | bytearray | memoryview) -> None:
-        self._home.room.taking(extent.length)
+        self._home.room.taking(self._data.cost(extent))
         self._ledger.settle(extent)
         try:
             self._data.write(extent.start, data)
@@ -188,7 +185,15 @@ class Stored:
         """Note that *extent* is in the data file, as if `write` had put it there."""
         self._home.room.taking(extent.length)
         self._ledger.settle(extent)
+        self._data.landed(extent)
         self._note(extent)
+
+    def strayed(self, extent: Extent) -> None:
+        """Take in that `put` brought *extent* when nobody wanted it any more."""
+        self._data.landed(extent)
+        if not any(self.there.overlap(extent)):
+            with suppress(StoreError):
+                self._data.vacate(extent, self.there)
 
     def _note(self, extent: Extent) -> None:
         self.uses.cover(extent)
@@ -251,14 +256,14 @@ class Stored:
         self.overflow.remove(extent)
         self._unsum(extent)
         self._ledger.discarded(extent)
-        self._data.punch(extent)
+        self._data.drop(extent, self.there)
 
     def _unsum(self, extent: Extent) -> None:
         self._sums.forget(extent)
         self._unsummed.update(leaves(extent))
 
     def put(self, offset: int, data: memoryview) -> None:
-        """Put *data* into the data file without any record of it: say `landed` on the loop then. For a worker thread.
+        """Put *data* into the data file, on no record, in a worker thread: say `landed` or `strayed` on the loop then.
 
         Raises StoreFull or StoreError, as when it is closed meanwhile.
         """
@@ -287,8 +292,7 @@ class Stored:
             self._ledger.evicted(part)
             for follower in self._followers:
                 follower(part)
-            hole = whole_blocks(part, self.there, self._data.grain, self.size)
-            self._data.punch(hole)
+            hole = self._data.vacate(part, self.there)
             if hole and not self._data.hollow(hole):
                 self._ledger.settle(part)  # a file system that does not tell holes: the record must say it
 
@@ -323,10 +327,7 @@ class Stored:
         return self._home.room.too_small_for(min(chunk_length_of(self.fingerprint), self.size))
 
     def hash_extent(self, extent: Extent, hasher: Hasher) -> None:
-        """Feed the bytes of *extent* to *hasher*. For a worker thread; touches nothing but the data file.
-
-        StoreDamaged when the disk does not give all of them, StoreError when it is closed meanwhile.
-        """
+        """Feed the bytes of *extent* to *hasher*. For a worker thread. StoreDamaged, or StoreError: it was closed."""
         for part, held in self.overflow.split(extent):
             if held is None:
                 self._data.hash(part, hasher)
@@ -383,17 +384,13 @@ class Stored:
         """Close the files; for `Store`."""
         self._ledger.close()
         self._sums.close()
+        self._data.relinquish(Extent(0, self.size), self.there)
         self._data.stamp(max(self.uses.latest, self.uses.since))
         # A checkpoint still in a thread's hands ends it; until then no other process may have the files.
         self._data.close(unlock=not self.busy)
 
     def _present(self, extent: Extent) -> list[Extent]:
-        if self.written.covers(extent):
-            return [extent] if extent else []
-        parts = ExtentSet(self.written.overlap(extent))
-        for part in self.doubted.overlap(extent):
-            parts.add(part)
-        return list(parts)
+        return list(ExtentSet([*self.written.overlap(extent), *self.doubted.overlap(extent)]))
 
     def _snapshot(self) -> Manifest:
         written, verified = self.overflow.beside(self.written), self.overflow.beside(self.verified)

@@ -133,6 +133,52 @@ def test_a_store_that_is_gone_can_be_closed(limited: Store, tmp_path: Path, how:
     limited.close()
 
 
+@pytest.mark.parametrize("end", ["open", "closed", "killed"])
+def test_what_is_reserved_around_scattered_bytes_counts_and_goes(limited: Store, tmp_path: Path, end: str) -> None:
+    """A MiB is reserved for 64 KiB: the quota holds for that room too, and none of it stays behind."""
+    key, size = ContentKey("a"), 64 * MIB
+    stored = limited.open(key, size, fingerprint(size=size))
+    for number in range(64):
+        limited._clock.now += 1
+        stored.write(number * MIB + 5000, bytes([number + 1]) * 65536)
+        assert taken(tmp_path) <= 4 * MIB + 64 * 1024
+    for extent in stored.written:
+        assert stored.read(extent) == bytes([extent.start // MIB + 1]) * extent.length
+    kept = stored.written.copy()
+    if end == "open":
+        limited.close()
+        return
+    if end == "closed":
+        limited.close()
+    else:
+        stored._data.close()
+        assert taken(tmp_path) > kept.total + MIB  # as a kill leaves it
+    again = Store(tmp_path).open(key, size, fingerprint(size=size))
+    assert taken(tmp_path) <= kept.total + MIB
+    for extent in kept:
+        assert again.there.covers(extent)
+        assert again.read(extent) == bytes([extent.start // MIB + 1]) * extent.length
+    again.release()
+
+
+def test_what_a_thread_is_putting_is_not_punched(tmp_path: Path) -> None:
+    """Chunks share blocks and reserved room with neighbours that are dropped while they land."""
+    chunk = 100_000
+    stored = Store(tmp_path).open(ContentKey("a"), 20 * chunk, fingerprint(chunk, 20 * chunk))
+    stored.write(0, b"a" * chunk)
+    stored.write(2 * chunk, b"c" * chunk)
+    stored.put(chunk, memoryview(b"b" * chunk))  # by a thread; the loop has not heard of it yet
+    stored.evict(Extent(0, chunk))
+    stored.discard(Extent(2 * chunk, 3 * chunk))
+    stored.landed(Extent(chunk, 2 * chunk))
+    assert stored.read(Extent(chunk, 2 * chunk)) == b"b" * chunk
+    before = stored.blocks
+    stored.put(8 * chunk, memoryview(b"d" * chunk))
+    stored.strayed(Extent(8 * chunk, 9 * chunk))
+    assert stored.blocks <= before + 16
+    stored.release()
+
+
 def test_what_was_read_lately_stays(limited: Store) -> None:
     stored = limited.open(ContentKey("a"), SIZE, fingerprint())
     for number in range(3):
