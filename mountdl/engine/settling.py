@@ -309,7 +309,10 @@ class Settling:
             self.stored.mark_verified(everything)
             self._roster.settle(everything)
         else:
-            guilty = {state for state, _ in self._roster.contributors(everything)}
+            brought = self._roster.contributors(everything)
+            known = ExtentSet(part for _, part in brought).covers(everything)
+            # What an earlier run left may have rotted since: then who brought the rest is not to blame.
+            guilty = {state for state, _ in brought} if known else set()
             for state in guilty if len(guilty) == 1 else ():
                 state.score.bad_chunks += 1
                 state.score.reason = "sent wrong bytes: the whole file does not match its digest"

@@ -327,7 +327,10 @@ def _open_locked(place: Place) -> int:
                 return fd
         except BlockingIOError as error:
             os.close(fd)
-            raise StoreBusy(f"another process has {place.key} open in the cache") from error
+            raise StoreBusy(
+                f"another process, most likely another mount, has {place.key} open in this cache,"
+                " until a minute after its last use; give one of the two a --cache-dir of its own to have it in both"
+            ) from error
         except FileNotFoundError:
             pass
         except OSError:

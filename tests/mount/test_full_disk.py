@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -140,6 +141,23 @@ def test_nothing_wrong_comes_out_of_it_later(
     again.unmount()
     grown(disk)
     assert mounted(source, cache=disk, on=mount.path).read(NAME) == film_bytes
+
+
+def test_a_cache_on_a_read_only_disk(
+    mirror: Mirror, mounted: Mounts, source: Path, disk: Path, film_bytes: bytes
+) -> None:
+    """A sentence with the remedy and a status instead of a mount; what is stored is there when it can be written again."""
+    mount = mounted(source, cache=disk, background="off")
+    assert mount.read(NAME, 0, MIB) == film_bytes[:MIB]
+    mount.unmount()
+    assert run("mount", "-o", "remount,ro", disk).returncode == 0
+    refused = run(sys.executable, "-m", "mountdl", "mount", "--cache-dir", disk, source, mounted.place())
+    assert refused.returncode == 17
+    assert "--cache-dir" in refused.stderr
+    assert run("mount", "-o", "remount,rw", disk).returncode == 0
+    sent = mirror.sent
+    assert mounted(source, cache=disk, on=mount.path).read(NAME, 0, MIB) == film_bytes[:MIB]
+    assert mirror.sent == sent
 
 
 def test_a_mirror_is_not_asked_for_ever(

@@ -141,6 +141,31 @@ def test_two_mounts_with_one_cache(mirrors: Mirrors, mounted: Mounts, source: Pa
     assert second.read(NAME) == film_bytes
 
 
+def test_two_mounts_with_one_cache_of_which_one_is_killed(
+    mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes
+) -> None:
+    """The refusal is a sentence with a remedy, in the status, in why and in the log; a kill leaves no lock behind."""
+    mirror = mirrors.add("only", {NAME: film_bytes})
+    publish(source, NAME, film_bytes, [mirror.of(NAME)])
+    first, second = mounted(source, background="off"), mounted(source, background="off")
+    assert first.read(NAME, 0, MIB) == film_bytes[:MIB]
+    assert second.errno(NAME) == errno.EBUSY
+    sentence = second.xattr(NAME, "error")
+    assert "another process, most likely another mount" in sentence
+    assert "--cache-dir" in sentence
+    assert second.file(NAME)["error"] == sentence
+    assert sentence in second.log.read_text()
+    assert second.log.read_text().count(sentence) == 1
+    first.kill()  # its threads may hold the files for a moment longer than it is seen to live
+    sent = mirror.sent
+
+    eventually(LONGEST, lambda: second.errno(NAME) == 0)
+    assert second.read(NAME, 0, MIB) == film_bytes[:MIB]
+    assert mirror.sent == sent
+    assert second.read(NAME) == film_bytes
+    assert second.xattr(NAME, "error") == ""
+
+
 def test_everything_in_the_store_is_private(mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes) -> None:
     """The store's files are for its owner only, and the data file is sparse."""
     mirror = mirrors.add("only", {NAME: film_bytes})

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from mountdl.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, Usage
 from mountdl.extents import Extent
 from mountdl.store import Glance, Store
 from mountdl.store import store as stores
-from mountdl.store.place import DATA, MANIFEST, Place
+from mountdl.store.place import DATA, JOURNAL, MANIFEST, PIN, SUMS, Place
 from mountdl.store.quota import Spared
 
 KEY = ContentKey("md5-00-ff")
@@ -256,6 +257,71 @@ def test_what_does_not_belong_into_the_store_is_left_alone(store: Store, tmp_pat
     for key in ("../../victim", "", "x/y"):
         with pytest.raises(StoreError):
             again.open(ContentKey(key), SIZE, "fp")
+
+
+@pytest.mark.parametrize("what", ["link", "link to a folder", "pipe", "folder"])
+@pytest.mark.parametrize("suffix", [DATA, MANIFEST, JOURNAL, SUMS, PIN, MANIFEST + ".new", JOURNAL + ".new"])
+def test_what_is_planted_in_the_place_of_a_file_leads_nowhere(tmp_path: Path, suffix: str, what: str) -> None:
+    """Whatever is done to the content then: an error of ours or none, nothing outside read or written, no wait."""
+    directory, outside = tmp_path / "cache", tmp_path / "outside"
+    outside.mkdir()
+    victim = outside / "victim"
+    victim.write_bytes(b"precious" * 1000)
+    store = Store(directory)
+    stored = store.open(KEY, SIZE, "fp")
+    stored.write(0, b"x" * 100_000)
+    stored.mark_verified(Extent(0, 100_000))
+    stored.close()
+    store.close()
+    planted = Place(directory / "contents", KEY).path(suffix)
+    planted.unlink(missing_ok=True)
+    if what == "pipe":
+        os.mkfifo(planted)
+    elif what == "folder":
+        planted.mkdir()
+    else:
+        planted.symlink_to(victim if what == "link" else outside)
+
+    again = Store(directory)
+    again.glance(KEY, SIZE)
+    again.census()
+    with suppress(StoreError):
+        again.pin(KEY, on=True)
+    with suppress(StoreError):
+        opened = again.open(KEY, SIZE, "fp")
+        assert opened.read(Extent(0, 100_000)) in {b"x" * 100_000, bytes(100_000)}
+        opened.write(200_000, b"y" * 1000)
+        opened.mark_verified(Extent(200_000, 201_000))
+        opened.discard(Extent(0, 4096))
+        opened.checkpoint()
+        opened.close()
+    again.close()
+    with suppress(StoreError):
+        again.pin(KEY, on=False)
+    with suppress(StoreError):
+        again.remove(KEY)
+
+    assert [path.name for path in outside.iterdir()] == ["victim"]
+    assert victim.read_bytes() == b"precious" * 1000
+
+
+def test_a_folder_of_the_store_that_is_a_link_leads_nowhere(store: Store, tmp_path: Path) -> None:
+    """A link in the place of the folder that holds a content's files is refused, with the name to remove."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    place = Place(store.directory / "contents", KEY)
+    place.path(DATA).parent.symlink_to(outside)
+
+    for act in (
+        lambda: store.open(KEY, SIZE, "fp"),
+        lambda: store.pin(KEY, on=True),
+        lambda: store.remove(KEY),
+    ):
+        with pytest.raises(StoreError):
+            act()
+    assert store.census() == {}
+    assert Store(store.directory).keys() == frozenset()
+    assert list(outside.iterdir()) == []
 
 
 @pytest.fixture
