@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from mountdl.control import mounttable
+from mountdl.control.configuration import home_netrc
 from mountdl.control.registry import Registry
 from mountdl.control.text import shown
 from mountdl.descriptors import SUFFIXES
@@ -95,6 +96,8 @@ def check_store(store: Path, mountpoint: Path) -> None:
 def check_places(settings: Settings) -> list[str]:
     """Return hints about what options name. Raises UsageError when one can't be used, before it is needed."""
     graduate, cookies = settings.store.graduate, settings.http.save_cookies
+    for option, file in _named_files(settings):
+        _check_file(option, file)
     if graduate is not None:
         try:
             graduate.mkdir(parents=True, exist_ok=True)
@@ -108,6 +111,33 @@ def check_places(settings: Settings) -> list[str]:
     if interface is not None and not _is_address(interface) and interface not in _devices():
         return [f"--interface={shown(interface)}: no device has this name now; no peer is reached until one has"]
     return []
+
+
+def _named_files(settings: Settings) -> list[tuple[str, Path]]:
+    """Return the options that name a file to be read, and what they name."""
+    http, login = settings.http, settings.credentials
+    named = {
+        "--load-cookies": http.load_cookies,
+        "--ca-certificate": http.ca_certificate,
+        "--certificate": http.certificate,
+        "--private-key": http.private_key,
+        # Nobody need have a .netrc at home.
+        "--netrc-path": login.netrc_path if login.use_netrc and login.netrc_path != home_netrc() else None,
+    }
+    return [(option, file) for option, file in named.items() if file is not None]
+
+
+def _check_file(option: str, file: Path) -> None:
+    try:
+        # Not to wait at a pipe that nobody writes to.
+        os.close(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        problem = "is a directory" if file.is_dir() else None
+    except FileNotFoundError as error:
+        raise UsageError(f"{option}: {shown(file)} does not exist", ExitStatus.NOT_FOUND) from error
+    except OSError as error:
+        problem = f"can't be read: {error.strerror}"
+    if problem is not None:
+        raise UsageError(f"{option}: {shown(file)} {problem}", ExitStatus.IO)
 
 
 def _is_address(text: str) -> bool:

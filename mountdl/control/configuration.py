@@ -174,7 +174,7 @@ def settings(
     for layer in (from_file(config_file(environment)), from_environment(environment), given):
         fields |= _fields(layer)
     fields.setdefault("store.directory", cache_directory(environment))
-    fields.setdefault("credentials.netrc_path", _home_netrc())
+    fields.setdefault("credentials.netrc_path", home_netrc())
     fields = _proxies_of(environment, fields) | fields
 
     def section(name: str) -> dict[str, object]:
@@ -192,7 +192,8 @@ def settings(
     )
 
 
-def _home_netrc() -> Path | None:
+def home_netrc() -> Path | None:
+    """Return the `.netrc` that is read when no option names another."""
     try:
         return Path.home() / ".netrc"
     except RuntimeError:

@@ -45,6 +45,27 @@ def test_places_that_cant_be_written_are_refused(option: str, value: str, words:
         check_places(settings("s", tmp_path, [Given(option, str(tmp_path / value), "--" + option)], {}))
 
 
+@pytest.mark.parametrize("option", ["netrc-path", "load-cookies", "ca-certificate", "certificate", "private-key"])
+@pytest.mark.parametrize(
+    ("value", "words"), [("none", "does not exist"), (".", "is a directory"), ("file/x", "Not a dir")]
+)
+def test_files_that_options_name_must_be_there(option: str, value: str, words: str, tmp_path: Path) -> None:
+    """Else a password is missed, without a word, where it is needed hours later."""
+    (tmp_path / "file").touch()
+    given = [Given(option, str(tmp_path / value), "--" + option)]
+    with pytest.raises(UsageError, match=f"--{option}: .*{words}"):
+        check_places(settings("s", tmp_path, given, {}))
+
+
+def test_nobody_needs_a_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor one that is not to be read; one that is there will do."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    none, file = Given("netrc-path", str(tmp_path / "none"), "--netrc-path"), tmp_path / "file"
+    file.touch()
+    for given in ([], [none, Given("no-netrc", "true", "--no-netrc")], [Given("netrc-path", str(file), "-")]):
+        assert check_places(settings("s", tmp_path, given, {})) == []
+
+
 def test_a_device_that_is_not_there_is_told(tmp_path: Path) -> None:
     """It may come yet, so it is a hint; addresses and devices that are there need none."""
     for value, hints in (("nonsense0", 1), ("127.0.0.1", 0), ("::1", 0), ("lo", 0)):
