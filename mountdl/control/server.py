@@ -10,6 +10,7 @@ import math
 import os
 import socket
 import struct
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ MAX_CLIENTS = 32
 PATIENCE = 10.0
 """Seconds for a request to arrive whole and for an answer to be taken."""
 MAX_WAIT = 7 * 86400.0
+_CROWDED = UsageError(f"{MAX_CLIENTS} commands wait for this mount already; end one, or try again later", ExitStatus.IO)
 
 
 async def serve(
@@ -33,9 +35,9 @@ async def serve(
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         _bind(listening, path)
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
-        free = trio.CapacityLimiter(MAX_CLIENTS)
+        clients = _Clients()
         try:
-            await trio.serve_listeners(partial(_client, control, free), [listener], task_status=task_status)  # type: ignore[arg-type]
+            await trio.serve_listeners(partial(_client, control, clients), [listener], task_status=task_status)  # type: ignore[arg-type]
         finally:
             _unlink(path)
 
@@ -54,20 +56,56 @@ def _bind(listening: socket.socket, path: Path) -> None:
         raise UsageError(f"can't listen on {path}: {error.strerror or error}", ExitStatus.IO) from error
 
 
-async def _client(control: Control, free: trio.CapacityLimiter, stream: trio.SocketStream) -> None:
+class _Clients:
+    """Who is connected. Law: one more than `MAX_CLIENTS` takes the place of who has said nothing for the longest."""
+
+    def __init__(self) -> None:
+        self.busy: set[trio.CancelScope] = set()
+        self._idle: dict[trio.CancelScope, None] = {}
+
+    def enter(self, client: trio.CancelScope) -> bool:
+        """Give *client* a place, idle; say whether there is one."""
+        if len(self.busy) >= MAX_CLIENTS:
+            return False
+        if len(self.busy) + len(self._idle) >= MAX_CLIENTS:
+            oldest = next(iter(self._idle))
+            del self._idle[oldest]
+            oldest.cancel()
+        self._idle[client] = None
+        return True
+
+    def leave(self, client: trio.CancelScope) -> None:
+        """Take the place of *client* back."""
+        self._idle.pop(client, None)
+        self.busy.discard(client)
+
+    @contextlib.contextmanager
+    def answering(self, client: trio.CancelScope) -> Iterator[None]:
+        """Keep *client* its place while it is answered."""
+        self._idle.pop(client, None)
+        self.busy.add(client)
+        yield
+        self.busy.discard(client)
+        self._idle[client] = None
+
+
+async def _client(control: Control, clients: _Clients, stream: trio.SocketStream) -> None:
     """Serve one client; whatever goes wrong with it stays with it."""
+    client = trio.CancelScope()
     async with stream:
         try:
-            free.acquire_nowait()
-        except trio.WouldBlock:
-            return
-        try:
-            if _same_user(stream):
-                await _converse(control, stream)
+            if not _same_user(stream):
+                return
+            if clients.enter(client):
+                with client:
+                    await _converse(control, stream, partial(clients.answering, client))
+            else:
+                with trio.move_on_after(PATIENCE):
+                    await stream.send_all(encoded(failure(_CROWDED)))
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             log.debug("a client of the control socket went away")
         finally:
-            free.release()
+            clients.leave(client)
 
 
 def _same_user(stream: trio.SocketStream) -> bool:
@@ -77,14 +115,17 @@ def _same_user(stream: trio.SocketStream) -> bool:
     return uid in {0, os.geteuid()}
 
 
-async def _converse(control: Control, stream: trio.SocketStream) -> None:
+async def _converse(
+    control: Control, stream: trio.SocketStream, answering: Callable[[], contextlib.AbstractContextManager[None]]
+) -> None:
     pending = bytearray()
     while (line := await _line(stream, pending)) is not None:
-        answer = await _while_connected(control, line, stream)
-        if answer is None:
-            return
-        with trio.fail_after(PATIENCE):
-            await stream.send_all(encoded(answer))
+        with answering():
+            answer = await _while_connected(control, line, stream)
+            if answer is None:
+                return
+            with trio.fail_after(PATIENCE):
+                await stream.send_all(encoded(answer))
 
 
 async def _line(stream: trio.SocketStream, pending: bytearray) -> bytes | None:

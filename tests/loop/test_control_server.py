@@ -140,15 +140,33 @@ async def test_a_want_ends_when_the_file_is_here(tmp_path: Path) -> None:
         assert json.loads(await waiting.receive_some()) == {"result": {}}
 
 
-async def test_clients_are_bounded(tmp_path: Path) -> None:
-    """One more than allowed is closed at once; a place that gets free is used again."""
+async def test_who_says_nothing_makes_room(tmp_path: Path) -> None:
+    """Hundreds of idle connections kept `mountdl status` out: the oldest of them goes."""
     async with serving(tmp_path) as (_, path):
         clients = [await trio.open_unix_socket(path) for _ in range(server.MAX_CLIENTS)]
         await trio.testing.wait_all_tasks_blocked(0.01)
         async with await trio.open_unix_socket(path) as late:
-            assert await everything(late) == b""
+            assert await everything(clients[0]) == b""
+            for client in (late, clients[1]):
+                await client.send_all(b'{"verb":"status"}\n')
+                assert json.loads(await client.receive_some()) == {"result": {"path": None}}
+        for client in clients:
+            await client.aclose()
+
+
+async def test_who_waits_keeps_his_place(tmp_path: Path) -> None:
+    """One more than allowed is told so; a place that gets free is used again."""
+    async with serving(tmp_path) as (fake, path):
+        clients = [await trio.open_unix_socket(path) for _ in range(server.MAX_CLIENTS)]
+        for client in clients:
+            await client.send_all(b'{"verb":"want","path":"a","what":"all","timeout":null}\n')
+        while fake.wants < server.MAX_CLIENTS:
+            await trio.sleep(0.001)
+        async with await trio.open_unix_socket(path) as late:
+            assert json.loads(await everything(late))["error"].startswith("32 commands wait for this mount already")
         await clients.pop().aclose()
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        while fake.wants == server.MAX_CLIENTS:
+            await trio.sleep(0.001)
         async with await trio.open_unix_socket(path) as next_one:
             await next_one.send_all(b'{"verb":"status"}\n')
             assert json.loads(await next_one.receive_some())
