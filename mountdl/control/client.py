@@ -1,6 +1,8 @@
 """Ask a daemon something over its control socket."""
 
+import math
 import socket
+import time
 from pathlib import Path
 
 from mountdl.control import mounttable
@@ -11,6 +13,8 @@ from mountdl.errors import ExitStatus, UsageError
 
 PATIENCE = 30.0
 """Seconds that a daemon gets for an answer that needs no waiting."""
+_LOOK = 2.0
+"""Seconds of silence after which a daemon is looked at: one that is stopped will not answer."""
 
 
 def ask(entry: Entry, request: Json, *, timeout: float | None = PATIENCE) -> Json:
@@ -18,16 +22,16 @@ def ask(entry: Entry, request: Json, *, timeout: float | None = PATIENCE) -> Jso
 
     Raises the UsageError that it tells, or one that says why there is no answer.
     """
+    until = math.inf if timeout is None else time.monotonic() + timeout
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(timeout)
+            connection.settimeout(min(_LOOK, max(until - time.monotonic(), 0.01)))
             connection.connect(entry.socket)
             connection.sendall(encoded(request))
-            return result(decoded(_line(connection)))
-    except TimeoutError as error:
-        raise UsageError(
-            f"the daemon of {shown(entry.mountpoint)} (process {entry.pid}) does not answer", ExitStatus.TIMEOUT
-        ) from error
+            return result(decoded(_line(connection, entry, until)))
+    except (TimeoutError, BlockingIOError) as error:
+        # Connecting says EAGAIN where as many wait already as may, unix(7).
+        raise _silent(entry) from error
     except OSError as error:
         raise UsageError(
             f"the daemon of {shown(entry.mountpoint)} (process {entry.pid}) is not reached: {error.strerror or error}",
@@ -35,10 +39,10 @@ def ask(entry: Entry, request: Json, *, timeout: float | None = PATIENCE) -> Jso
         ) from error
 
 
-def _line(connection: socket.socket) -> bytes:
+def _line(connection: socket.socket, entry: Entry, until: float) -> bytes:
     parts: list[bytes] = []
     count = 0
-    while data := connection.recv(1 << 16):
+    while data := _received(connection, entry, until):
         parts.append(data)
         count += len(data)
         if data.endswith(b"\n"):
@@ -46,6 +50,31 @@ def _line(connection: socket.socket) -> bytes:
         if count > MAX_ANSWER:
             break
     raise OSError("it closed the connection without an answer")
+
+
+def _received(connection: socket.socket, entry: Entry, until: float) -> bytes:
+    while True:
+        try:
+            return connection.recv(1 << 16)
+        except TimeoutError:
+            if time.monotonic() >= until or stopped(entry.pid):
+                raise
+
+
+def _silent(entry: Entry) -> UsageError:
+    who = f"the daemon of {shown(entry.mountpoint)} (process {entry.pid})"
+    if stopped(entry.pid):
+        return UsageError(f"{who} is stopped: kill -CONT {entry.pid} lets it go on", ExitStatus.TIMEOUT)
+    return UsageError(f"{who} does not answer", ExitStatus.TIMEOUT)
+
+
+def stopped(pid: int) -> bool:
+    """Say whether the process was stopped by a signal, or by who debugs it."""
+    try:
+        # proc_pid_stat(5): pid, name in brackets, which may hold anything, state.
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in {b"T", b"t"}
+    except (OSError, IndexError):
+        return False
 
 
 def locate(path: Path, registry: Registry) -> tuple[Entry, str]:

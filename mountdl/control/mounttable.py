@@ -14,6 +14,8 @@ FILESYSTEM = "fuse.mountdl"
 """The type that our mounts have in the kernel's table."""
 _TABLE = Path("/proc/self/mountinfo")
 _PATIENCE = 20.0
+_MOST_LINKS = 40
+"""As many as Linux follows, path_resolution(7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +62,28 @@ def around(path: Path) -> Mounted | None:
 
 
 def resolved(path: Path) -> Path:
-    """Return *path* without symbolic links, its last part not touched: it may be a mount that is dead."""
+    """Return *path* without symbolic links. Asks no mount of mountdl, which has none: it may be dead, or stopped."""
     path = path.absolute()
-    if path == path.parent:
-        return path
-    # Not Path.resolve and not Path.is_symlink: a loop of links or a dead mount raises there.
-    parent = Path(os.path.realpath(path.parent))
-    if path.name == "..":
-        return parent.parent
-    plain = parent / path.name
-    return plain if on(plain) is not None or not os.path.islink(plain) else Path(os.path.realpath(plain))  # noqa: PTH114
+    mounts = {each.mountpoint: each.ours for each in read()}
+    found, left, links = Path(path.anchor), list(reversed(path.parts[1:])), 0
+    while left:
+        part = left.pop()
+        found = found.parent if part == ".." else found / part
+        if part == ".." or found in mounts or any(mounts.get(each, False) for each in found.parents):
+            continue
+        target = _link(found)
+        if target is not None and links < _MOST_LINKS:
+            links += 1
+            found = Path("/") if target.is_absolute() else found.parent
+            left += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+    return found
+
+
+def _link(path: Path) -> Path | None:
+    try:
+        return Path(os.readlink(path))  # noqa: PTH115  # Path.readlink raises for more than this
+    except OSError:
+        return None
 
 
 def dead(mountpoint: Path) -> bool:

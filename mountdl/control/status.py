@@ -7,7 +7,7 @@ The values are those that `Control` gives. What is shown to people leaves out fi
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -213,33 +213,39 @@ def _comma(words: str) -> str:
 
 def run(path: Path | None, registry: Registry, *, as_json: bool, watch: bool) -> None:
     """Print the status of all mounts, or of the mount or file *path*; with *watch* each second until interrupted."""
-    _watched(lambda: _status(path, registry, as_json=as_json), watch=watch)
-
-
-def _watched(once: Callable[[], Sequence[str]], *, watch: bool) -> None:
     redraw = watch and sys.stdout.isatty()
     while True:
-        lines = once()
-        print((_CLEAR if redraw else "") + "\n".join(lines), flush=True)
+        lines, silent = _status(path, registry, as_json=as_json)
+        if lines:
+            print((_CLEAR if redraw else "") + "\n".join(lines), flush=True)
+        if silent is not None:
+            raise silent
         if not watch:
             return
         time.sleep(_PERIOD)
 
 
-def _status(path: Path | None, registry: Registry, *, as_json: bool) -> Sequence[str]:
+def _status(path: Path | None, registry: Registry, *, as_json: bool) -> tuple[Sequence[str], UsageError | None]:
+    """Return the lines to show, and what the first daemon that can't be asked is blamed for."""
     asked: list[tuple[Entry, str | None]]
     if path is None:
         asked = [(entry, None) for entry in registry.alive()]
     else:
         entry, inside = client.locate(path, registry)
         asked = [(entry, inside or None)]
-    documents = [client.ask(entry, {"verb": "status", "path": inside}) for entry, inside in asked]
+    documents: list[Json] = []
+    silent = None
+    for mount, within in asked:
+        try:
+            documents.append(client.ask(mount, {"verb": "status", "path": within}))
+        except UsageError as error:
+            silent = silent or error
     if as_json:
-        return [json.dumps({"mounts": documents}, indent=2)]
-    if not documents:
-        return ["nothing is mounted"]
+        return [json.dumps({"mounts": documents}, indent=2)] if documents or not asked else [], silent
+    if not asked:
+        return ["nothing is mounted"], None
     of_file = asked[0][1] is not None
-    return [line for document in documents for line in (file_lines if of_file else mount_lines)(document)]
+    return [line for document in documents for line in (file_lines if of_file else mount_lines)(document)], silent
 
 
 def why(path: Path, registry: Registry, *, as_json: bool) -> None:

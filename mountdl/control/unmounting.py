@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from mountdl.control import mounttable
+from mountdl.control.client import stopped
 from mountdl.control.registry import Registry
 from mountdl.control.text import shown
 from mountdl.errors import ExitStatus, UsageError
@@ -27,6 +28,12 @@ def run(path: Path, registry: Registry, patience: float = PATIENCE) -> None:
         refused = mounttable.unmount(mountpoint, lazy=entry is None and mounttable.dead(mountpoint))
         if refused is not None:
             raise UsageError(_explained(mountpoint, refused), ExitStatus.UNKNOWN)
+    if entry is not None and stopped(entry.pid):
+        raise UsageError(
+            f"{shown(mountpoint)} is unmounted, but its daemon (process {entry.pid}) is stopped: kill -CONT {entry.pid}"
+            " lets it end",
+            ExitStatus.TIMEOUT,
+        )
     if entry is not None and not registry.gone(entry, patience):
         raise UsageError(
             f"{shown(mountpoint)} is unmounted, but its daemon (process {entry.pid}) has not ended within"

@@ -151,6 +151,21 @@ def test_unmount_with_reads_that_hang(mirrors: Mirrors, mounted: Mounts, source:
     assert not mounted_on(mount.path)
 
 
+def test_a_daemon_that_is_stopped(published: Path, mounted: Mounts, film_bytes: bytes) -> None:
+    """No command waits for ever for it; once it goes on all is as before."""
+    mount = mounted(published)
+    os.kill(mount.pid, signal.SIGSTOP)
+    try:
+        for verb, where in (("status", mount.path), ("status", mount / NAME), ("why", mount / NAME), ("status", None)):
+            done = mountdl(*[verb, where][: 1 if where is None else 2])
+            assert done.returncode == 2
+            assert f"(process {mount.pid}) is stopped: kill -CONT {mount.pid} lets it go on\n" in done.stderr
+    finally:
+        os.kill(mount.pid, signal.SIGCONT)
+    assert mount.read(NAME, 0, 4096) == film_bytes[:4096]
+    mount.unmount()
+
+
 def test_a_dead_mount_is_cleared_away(published: Path, mounted: Mounts, film_bytes: bytes) -> None:
     """By unmount, and by mounting again."""
     mount = mounted(published)
