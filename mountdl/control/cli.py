@@ -87,7 +87,7 @@ def _dispatch(arguments: argparse.Namespace, serve: Serve, demo: Demo) -> int:
     elif command == "unmount":
         from mountdl.control import unmounting
 
-        unmounting.run(Path(arguments.mountpoint), Registry.of_user())
+        unmounting.run(_path("MOUNTPOINT", arguments.mountpoint), Registry.of_user())
     elif command == "inspect":
         return _inspect(arguments)
     elif command == "create":
@@ -96,10 +96,21 @@ def _dispatch(arguments: argparse.Namespace, serve: Serve, demo: Demo) -> int:
         return _cache(arguments)
     elif command == "demo":
         checks.check_fuse()
-        return demo(None if arguments.mountpoint is None else Path(arguments.mountpoint).absolute())
+        return demo(None if arguments.mountpoint is None else _path("MOUNTPOINT", arguments.mountpoint).absolute())
     else:
         _ask(command, arguments)
     return ExitStatus.OK
+
+
+def _word(name: str, text: str) -> str:
+    """Return *text*, the argument *name*. Raises UsageError when it is empty, as "$X" is where X is misspelt."""
+    if not text:
+        raise UsageError(f"{name}: '' is not allowed; allowed is a path, not empty")
+    return text
+
+
+def _path(name: str, text: str) -> Path:
+    return Path(_word(name, text))
 
 
 def _mount(source: str, mountpoint: str, given: Sequence[Given], serve: Serve) -> None:
@@ -115,13 +126,13 @@ def _ask(command: str, arguments: argparse.Namespace) -> None:
 
     registry = Registry.of_user()
     if command == "status":
-        path = None if arguments.path is None else Path(arguments.path)
+        path = None if arguments.path is None else _path("PATH", arguments.path)
         with contextlib.suppress(KeyboardInterrupt) if arguments.watch else contextlib.nullcontext():
             status.run(path, registry, as_json=arguments.json, watch=arguments.watch)
     elif command == "why":
-        status.why(Path(arguments.file), registry, as_json=arguments.json)
+        status.why(_path("FILE", arguments.file), registry, as_json=arguments.json)
     else:
-        status.wait(Path(arguments.file), registry, what=arguments.what, timeout=arguments.timeout)
+        status.wait(_path("FILE", arguments.file), registry, what=arguments.what, timeout=arguments.timeout)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
@@ -138,11 +149,13 @@ def _inspect(arguments: argparse.Namespace) -> int:
         languages=languages if isinstance(languages, tuple) else (),
         base_uri=None if base is None else str(base),
     )
-    named: list[str | inspect.Head] = list(arguments.files)
+    named: list[str | inspect.Head] = [_word("FILE", name) for name in arguments.files]
     if (arguments.headers is None) != (arguments.url is None):
         raise UsageError("--headers and --url go together")
     if arguments.headers is not None:
-        named.append(inspect.Head(arguments.headers, str(value("metalink-base-uri", arguments.url, "--url"))))
+        named.append(
+            inspect.Head(_word("--headers", arguments.headers), str(value("metalink-base-uri", arguments.url, "--url")))
+        )
     if not named:
         raise UsageError("nothing to inspect; see mountdl inspect --help")
     return inspect.run(named, preferences, as_json=arguments.json)
@@ -153,7 +166,8 @@ def _cache(arguments: argparse.Namespace) -> int:
 
     given = None if arguments.cache_dir is None else [Given("cache-dir", arguments.cache_dir, "--cache-dir")]
     directory = configuration.settings("/", Path("/"), given or []).store.directory
-    verb, words, registry = arguments.verb, arguments.words, Registry.of_user()
+    verb, words = arguments.verb, [_word("FILE", word) for word in arguments.words]
+    registry = Registry.of_user()
     if (not words and verb in {"pin", "unpin", "adopt"}) or (verb == "export" and len(words) != 2):
         raise UsageError(f"cache {verb} needs {'a file and where to put it' if verb == 'export' else 'files'}")
     if verb == "list":
@@ -166,7 +180,7 @@ def _cache(arguments: argparse.Namespace) -> int:
     elif verb == "export":
         cache_files.export(directory, words[0], Path(words[1]), registry)
     elif verb == "adopt":
-        descriptors = [Path(each) for each in arguments.descriptor]
+        descriptors = [_path("--descriptor", each) for each in arguments.descriptor]
         cache_files.adopt(directory, [Path(word) for word in words], descriptors, as_json=arguments.json)
     else:
         cache.pin(directory, words, registry, on=verb == "pin")
@@ -176,8 +190,9 @@ def _cache(arguments: argparse.Namespace) -> int:
 def _create(arguments: argparse.Namespace) -> None:
     from mountdl.control import create
 
-    files = tuple(Path(name) for name in arguments.files)
-    create.run(create.Order(files, arguments.out, arguments.format, tuple(arguments.mirror), arguments.piece_length))
+    files = tuple(_path("FILE", name) for name in arguments.files)
+    out = None if arguments.out is None else _word("--out", arguments.out)
+    create.run(create.Order(files, out, arguments.format, tuple(arguments.mirror), arguments.piece_length))
 
 
 def _helped(arguments: Sequence[str], serve: Serve) -> int:

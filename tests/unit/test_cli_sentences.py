@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from mountdl.control import client, mounttable
 from mountdl.control.cli import main
 from mountdl.control.mounttable import Mounted
-from mountdl.control.registry import Registry
+from mountdl.control.registry import Entry, Registry
 from mountdl.errors import ExitStatus, UsageError
 
 DIGITS = "9" * 5000
@@ -56,6 +57,62 @@ def test_a_loop_of_links_is_a_path_like_any(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     for path in (tmp_path / "loop", tmp_path / "loop" / "below"):
         assert str(mounttable.resolved(path)).startswith(str(tmp_path))
+
+
+def test_a_path_in_a_mount_is_found_without_asking_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is stopped never answers; links that lead there are followed all the same."""
+    real, asked = os.readlink, []
+    mount = tmp_path / "real" / "mnt"
+    mount.mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real/../real/mnt")
+    (tmp_path / "file").symlink_to(mount / "deep" / "file")
+
+    def noting(path: Path) -> str:
+        asked.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "readlink", noting)
+    monkeypatch.setattr(mounttable, "read", lambda: [Mounted(Path("/"), "x", "x"), Mounted(mount, "fuse.mountdl", "x")])
+    for path, inside in (("real/mnt/a/b", "a/b"), ("link/a/../b", "b"), ("file", "deep/file"), ("link", ".")):
+        assert mounttable.resolved(tmp_path / path) == mount / inside
+    assert mounttable.resolved(tmp_path / "link" / ".." / "x") == tmp_path / "real" / "x"
+    assert not [path for path in asked if path.is_relative_to(mount)]
+
+
+def test_a_daemon_that_is_stopped_is_said_to_be_that(tmp_path: Path) -> None:
+    """It keeps the connection and says nothing, for ever; how to go on is in the sentence."""
+    script = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
+    with socket.socket(socket.AF_UNIX) as listening, subprocess.Popen([sys.executable, "-c", script]) as stopped:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen()
+        try:
+            os.waitid(os.P_PID, stopped.pid, os.WSTOPPED)
+            entry = Entry("/m", "/s", stopped.pid, str(tmp_path / "s"), 0.0)
+            with pytest.raises(UsageError, match=rf"process {stopped.pid}\) is stopped: kill -CONT {stopped.pid} lets"):
+                client.ask(entry, {"verb": "status"}, timeout=None)
+        finally:
+            stopped.kill()
+
+
+def test_a_daemon_that_says_nothing_is_given_up(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen()
+        with pytest.raises(UsageError, match="does not answer") as told:
+            client.ask(Entry("/m", "/s", os.getpid(), str(tmp_path / "s"), 0.0), {"verb": "status"}, timeout=0.1)
+    assert told.value.exit_status is ExitStatus.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["status"], ["why"], ["wait"], ["unmount"], ["demo"], ["inspect"], ["create"], ["create", __file__, "-o"]]
+    + [["cache", verb] for verb in ("verify", "prune", "pin", "unpin", "adopt")]
+    + [["cache", "export", "a"], ["cache", "adopt", "a", "--descriptor"]],
+)
+def test_an_empty_argument_is_no_path(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Else it means the folder one stands in: what "$FILM" gives where FILM is misspelt."""
+    assert main([*arguments, ""], _unused, _unused) == 28  # type: ignore[arg-type]
+    assert ": '' is not allowed; allowed is a path, not empty\n" in capsys.readouterr().err
 
 
 def test_a_file_of_a_dead_mount_is_said_to_be_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
