@@ -11,6 +11,7 @@ from threading import Timer
 import pytest
 
 from tests.support.content import pattern
+from tests.support.httpserver import Request, Stream, answer
 from tests.support.mirrors import (
     Manner,
     Mirror,
@@ -18,6 +19,7 @@ from tests.support.mirrors import (
     changing,
     deaf,
     dying,
+    head,
     honest,
     lying,
     paced,
@@ -25,9 +27,10 @@ from tests.support.mirrors import (
     shifted,
     short,
     shrinking,
+    span,
     stalling,
 )
-from tests.support.mounts import LONGEST, Mounts, eventually, needs_fuse, within
+from tests.support.mounts import LONGEST, Mounts, eventually, mountdl, needs_fuse, within
 from tests.support.samples import CHUNK, MIB, metalink3, publish
 
 pytestmark = needs_fuse
@@ -184,6 +187,38 @@ def test_every_mirror_has_another_file_now(mirrors: Mirrors, mounted: Mounts, so
     mount = mounted(source)
 
     assert mount.errno(NAME) == errno.ESTALE
+
+
+async def packing(mirror: Mirror, data: bytes, request: Request, stream: Stream) -> bool:
+    """Pack what was asked for."""
+    start, stop = span(request, len(data))
+    await stream.send_all(head(request, len(data), "Content-Encoding: gzip"))
+    await mirror.send(stream, memoryview(data)[start:stop])
+    return True
+
+
+async def in_parts(mirror: Mirror, data: bytes, request: Request, stream: Stream) -> bool:
+    """Answer any range with several parts."""
+    kind = "Content-Type: multipart/byteranges; boundary=x"
+    await stream.send_all(answer("206 Partial Content", kind, body=b"--x\r\n\r\nabc\r\n--x--"))
+    return True
+
+
+@pytest.mark.parametrize(
+    ("manner", "words"), [(packing, "Content-Encoding: 'gzip'"), (in_parts, "multipart/byteranges")]
+)
+def test_every_server_answers_what_was_not_asked(
+    mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes, manner: Manner, words: str
+) -> None:
+    """That tells nothing of the file: EIO, and what the servers did is told, with what helps."""
+    published(mirrors, source, film_bytes, ("one", manner), ("two", manner))
+    mount = mounted(source)
+
+    assert mount.errno(NAME) == errno.EIO
+    for said in (mount.why(NAME), mountdl("status", mount / NAME).stdout, mount.xattr(NAME, "error")):
+        assert words in said
+        assert "a fault of its server, so name another mirror" in said
+        assert "another file" not in said
 
 
 def test_a_file_with_a_digest_of_the_whole_only(

@@ -11,6 +11,7 @@ from mountdl.sources.http.answers import (
     LONGEST_SKIP,
     LONGEST_WAIT,
     Asked,
+    Garbled,
     Mismatch,
     Refuse,
     SequentialOnly,
@@ -64,21 +65,21 @@ def test_earlier_start_is_skipped() -> None:
 
 
 @pytest.mark.parametrize("spec", ["bytes 1001-1999/", "bytes 0-999/", "bytes 5000-5999/"])
-def test_other_start_is_a_mismatch(spec: str) -> None:
+def test_other_start_is_garbled(spec: str) -> None:
     """206 that does not hold the first byte asked for: nothing of it is stored."""
-    assert isinstance(judge(206, partial(f"{spec}{SIZE}"), asked(), NOW), Mismatch)
+    assert isinstance(judge(206, partial(f"{spec}{SIZE}"), asked(), NOW), Garbled)
 
 
-def test_start_far_before_is_a_mismatch() -> None:
+def test_start_far_before_is_garbled() -> None:
     """206 that would have to be read over for megabytes is not worth it."""
     start = LONGEST_SKIP + 1
     headers = {"content-range": f"bytes 0-{start + 99}/{SIZE}", "content-length": str(start + 100)}
-    assert isinstance(judge(206, headers, asked(start, start + 100), NOW), Mismatch)
+    assert isinstance(judge(206, headers, asked(start, start + 100), NOW), Garbled)
 
 
 def test_partial_answer_without_content_range() -> None:
     """206 without Content-Range: nothing can be believed; one more try may tell."""
-    assert judge(206, {"content-length": "1000"}, asked(), NOW) == Mismatch(
+    assert judge(206, {"content-length": "1000"}, asked(), NOW) == Garbled(
         "a partial answer does not say which part it is", again=True
     )
 
@@ -89,14 +90,16 @@ def test_partial_answer_without_content_range() -> None:
      "bytes 1000-10000000/10000000", "bytes -1-5/10", "bytes ١-٢/٣", "bytes 1-" + "9" * 30 + "/*", f"bytes 1000-1999/{SIZE}, bytes 1-2/{SIZE}"],
 )  # fmt: skip
 def test_content_range_that_makes_no_sense(spec: str) -> None:
-    """206 with a broken Content-Range is a mismatch."""
-    assert isinstance(judge(206, partial(spec), asked(), NOW), Mismatch)
+    """206 with a broken Content-Range: nothing can be believed."""
+    assert isinstance(judge(206, partial(spec), asked(), NOW), Garbled)
 
 
-def test_multipart_is_a_mismatch() -> None:
+def test_multipart_is_garbled() -> None:
     """206 multipart/byteranges: one range was asked."""
     headers = {"content-type": "multipart/byteranges; boundary=x", "content-length": "1200"}
-    assert Mismatch("answered one range with several parts") == judge(206, headers, asked(), NOW)
+    fault = "a fault of its server, so name another mirror"
+    got = judge(206, headers, asked(), NOW)
+    assert Garbled(f"answered one range with several parts (multipart/byteranges): {fault}") == got
 
 
 def test_other_total_is_another_file() -> None:
@@ -130,24 +133,26 @@ def test_length_longer_than_its_range_is_cut() -> None:
 def test_length_shorter_than_its_range_is_believed() -> None:
     """Content-Length says less than Content-Range: the shorter one is what can come."""
     assert Take(Extent(1000, 1400)) == judge(206, partial(content_length="400"), asked(), NOW)
-    assert isinstance(judge(206, partial(content_length="0"), asked(), NOW), Mismatch)
+    assert isinstance(judge(206, partial(content_length="0"), asked(), NOW), Garbled)
 
 
 @pytest.mark.parametrize("status", [200, 206])
-def test_encoded_answer_is_a_mismatch(status: int) -> None:
-    """An encoding although identity was asked: other bytes than described."""
+def test_encoded_answer_is_garbled(status: int) -> None:
+    """An encoding although identity was asked; its length is that of what is packed, and tells nothing."""
     headers = partial(content_encoding="gzip", content_length=str(SIZE if status == 200 else 1000))
-    assert isinstance(judge(status, headers, asked(), NOW), Mismatch)
-    assert isinstance(judge(status, headers, asked(proof=True, path="/a.iso"), NOW), Mismatch)
+    assert isinstance(judge(status, headers, asked(), NOW), Garbled)
+    assert isinstance(judge(status, headers, asked(proof=True, path="/a.iso"), NOW), Garbled)
+    packed = {"content-encoding": "br", "content-length": "77"}
+    assert isinstance(judge(200, packed, asked(), NOW), Garbled)
 
 
 def test_mislabelled_archive_needs_proof() -> None:
     """A .gz labelled gzip is the file itself when its size fits, but only a digest may judge that."""
     headers = partial(content_encoding="x-gzip")
     assert Take(Extent(1000, 2000)) == judge(206, headers, asked(path="/a.tar.GZ", proof=True), NOW)
-    assert isinstance(judge(206, headers, asked(path="/a.tar.gz"), NOW), Mismatch)
+    assert isinstance(judge(206, headers, asked(path="/a.tar.gz"), NOW), Garbled)
     unknown = partial("bytes 1000-1999/*", content_encoding="gzip")
-    assert isinstance(judge(206, unknown, asked(path="/a.tar.gz", proof=True), NOW), Mismatch)
+    assert isinstance(judge(206, unknown, asked(path="/a.tar.gz", proof=True), NOW), Garbled)
 
 
 def test_identity_encoding_is_no_encoding() -> None:
@@ -183,9 +188,11 @@ def test_whole_file_without_length() -> None:
 
 
 def test_login_page() -> None:
-    """200 text/html without a length in place of a file: never stored, unless the file is a page."""
+    """200 text/html of another length, or of none, in place of a file: never stored, unless the file is a page."""
     headers = {"content-type": "text/html; charset=utf-8", "transfer-encoding": "chunked"}
-    assert Mismatch("sent a web page in place of the file") == judge(200, headers, asked(0, 10, path="/a.iso"), NOW)
+    login = Garbled("sent a web page in place of the file; open it in a browser to see what it wants")
+    assert login == judge(200, headers, asked(0, 10, path="/a.iso"), NOW)
+    assert login == judge(200, {"content-type": "text/html", "content-length": "77"}, asked(0, 10), NOW)
     assert Take(Extent(0, 10), sequential=True) == judge(200, headers, asked(0, 10, path="/a.html"), NOW)
 
 
@@ -238,7 +245,7 @@ def test_never(status: int) -> None:
 @pytest.mark.parametrize("status", [201, 204, 205])
 def test_success_without_the_file(status: int) -> None:
     """A success that is no answer to a range request."""
-    assert isinstance(judge(status, {}, asked(), NOW), Mismatch)
+    assert isinstance(judge(status, {}, asked(), NOW), Garbled)
 
 
 @pytest.mark.parametrize(("status", "spec"), [(206, f"bytes 1000-1999/{SIZE}"), (200, "")])

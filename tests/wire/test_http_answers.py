@@ -59,7 +59,7 @@ async def test_wrong_content_range() -> None:
     """206 from elsewhere is never stored."""
     raw = answer("206 Partial Content", f"Content-Range: bytes 5000-5999/{SIZE}", body=CONTENT[5000:6000])
     error, stored = await reaction(saying(raw))
-    assert isinstance(error, SourceMismatch)
+    assert isinstance(error, SourceRefused)
     assert stored == b""
 
 
@@ -67,7 +67,7 @@ async def test_missing_content_range_is_tried_once_more() -> None:
     """206 without Content-Range: one more try on its own connection, then it counts."""
     raw = answer("206 Partial Content", body=CONTENT[1000:2000])
     error, stored = await reaction(saying(raw))
-    assert isinstance(error, SourceMismatch)
+    assert isinstance(error, SourceRefused)
     assert stored == b""
     seen: list[Request] = []
 
@@ -82,25 +82,51 @@ async def test_missing_content_range_is_tried_once_more() -> None:
 @pytest.mark.parametrize(
     "raw",
     [
-        answer("206 P", "Content-Type: multipart/byteranges; boundary=x", body=b"--x\r\n\r\nabc--x--"),
         answer("206 P", "Content-Range: bytes 1000-1999/77777", body=CONTENT[1000:2000]),
-        answer("206 P", f"Content-Range: bytes 1000-1999/{SIZE}", "Content-Encoding: gzip", body=CONTENT[1000:2000]),
-        answer("200 OK", "Content-Type: text/html", body=b"<html>please log in</html>"),
-        answer(
-            "200 OK",
-            "Content-Type: text/html",
-            "Transfer-Encoding: chunked",
-            length=None,
-            body=b"3\r\nabc\r\n0\r\n\r\n",
-        ),
+        answer("200 OK", "Content-Type: text/plain", body=b"another file"),
         answer("416 Range Not Satisfiable", "Content-Range: bytes */10"),
-        answer("204 No Content", length=None),
     ],
 )
 async def test_other_bytes_than_described(raw: bytes) -> None:
-    """Multipart, another total, gzip, login pages, 416, 204: dropped, and nothing stored."""
+    """Another total, however it is told: another file, and nothing stored."""
     error, stored = await reaction(saying(raw))
     assert isinstance(error, SourceMismatch)
+    assert stored == b""
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (
+            answer("206 P", "Content-Type: multipart/byteranges; boundary=x", body=b"--x\r\n\r\nabc--x--"),
+            "several parts (multipart/byteranges)",
+        ),
+        (
+            answer(
+                "206 P", f"Content-Range: bytes 1000-1999/{SIZE}", "Content-Encoding: gzip", body=CONTENT[1000:2000]
+            ),
+            "packed (Content-Encoding: 'gzip')",
+        ),
+        (answer("200 OK", "Content-Encoding: br", body=b"packed"), "packed (Content-Encoding: 'br')"),
+        (answer("200 OK", "Content-Type: text/html", body=b"<html>please log in</html>"), "web page"),
+        (
+            answer(
+                "200 OK",
+                "Content-Type: text/html",
+                "Transfer-Encoding: chunked",
+                length=None,
+                body=b"3\r\nabc\r\n0\r\n\r\n",
+            ),
+            "web page",
+        ),
+        (answer("204 No Content", length=None), "answered 204"),
+    ],
+)
+async def test_answers_that_tell_nothing_of_the_file(raw: bytes, words: str) -> None:
+    """Multipart, packed, login pages, 204: dropped, and nothing stored. But it may be the same file still."""
+    error, stored = await reaction(saying(raw))
+    assert isinstance(error, SourceRefused)
+    assert words in error.reason
     assert stored == b""
 
 
@@ -290,7 +316,7 @@ async def test_repeated_content_range() -> None:
     """Two Content-Range headers are no Content-Range."""
     extra = f"Content-Range: bytes 0-1/{SIZE}"
     error, stored = await reaction(computing(lambda request: partial(request, CONTENT, extra)))
-    assert isinstance(error, SourceMismatch)
+    assert isinstance(error, SourceRefused)
     assert stored == b""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from mountdl.errors import SourceError, SourceMismatch, SourceRefused, SourceUnavailable
+from mountdl.errors import SourceError, SourceRefused, SourceUnavailable
 from mountdl.settings import HttpSettings, ProxySettings
 from mountdl.sources.proxies import Proxy
 from mountdl.sources.tunnel import Unconnected, connect
@@ -159,9 +159,9 @@ async def serve_here(
 @pytest.mark.parametrize(
     ("raw", "kind"),
     [
-        (answer("206 Partial Content", "Content-Range: bytes 200-299/50000", body=b"x" * 100), SourceMismatch),
-        (answer("206 Partial Content", "Content-Range: bytes 100-199/4", body=b"x" * 100), SourceMismatch),
-        (answer("200 OK", "Content-Type: text/html", body=b"<html>log in</html>"), SourceMismatch),
+        (answer("206 Partial Content", "Content-Range: bytes 200-299/50000", body=b"x" * 100), SourceRefused),
+        (answer("206 Partial Content", "Content-Range: bytes 100-199/4", body=b"x" * 100), SourceRefused),
+        (answer("200 OK", "Content-Type: text/html", body=b"<html>log in</html>"), SourceRefused),
         (answer("407 Proxy Authentication Required"), SourceRefused),
         (answer("407 Who", 'Proxy-Authenticate: Digest realm="a", nonce="n"'), SourceRefused),
         (answer("502 Bad Gateway"), SourceUnavailable),

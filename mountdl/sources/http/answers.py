@@ -20,6 +20,7 @@ LONGEST_SKIP = 1 << 20
 LONGEST_WAIT = 600.0
 """Seconds: no server parks us for longer than this, whatever it says."""
 
+_FAULT = "a fault of its server, so name another mirror"
 _CONTENT_RANGE = re.compile(r"bytes[ \t]+(?:([0-9]{1,19})-([0-9]{1,19})|\*)/([0-9]{1,19}|\*)", re.ASCII | re.IGNORECASE)
 _COMPRESSED_NAMES = (".gz", ".tgz", ".svgz", ".z", ".taz")
 _PAGE_NAMES = (".html", ".htm", ".xhtml", ".shtml")
@@ -92,11 +93,18 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
-class Mismatch:
-    """It has other bytes, or its framing can't be believed. *again*: one more try may tell."""
+class Garbled:
+    """It does not answer what was asked, which tells nothing of the file. *again*: one more try may tell."""
 
     reason: str
     again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """It has another file now than the one described."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,7 @@ class SequentialOnly:
     reason: str = "serves no ranges"
 
 
-Verdict = Take | Wait | Refuse | Mismatch | SequentialOnly
+Verdict = Take | Wait | Refuse | Garbled | Mismatch | SequentialOnly
 
 
 def judge(status: int, headers: Mapping[str, str], asked: Asked, now: float) -> Verdict:
@@ -161,11 +169,11 @@ def queue_poll(text: str | None) -> float | None:
 
 def _partial(headers: Mapping[str, str], asked: Asked) -> Verdict:
     if headers.get("content-type", "").lower().startswith("multipart/"):
-        return Mismatch("answered one range with several parts")
+        return Garbled(f"answered one range with several parts (multipart/byteranges): {_FAULT}")
     told = content_range(headers.get("content-range"))
     sent = told[0] if told is not None else None
     if told is None or sent is None:
-        return Mismatch("a partial answer does not say which part it is", again="content-range" not in headers)
+        return Garbled("a partial answer does not say which part it is", again="content-range" not in headers)
     problem = _contradiction(headers, asked, told[1])
     if problem is not None:
         return problem
@@ -182,9 +190,9 @@ def _cut(sent: Extent, length: int | None) -> int:
 def _wanted_part(start: int, stop: int, asked: Asked) -> Verdict:
     want = asked.extent
     if start > want.start or stop <= want.start:
-        return Mismatch(f"sent bytes from {start} on, asked for {want.start}")
+        return Garbled(f"sent bytes from {start} on, asked for {want.start}")
     if want.start - start > LONGEST_SKIP:
-        return Mismatch(f"sent bytes from {start} on, far from {want.start}")
+        return Garbled(f"sent bytes from {start} on, far from {want.start}")
     return Take(Extent(want.start, min(stop, want.stop)), skip=want.start - start)
 
 
@@ -192,8 +200,8 @@ def _whole(headers: Mapping[str, str], asked: Asked) -> Verdict:
     length = _length(headers)
     if asked.validator.contradicts(validator_of(headers)):
         return Mismatch("the file changed at the mirror")
-    if length is None and _is_page(headers, asked):
-        return Mismatch("sent a web page in place of the file")
+    if length != asked.size and _is_page(headers, asked):
+        return Garbled("sent a web page in place of the file; open it in a browser to see what it wants")
     problem = _contradiction(headers, asked, length)
     if problem is not None:
         return problem
@@ -208,13 +216,13 @@ def _is_page(headers: Mapping[str, str], asked: Asked) -> bool:
     return kind.startswith(("text/html", "application/xhtml")) and not asked.path.lower().endswith(_PAGE_NAMES)
 
 
-def _contradiction(headers: Mapping[str, str], asked: Asked, total: int | None) -> Mismatch | None:
+def _contradiction(headers: Mapping[str, str], asked: Asked, total: int | None) -> Garbled | Mismatch | None:
     """Return what in an answer shows that it is not of the content described, or None."""
-    if total is not None and total != asked.size:
-        return Mismatch(f"has {total} bytes, not {asked.size}")
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"", "identity"} and not _mislabelled(encoding, asked, total):
-        return Mismatch(f"sent the file encoded as {encoding[:20]!r}")
+        return Garbled(f"sent the file packed (Content-Encoding: {encoding[:20]!r}), asked for as it is: {_FAULT}")
+    if total is not None and total != asked.size:
+        return Mismatch(f"has {total} bytes, not {asked.size}")
     if asked.validator.contradicts(validator_of(headers)):
         return Mismatch("the file changed at the mirror")
     return None
@@ -235,7 +243,7 @@ def _unsatisfiable(headers: Mapping[str, str], asked: Asked) -> Verdict:
     return Mismatch(f"does not have bytes from {asked.extent.start} on")
 
 
-def failure(status: int, headers: Mapping[str, str], now: float) -> Wait | Refuse | Mismatch:
+def failure(status: int, headers: Mapping[str, str], now: float) -> Wait | Refuse | Garbled:
     """Say what a status means that brings no bytes of the content, whatever was asked."""
     reason = f"answered {status}"
     if status in {429, 503}:
@@ -250,7 +258,7 @@ def failure(status: int, headers: Mapping[str, str], now: float) -> Wait | Refus
     if status in {403, 408, 425} or status >= 500:
         return Wait(reason)
     if status < 300:
-        return Mismatch(reason)
+        return Garbled(reason)
     return Refuse(reason)
 
 

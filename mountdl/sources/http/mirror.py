@@ -22,6 +22,7 @@ from mountdl.sources.base import Limits, Sink
 from mountdl.sources.http.answers import (
     LONGEST_SKIP,
     Asked,
+    Garbled,
     Mismatch,
     Refuse,
     SequentialOnly,
@@ -133,7 +134,7 @@ class Mirror:
             answered = await self._answered(extent, last=last)
             try:
                 verdict = self._judged(answered, extent)
-                if isinstance(verdict, Mismatch) and verdict.again and not last:
+                if isinstance(verdict, Garbled) and verdict.again and not last:
                     raise _Again
                 take = self._accepted(verdict, answered)
                 self._remember(answered)
@@ -222,7 +223,7 @@ class Mirror:
             case SequentialOnly(reason):
                 self._sequential = True
                 raise SourceUnavailable(self._name, reason)
-            case Refuse(reason):
+            case Refuse(reason) | Garbled(reason):
                 raise SourceRefused(self._name, reason)
             case Mismatch(reason):
                 raise SourceMismatch(self._name, reason)

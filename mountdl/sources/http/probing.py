@@ -14,10 +14,10 @@ from mountdl.descriptors import linkheader
 from mountdl.descriptors.cautions import Cautions
 from mountdl.descriptors.model import MirrorRef, SwarmRef
 from mountdl.descriptors.thex import THEX
-from mountdl.errors import SourceMismatch, SourceRefused, SourceUnavailable
+from mountdl.errors import SourceRefused, SourceUnavailable
 from mountdl.integrity import ALGORITHMS
 from mountdl.sources.base import Probe
-from mountdl.sources.http.answers import Refuse, Wait, content_range, failure
+from mountdl.sources.http.answers import Wait, content_range, failure
 from mountdl.sources.http.client import Client, source_error
 from mountdl.sources.http.heads import Headers
 from mountdl.sources.http.mirror import parsed, shown
@@ -108,9 +108,7 @@ def _told_by_get(name: str, answer: _Answer, before: Probe | None) -> Probe:
     verdict = failure(answer.status, headers, time.time())
     if isinstance(verdict, Wait):
         raise SourceUnavailable(name, verdict.reason, verdict.retry_after)
-    if isinstance(verdict, Refuse):
-        raise SourceRefused(name, verdict.reason)
-    raise SourceMismatch(name, verdict.reason)
+    raise SourceRefused(name, verdict.reason)
 
 
 def _whole_size(headers: Mapping[str, str]) -> int | None:
