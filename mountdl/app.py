@@ -23,7 +23,7 @@ from mountdl import remote
 from mountdl.catalog.build import Built
 from mountdl.catalog.tree import File, Tree
 from mountdl.catalog.watch import Helpers, Watch, WatchSettings
-from mountdl.content import Content, ContentKey
+from mountdl.content import Content, ContentKey, Outline
 from mountdl.control import graduation, server
 from mountdl.control.desk import Desk
 from mountdl.descriptors import SUFFIXES, parse, prefer
@@ -42,6 +42,7 @@ from mountdl.sources.http.transport import HttpTransport
 from mountdl.sources.sftp.transport import SftpTransport
 from mountdl.sources.swarm.transport import ASIDE, SwarmTransport
 from mountdl.store.remembered import Remembered
+from mountdl.store.shelf import Shelf
 from mountdl.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class _Mounted:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._store = Store(settings.store.directory, limit=settings.store.limit)
+        self._shelf = Shelf(settings.store.directory)
         self._transports: list[Transport] = [
             HttpTransport(settings.http, proxies=settings.proxies, credentials=settings.credentials),
             FtpTransport(settings.http, proxies=settings.proxies, credentials=settings.credentials),
@@ -92,6 +94,7 @@ class _Mounted:
         """Build up, serve, take down."""
         with ExitStack() as stack:
             stack.callback(self._store.close)
+            stack.callback(self._shelf.close)
             async with trio.open_nursery() as lower:
                 for transport in self._transports:
                     await lower.start(transport.run)
@@ -114,7 +117,8 @@ class _Mounted:
     def _finished(self) -> list[tuple[PurePosixPath, Content]]:
         active = {key for key in self._engine.active() if self._engine.complete(key)}
         nodes = self._watch.built.tree.nodes() if active else ()
-        return [(node.path, node.content) for node in nodes if isinstance(node, File) and node.content.key in active]
+        shown = [node for node in nodes if isinstance(node, File) and node.outline.key in active]
+        return [(PurePosixPath(node.path), node.content) for node in shown]
 
     async def _local(self, stack: ExitStack) -> tuple[Path, str | None]:
         """Return the source as a path, and what relative URLs in it are relative to.
@@ -137,7 +141,11 @@ class _Mounted:
             resolve=self._engine.resolve,
             publish=self._publish,
             settings=WatchSettings(suffixes=SUFFIXES, excluded=(mount.mountpoint, self.settings.store.directory)),
-            helpers=Helpers(Remembered(self.settings.store.directory / "learned"), self._engine.reload),
+            helpers=Helpers(
+                Remembered(self.settings.store.directory / "learned"),
+                self._engine.reload,
+                self._shelf,
+            ),
         )
 
     async def _serve(self, nursery: trio.Nursery, ready: Callable[[], None]) -> None:
@@ -168,7 +176,7 @@ class _Mounted:
         self._shown(built.tree)
         if len(built.contents) <= WARMED:
             for content in built.contents.values():
-                self._engine.warm(content)
+                self._engine.warm(content.full)
 
     def _discarded(self, content: Content) -> None:
         self._bad.add(content.key)
@@ -180,7 +188,7 @@ class _Mounted:
             self._forget = trio.Event()
             bad, self._bad = self._bad, set()
             for node in self._watch.built.tree.nodes():
-                if isinstance(node, File) and node.content.key in bad:
+                if isinstance(node, File) and node.outline.key in bad:
                     await forget(node.inode)  # type: ignore[misc]
 
     # -- what the file system asks ----------------------------------------------------------------------------
@@ -193,7 +201,7 @@ class _Mounted:
         """See `Files`."""
         self._engine.warm(content)
 
-    def blocks(self, content: Content) -> int:
+    def blocks(self, content: Outline) -> int:
         """See `Files`."""
         return -(-self._store.glance(content.key, content.size).written // 512)
 
@@ -206,7 +214,7 @@ class _Mounted:
         """See `Files`."""
         return self._store.space().available
 
-    def status(self, content: Content) -> DownloadStatus:
+    def status(self, content: Outline) -> DownloadStatus:
         """See `Files`."""
         return self._engine.status(content)
 
@@ -214,11 +222,11 @@ class _Mounted:
         """See `Files`."""
         self._engine.prefetch(content, extent)
 
-    def pin(self, content: Content, *, on: bool) -> None:
+    def pin(self, content: Outline, *, on: bool) -> None:
         """See `Files`."""
         self._store.pin(content.key, on=on)
 
-    def pinned(self, content: Content) -> bool:
+    def pinned(self, content: Outline) -> bool:
         """See `Files`."""
         return self._store.pinned(content.key)
 
@@ -226,7 +234,7 @@ class _Mounted:
         """See `Files`."""
         self._engine.pause(content, on=on)
 
-    def paused(self, content: Content) -> bool:
+    def paused(self, content: Outline) -> bool:
         """See `Files`."""
         return self._engine.paused(content)
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import NewType, TypeVar
+from typing import NewType, Protocol, TypeVar
 
 from mountdl.descriptors.model import Entry, MirrorRef, Neighbour, SwarmRef
 from mountdl.extents import Extent
@@ -41,6 +41,30 @@ class Level(Enum):
     """Nothing can ever verify it."""
 
 
+class Outline(Protocol):
+    """What must be at hand of every content that is shown, of however many: a `Content`, or what leads to one."""
+
+    @property
+    def key(self) -> ContentKey:
+        """Its key."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+
+    @property
+    def level(self) -> Level:
+        """How well it can be verified."""
+
+    @property
+    def judged(self) -> int:
+        """How many of its bytes digests of chunks can tell."""
+
+    @property
+    def full(self) -> "Content":
+        """All that is known of it. Raises StoreError where that is kept on a disk that fails."""
+
+
 @dataclass(frozen=True, slots=True)
 class Border:
     """The end *own* of a content, in a piece that it shares: *digest* is of *before*, *own* and *after* in a row."""
@@ -70,6 +94,16 @@ class Content:
         if self.chunk_map.complete:
             return Level.CHUNK
         return Level.WHOLE if self.digest is not None else Level.NONE
+
+    @property
+    def judged(self) -> int:
+        """How many of its bytes digests of chunks can tell."""
+        return self.chunk_map.sure.length
+
+    @property
+    def full(self) -> "Content":
+        """Itself, as every `Outline` has it."""
+        return self
 
     @property
     def digest(self) -> Digest | None:

@@ -16,10 +16,11 @@ from pathlib import PurePosixPath
 from typing import NewType
 
 from mountdl.catalog.freeze import Folder, Leaf, Memo, freeze
+from mountdl.catalog.kept import LARGEST, KeptFile, cautions_by_file
 from mountdl.catalog.names import clean, fit, numbered, shown_parts
 from mountdl.catalog.pools import Pool, Pools
 from mountdl.catalog.tree import Inodes, Tree
-from mountdl.content import Content, ContentKey, content_key, content_of
+from mountdl.content import ContentKey, Outline, content_key, content_of
 from mountdl.descriptors.learned import Learned, awaited, completed, documents
 from mountdl.descriptors.magnet import entry_of, selected
 from mountdl.descriptors.model import Caution, Descriptor, Entry, Magnet
@@ -34,17 +35,27 @@ CHANGES = "it leads to a torrent that changes (BEP 46), which can't be asked for
 MOST_REASONS = 10
 """Reasons told of a descriptor of which no file is left."""
 
-LARGEST = (1 << 63) - 1
-"""Bytes of the largest file that Linux can show."""
-
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A descriptor file: *path* below the source, its own mtime and what it said or why it is refused."""
+    """A descriptor file: *path* below the source, its date, and what it said (also set aside) or why it is refused.
 
-    path: PurePosixPath
+    *mtime_ns* is the file's own, or what it said is its date where that is set aside.
+    """
+
+    path: str
     mtime_ns: int
-    said: Descriptor | DescriptorError
+    said: Descriptor | DescriptorError | tuple[KeptFile, ...]
+
+    @property
+    def folder(self) -> str:
+        """The folder that it is in, "" for the source itself."""
+        return self.path.rpartition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """Its name there."""
+        return self.path.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ class Built:
     cautions: tuple[Caution, ...] = ()
 
     @property
-    def contents(self) -> Mapping[ContentKey, Content]:
+    def contents(self) -> Mapping[ContentKey, Outline]:
         """Every content shown, by key."""
         return self.tree.contents()
 
@@ -88,7 +99,7 @@ def build(
 
     """
     builder = _Builder(sizes, failures or {})
-    ordered = sorted(documents, key=lambda document: str(document.path))
+    ordered = sorted(documents, key=lambda document: document.path)
     for document in ordered:
         builder.plant(document)
     for document in ordered:
@@ -113,7 +124,7 @@ class _Builder:
         self._sizes = sizes
         self._failures = failures
         self._pools = Pools()
-        self._planted: dict[tuple[str, ...], Folder] = {}
+        self._planted: dict[str, Folder] = {}
         self._displaced: list[tuple[Folder | Leaf, str]] = []
         self._strays: dict[tuple[Folder, str, Pool], Leaf] = {}
         self._leaves: list[Leaf] = []
@@ -131,22 +142,28 @@ class _Builder:
 
     def plant(self, document: Document) -> None:
         """Give the folder of *document* its own name."""
-        parts = document.path.parts[:-1]
-        if parts not in self._planted:
+        place = document.folder
+        if place not in self._planted:
             folder = self.folders[0]
-            for part in parts:
+            for part in place.split("/") if place else ():
                 folder = self._enter(folder, clean(part))
-            self._planted[parts] = folder
+            self._planted[place] = folder
 
     def place(self, document: Document) -> None:
         """Give what *document* says its places."""
-        folder = self._planted[document.path.parts[:-1]]
+        folder = self._planted[document.folder]
         said = document.said
+        if isinstance(said, tuple):
+            for each in said:
+                *parts, name = each.path.split("/")
+                leaf = Leaf(name, each, document.mtime_ns, each.cautions)
+                self._claim(self._down(folder, parts), leaf, each, document)
+            return
         if isinstance(said, DescriptorError):
             self._refuse(folder, document, said)
             return
-        mtime_ns = _first(said.updated_ns, said.published_ns, document.mtime_ns)
-        remarks = _by_file(said.cautions)
+        mtime_ns = date_of(said, document.mtime_ns)
+        remarks = cautions_by_file(said.cautions)
         self._place_entries(folder, said.entries, mtime_ns, remarks, document)
         swarms = [magnet for magnet in said.magnets if not magnet.mirrored]
         alone = not said.entries and len(swarms) == 1
@@ -164,7 +181,7 @@ class _Builder:
         document: Document,
     ) -> None:
         for entry in entries:
-            parts = shown_parts(document.path.name, entry.path, alone=len(entries) == 1)
+            parts = shown_parts(document.name, entry.path, alone=len(entries) == 1)
             if not parts:
                 self._caution("unsafe-path", f"{document.path} names a path that can't be shown", entry)
                 continue
@@ -177,10 +194,10 @@ class _Builder:
         learned = self._sizes.get(size_key(entry)) if entry.swarms else None
         if learned is not None and learned.torrent is not None:
             files = selected(magnet, learned.torrent)
-            remarks = _by_file(learned.torrent.cautions)
+            remarks = cautions_by_file(learned.torrent.cautions)
             self._place_entries(folder, files, mtime_ns, remarks, document)
             return
-        for part in shown_parts(document.path.name, PurePosixPath(magnet.name), alone=alone):
+        for part in shown_parts(document.name, PurePosixPath(magnet.name), alone=alone):
             if entry.swarms:
                 self._place_leaf(folder, (part,), Leaf(part, entry, mtime_ns, ()), document)
             else:
@@ -196,9 +213,7 @@ class _Builder:
         self._refuse(folder, document, DescriptorError("no-files", f"no file is left of it: {reasons}{more}"))
 
     def _place_leaf(self, folder: Folder, parts: tuple[str, ...], leaf: Leaf, document: Document) -> None:
-        for part in parts[:-1]:
-            folder = self._enter(folder, part)
-        leaf.parent = folder
+        folder = self._down(folder, parts[:-1])
         self._complete(leaf)
         size = leaf.entry.size
         if size is None or awaited(leaf.entry):
@@ -208,6 +223,11 @@ class _Builder:
         else:
             self._claim(folder, leaf, content_of(leaf.entry, size), document)
 
+    def _down(self, folder: Folder, parts: Sequence[str]) -> Folder:
+        for part in parts:
+            folder = self._enter(folder, part)
+        return folder
+
     def _complete(self, leaf: Leaf) -> None:
         """Give the entry of *leaf* what was learned of it, or have that asked for."""
         entry = leaf.entry
@@ -216,21 +236,17 @@ class _Builder:
         key = size_key(entry)
         learned = self._sizes.get(key)
         if learned is not None:
-            leaf.entry = completed(entry, learned)
+            leaf.said = completed(entry, learned)
             if not learned.remembered:
                 return
         entries = self.unresolved.setdefault(key, [])
         if entry not in entries[-1:]:
             entries.append(entry)
 
-    def _claim(self, folder: Folder, leaf: Leaf, content: Content, document: Document) -> None:
+    def _claim(self, folder: Folder, leaf: Leaf, content: Outline, document: Document) -> None:
+        leaf.parent = folder
         there = folder.children.get(leaf.name)
-        pool: Pool | None
-        if isinstance(there, Leaf) and there.pool.shares_digest(content) and there.pool.accepts(content):
-            pool = there.pool
-            pool.join(content)
-        else:
-            pool = self._pools.add(content)
+        pool = self._shared(there, content) or self._pools.add(content)
         if pool is None:
             reason = "contradicts too many others that name the same digest"
             self._caution("conflict", f"{document.path} {reason}", leaf.entry)
@@ -244,10 +260,19 @@ class _Builder:
         else:
             self._displace(folder, leaf, document)
 
+    def _shared(self, there: Folder | Leaf | Memo | None, content: Outline) -> Pool | None:
+        """Put *content* into the pool of the file that has its place, where both may be the same bytes."""
+        if isinstance(there, Leaf):
+            full = content.full
+            if there.pool.shares_digest(full) and there.pool.accepts(full):
+                there.pool.join(full)
+                return there.pool
+        return None
+
     def _displace(self, folder: Folder, leaf: Leaf, document: Document) -> None:
         stray = self._strays.setdefault((folder, leaf.name, leaf.pool), leaf)
         if stray is leaf:
-            self._displaced.append((leaf, str(document.path)))
+            self._displaced.append((leaf, document.path))
             self._leaves.append(leaf)
         else:
             stray.absorb(leaf)
@@ -274,7 +299,7 @@ class _Builder:
             self._memos.append((folder, leaf.name, ".resolving", memo))
 
     def _refuse(self, folder: Folder, document: Document, problem: DescriptorError) -> None:
-        name = clean(document.path.name)
+        name = clean(document.name)
         text = f"{name} can't be used ({problem.kind}): {problem}\n".encode("utf-8", "backslashreplace")
         memo = Memo(text, document.mtime_ns, "error", str(problem))
         self._memos.append((folder, name, ".error", memo))
@@ -327,14 +352,7 @@ class _Builder:
         self.cautions.append(Caution(code, message, str(entry.path)))
 
 
-def _first(*candidates: int | None) -> int:
-    found = next((value for value in candidates if value is not None), 0)
+def date_of(said: Descriptor, mtime_ns: int) -> int:
+    """Return the date of what a descriptor *said*: its own, else that of its file, *mtime_ns*."""
+    found = next((value for value in (said.updated_ns, said.published_ns) if value is not None), mtime_ns)
     return max(0, min(found, LARGEST))
-
-
-def _by_file(cautions: tuple[Caution, ...]) -> dict[str, tuple[Caution, ...]]:
-    found: dict[str, list[Caution]] = {}
-    for caution in cautions:
-        if caution.file is not None:
-            found.setdefault(caution.file, []).append(caution)
-    return {name: tuple(remarks) for name, remarks in found.items()}

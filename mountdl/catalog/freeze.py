@@ -6,11 +6,11 @@ folders, works out dates and assigns inodes. Pure.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
+from mountdl.catalog.kept import KeptFile
 from mountdl.catalog.pools import Pool
 from mountdl.catalog.tree import ROOT, Directory, File, Inode, Inodes, Node, Note, Tree
-from mountdl.content import Content, ContentKey
+from mountdl.content import ContentKey, Outline
 from mountdl.descriptors.model import Caution, Entry, Signature
 
 
@@ -48,51 +48,61 @@ class Folder:
 
 
 class Leaf:
-    """A file in the making."""
+    """A file in the making, of what a descriptor *said*."""
 
-    __slots__ = ("cautions", "entry", "mtime_ns", "name", "parent", "pool", "signature")
+    __slots__ = ("cautions", "mtime_ns", "name", "parent", "pool", "said", "signature")
 
     parent: Folder
     pool: Pool
 
-    def __init__(self, name: str, entry: Entry, mtime_ns: int, cautions: tuple[Caution, ...]) -> None:
+    def __init__(self, name: str, said: Entry | KeptFile, mtime_ns: int, cautions: tuple[Caution, ...]) -> None:
         self.name = name
-        self.entry = entry
+        self.said = said
         self.mtime_ns = mtime_ns
         self.cautions = cautions
-        self.signature: Signature | None = entry.signature
+        self.signature: Signature | None = said.signature if isinstance(said, Entry) else None
+
+    @property
+    def entry(self) -> Entry:
+        """What the descriptor says of it."""
+        return self.said if isinstance(self.said, Entry) else self.said.entry
 
     def absorb(self, other: "Leaf") -> None:
         """Stand for *other* too, which has the same path and content; what this one has wins."""
         self.signature = self.signature or other.signature
 
 
-def freeze(folders: Sequence[Folder], contents: Mapping[ContentKey, Content], inodes: Inodes, mtime_ns: int) -> Tree:
+def freeze(folders: Sequence[Folder], contents: Mapping[ContentKey, Outline], inodes: Inodes, mtime_ns: int) -> Tree:
     """Return the tree of *folders*: the root first, each after its parent.
 
     *mtime_ns* is the root's when nothing is in it.
     """
     _date_and_prune(folders, mtime_ns)
     nodes: dict[Inode, Node] = {}
-    paths: dict[Inode, PurePosixPath] = {ROOT: PurePosixPath()}
+    paths: dict[Inode, str] = {ROOT: ""}
     for folder in folders:
         if folder.parent is not None and not folder.children:
             continue
         parent = ROOT if folder.parent is None else folder.parent.inode
-        path = paths[folder.inode] if folder.parent is None else paths[parent] / folder.name
-        paths[folder.inode] = path
+        path = paths[folder.inode] = _join(paths[parent], folder.name)
         children = {name: _assign(inodes, folder, name) for name in sorted(folder.children)}
         nodes[folder.inode] = Directory(folder.inode, parent, folder.name, children, folder.mtime_ns)
         for name, inode in children.items():
             child = folder.children[name]
             if isinstance(child, Leaf):
                 content = contents[child.pool.key]
-                nodes[inode] = File(inode, folder.inode, name, path / name, content, child.mtime_ns, child.cautions)
+                place = _join(path, name)
+                nodes[inode] = File(inode, folder.inode, name, place, content, child.mtime_ns, child.cautions)
             elif isinstance(child, Memo):
                 text, state = child.text, child.state
                 nodes[inode] = Note(inode, folder.inode, name, text, child.mtime_ns, state, child.reason)
-    inodes.settle()
-    return Tree(nodes, contents)
+    tree = Tree(nodes, contents)
+    inodes.settle(tree)
+    return tree
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 def _date_and_prune(folders: Sequence[Folder], mtime_ns: int) -> None:

@@ -6,7 +6,7 @@ first keeps the plain key. Pure; knows no paths.
 
 from dataclasses import replace
 
-from mountdl.content import Content, ContentKey, compatible, distinct, merge
+from mountdl.content import Content, ContentKey, Outline, compatible, distinct, merge
 from mountdl.integrity import ALGORITHMS
 
 MOST_VARIANTS = 16
@@ -14,35 +14,45 @@ MOST_VARIANTS = 16
 
 
 class Pool:
-    """Contents that are served as one, under *key*."""
+    """Contents that are served as one, under *key*. As long as there is one, nothing but its outline is looked at."""
 
-    __slots__ = ("_members", "_outline", "key")
+    __slots__ = ("_first", "_members", "_union", "key")
 
-    def __init__(self, first: Content) -> None:
+    def __init__(self, first: Outline) -> None:
         self.key = first.key
-        self._outline = first
-        self._members = [first]
+        self._first = first
+        self._members: list[Content] | None = None
+        self._union: Content | None = None
 
     def accepts(self, content: Content) -> bool:
         """Say whether *content* contradicts nothing that is known here."""
-        return compatible(self._outline, content)
+        return compatible(self._united(), content)
 
     def shares_digest(self, content: Content) -> bool:
         """Say whether *content* has a digest that verifies and is known here too."""
-        known = self._outline.digests
+        known = self._united().digests
         return any(name in ALGORITHMS and known.get(name) == value for name, value in content.digests.items())
 
     def join(self, content: Content) -> None:
         """Take *content* in; it must be accepted."""
-        if content == self._members[-1]:
+        members = self._members or [self._first.full]
+        if content == members[-1]:
             return
-        # The outline has no sources: uniting them at each step would take n * n for n members.
-        self._outline = merge(_bare(self._outline), _bare(content))
-        self._members.append(content)
+        # The union has no sources: uniting them at each step would take n * n for n members.
+        self._union = merge(_bare(self._united()), _bare(content))
+        members.append(content)
+        self._members = members
 
-    def content(self) -> Content:
+    def _united(self) -> Content:
+        if self._union is None:
+            self._union = self._first.full
+        return self._union
+
+    def content(self) -> Outline:
         """Return all members as one content."""
         members = self._members
+        if not members:
+            return self._first
         while len(members) > 1:
             pairs = zip(members[::2], members[1::2], strict=False)
             odd = members[-1:] if len(members) % 2 else []
@@ -57,24 +67,26 @@ def _bare(content: Content) -> Content:
 class Pools:
     """All pools of one tree."""
 
-    __slots__ = ("_by_key",)
+    __slots__ = ("_by_key", "_variants")
 
     def __init__(self) -> None:
-        self._by_key: dict[ContentKey, list[Pool]] = {}
+        self._by_key: dict[ContentKey, Pool] = {}
+        self._variants: dict[ContentKey, list[Pool]] = {}
 
-    def add(self, content: Content) -> Pool | None:
+    def add(self, content: Outline) -> Pool | None:
         """Put *content* into the pool it belongs to; None when its key has too many contradicting ones."""
-        variants = self._by_key.get(content.key)
-        if variants is None:
-            pool = Pool(content)
-            self._by_key[content.key] = [pool]
-            return pool
-        for pool in variants:
-            if pool.accepts(content):
-                pool.join(content)
+        first = self._by_key.get(content.key)
+        if first is None:
+            first = self._by_key[content.key] = Pool(content)
+            return first
+        full = content.full
+        others = self._variants.setdefault(content.key, [])
+        for pool in (first, *others):
+            if pool.accepts(full):
+                pool.join(full)
                 return pool
-        if len(variants) >= MOST_VARIANTS:
+        if len(others) + 1 >= MOST_VARIANTS:
             return None
-        pool = Pool(distinct(content))
-        variants.append(pool)
+        pool = Pool(distinct(full))
+        others.append(pool)
         return pool

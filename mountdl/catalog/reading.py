@@ -10,9 +10,9 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
-from mountdl.catalog.build import Document
+from mountdl.catalog.build import Document, date_of
+from mountdl.catalog.kept import Shelf, kept
 from mountdl.catalog.scan import UNKNOWN, Stamp
 from mountdl.descriptors.model import Descriptor
 from mountdl.errors import DescriptorError
@@ -58,9 +58,11 @@ class Known:
         return self.document is not None and isinstance(self.document.said, DescriptorError)
 
 
-def read(path: str, relative: str, parse: Parse) -> Reading:
-    """Read and parse the file at *path*, known as *relative* below the source. Raises nothing."""
-    shown = PurePosixPath(relative)
+def read(path: str, relative: str, parse: Parse, shelf: Shelf | None = None) -> Reading:
+    """Read and parse the file at *path*, known as *relative* below the source. Raises nothing.
+
+    What a *shelf* can take of what it says is set aside there.
+    """
     try:
         stamp, data = _load(path)
     except OSError as error:
@@ -68,10 +70,15 @@ def read(path: str, relative: str, parse: Parse) -> Reading:
             return Reading(UNKNOWN, None)
         stamp = _stamp(path)
         refusal = DescriptorError("unreadable", f"it can't be read: {error.strerror}")
-        return Reading(stamp, Document(shown, stamp.mtime_ns, refusal), error.errno not in _ABOUT_THE_FILE)
+        return Reading(stamp, Document(relative, stamp.mtime_ns, refusal), error.errno not in _ABOUT_THE_FILE)
     if data is None:
         return Reading(stamp, None)
-    return Reading(stamp, Document(shown, stamp.mtime_ns, _parse(parse, shown.name, data)))
+    name = relative.rpartition("/")[2]
+    said = _parse(parse, name, data)
+    aside = None if shelf is None or isinstance(said, DescriptorError) else kept(name, said, shelf)
+    if aside is None or isinstance(said, DescriptorError):
+        return Reading(stamp, Document(relative, stamp.mtime_ns, said))
+    return Reading(stamp, Document(relative, date_of(said, stamp.mtime_ns), aside))
 
 
 def _load(path: str) -> tuple[Stamp, bytes | DescriptorError | None]:
@@ -118,7 +125,7 @@ def judge(earlier: Known | None, reading: Reading, now: float, settle: float) ->
     """
     document = reading.document
     shown = None if earlier is None else earlier.document
-    if document is None or isinstance(document.said, Descriptor):
+    if document is None or not isinstance(document.said, DescriptorError):
         return Known(reading.stamp, document)
     if reading.unreachable:
         return Known(None, shown or document, RETRY)

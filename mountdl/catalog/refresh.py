@@ -54,7 +54,7 @@ class Refresher:
 
     def shown(self, document: Document) -> Document:
         """Return *document* as its origin has it, as far as that is known."""
-        known = self._followed.get(str(document.path))
+        known = self._followed.get(document.path)
         return known.shown if known is not None and known.original is document else document
 
     def follow(self, documents: Mapping[str, Document]) -> None:

@@ -11,7 +11,8 @@ from typing import Protocol
 
 import trio
 
-from mountdl.catalog.build import LARGEST, SizeKey
+from mountdl.catalog.build import SizeKey
+from mountdl.catalog.kept import LARGEST
 from mountdl.descriptors.learned import Learned, awaited, poorer
 from mountdl.descriptors.model import Entry
 from mountdl.errors import MountdlError

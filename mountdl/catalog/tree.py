@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NewType
 
-from mountdl.content import Content, ContentKey
+from mountdl.content import Content, ContentKey, Outline
 from mountdl.descriptors.model import Caution
 
 Inode = NewType("Inode", int)
@@ -43,15 +43,20 @@ class File:
     inode: Inode
     parent: Inode
     name: str
-    path: PurePosixPath
-    content: Content
+    path: str
+    outline: Outline
     mtime_ns: int
     cautions: tuple[Caution, ...] = ()
 
     @property
+    def content(self) -> Content:
+        """All that is known of its bytes. Raises StoreError."""
+        return self.outline.full
+
+    @property
     def size(self) -> int:
         """Bytes in it."""
-        return self.content.size
+        return self.outline.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +89,12 @@ class Tree:
 
     __slots__ = ("_contents", "_nodes", "bytes", "files")
 
-    def __init__(self, nodes: Mapping[Inode, Node], contents: Mapping[ContentKey, Content]) -> None:
+    def __init__(self, nodes: Mapping[Inode, Node], contents: Mapping[ContentKey, Outline]) -> None:
         self._nodes = nodes
         self._contents = contents
-        sizes = [node.content.size for node in nodes.values() if type(node) is File]
-        self.files = len(sizes)
+        self.files = sum(type(node) is File for node in nodes.values())
         """How many files it shows, notes not counted."""
-        self.bytes = sum(sizes)
+        self.bytes = sum(node.size for node in nodes.values() if type(node) is File)
         """The sum of their sizes."""
 
     @property
@@ -123,7 +127,7 @@ class Tree:
         """Yield every node, a directory before what is in it."""
         return iter(self._nodes.values())
 
-    def contents(self) -> Mapping[ContentKey, Content]:
+    def contents(self) -> Mapping[ContentKey, Outline]:
         """Return every content shown, by key."""
         return self._contents
 
@@ -136,29 +140,35 @@ def empty(mtime_ns: int = 0) -> Tree:
 class Inodes:
     """Gives out inodes; the same one to the same thing for as long as each snapshot shows it.
 
-    What a snapshot no longer shows is forgotten; its inode is never given out again.
+    What a snapshot no longer shows is forgotten; its inode is never given out again. It remembers nothing but the
+    last snapshot, for a table of its own takes 250 bytes a file.
     """
 
-    __slots__ = ("_earlier", "_next", "_now")
+    __slots__ = ("_earlier", "_next")
 
     def __init__(self) -> None:
         self._next = ROOT + 1
-        self._earlier: dict[tuple[Inode, str, Hashable], Inode] = {}
-        self._now: dict[tuple[Inode, str, Hashable], Inode] = {}
+        self._earlier = empty()
 
     def assign(self, parent: Inode, name: str, identity: Hashable) -> Inode:
-        """Return the inode of *name* in *parent*, where *identity* tells kind and content apart.
+        """Return the inode of *name* in *parent*, where *identity* tells kind and content apart (see `identity_of`).
 
         A parent's own inode stands for its path, so this is stable for a path as a whole.
         """
-        key = (parent, name, identity)
-        inode = self._earlier.get(key)
-        if inode is None:
-            inode = Inode(self._next)
-            self._next += 1
-        self._now[key] = inode
+        before = self._earlier.child(parent, name)
+        if before is not None and identity == identity_of(before):
+            return before.inode
+        inode = Inode(self._next)
+        self._next += 1
         return inode
 
-    def settle(self) -> None:
-        """End a snapshot: forget what was not assigned since the last call."""
-        self._earlier, self._now = self._now, {}
+    def settle(self, tree: Tree) -> None:
+        """End a snapshot: what *tree* does not show is forgotten."""
+        self._earlier = tree
+
+
+def identity_of(node: Node) -> Hashable:
+    """Return what tells *node* from another one of its name in its folder."""
+    if isinstance(node, File):
+        return node.outline.key
+    return (node.state, node.text) if isinstance(node, Note) else "directory"

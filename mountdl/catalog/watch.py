@@ -25,6 +25,7 @@ import trio
 from mountdl.catalog.build import Built, Document, SizeKey, build
 from mountdl.catalog.changes import Changes, Gatherer
 from mountdl.catalog.inotify import Adder, Inotify
+from mountdl.catalog.kept import Shelf
 from mountdl.catalog.place import find_place
 from mountdl.catalog.reading import Known, Parse, judge, read
 from mountdl.catalog.refresh import Refresher, Reload
@@ -65,10 +66,14 @@ class WatchSettings:
 
 @dataclass(frozen=True, slots=True)
 class Helpers:
-    """*memory* keeps over mounts what was learned; *reload* asks the origins of dynamic descriptors."""
+    """*memory* keeps over mounts what was learned; *reload* asks the origins of dynamic descriptors.
+
+    *shelf* takes what they say of files that nobody has opened.
+    """
 
     memory: Memory | None = None
     reload: Reload | None = None
+    shelf: Shelf | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,7 @@ class Watch:
         self._place = Place(str(source))
         self._gatherer = Gatherer(self._place)
         helpers = helpers or Helpers()
+        self._shelf = helpers.shelf
         self._sizes = Sizes(resolve, self._rebuild_soon, helpers.memory)
         self._refresher = None if helpers.reload is None else Refresher(helpers.reload, self._rebuild_soon)
         self._inodes = Inodes()
@@ -298,7 +304,7 @@ class Watch:
         deadline = time.monotonic() + _STEP
         done: list[Known] = []
         for path in paths:
-            reading = read(self._place.path(path), path, self._parse)
+            reading = read(self._place.path(path), path, self._parse, self._shelf)
             done.append(judge(self._known.get(path), reading, time.time(), self._settings.settle))
             if time.monotonic() > deadline:
                 break

@@ -53,7 +53,7 @@ class Desk:
     def why(self, path: str) -> Json:
         """See `Control`."""
         node = self._found(path)
-        incidents = self._engine.incidents(node.content) if isinstance(node, File) else ()
+        incidents = self._engine.incidents(node.outline) if isinstance(node, File) else ()
         return {**self._file(node, brief=False), "incidents": [_incident(each) for each in incidents]}
 
     async def want(self, path: str, what: str, timeout: float) -> None:  # noqa: ASYNC109  # see Control
@@ -98,9 +98,9 @@ class Desk:
     def _file(self, node: File | Note, *, brief: bool) -> Json:
         if isinstance(node, Note):
             return {**_NOTHING, "path": self._path(node), "state": node.state, "error": node.reason or None}
-        status = self._engine.status(node.content)
+        status = self._engine.status(node.outline)
         told = _file(status)
-        told.update(path=str(node.path), level=node.content.level.value, key=node.content.key)
+        told.update(path=node.path, level=node.outline.level.value, key=node.outline.key)
         if not brief and not status.sources:
             told["sources"] = [{"name": name, "state": "idle"} for name in self._engine.source_names(node.content)]
         return told

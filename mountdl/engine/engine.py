@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
-from mountdl.content import Content, ContentKey, Level
+from mountdl.content import Content, ContentKey, Level, Outline
 from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Descriptor, Entry, Neighbour
 from mountdl.engine import lineup
@@ -60,7 +60,7 @@ class Engine:
         self._incidents: dict[ContentKey, tuple[Incident, ...]] = {}
         self._unopened: dict[ContentKey, str] = {}
         self._traffic = Traffic(self._lane_freed, Rates(settings.download_rate, settings.overall_download_rate))
-        self._contents: Mapping[ContentKey, Content] = {}
+        self._contents: Mapping[ContentKey, Outline] = {}
         self._put_off: dict[ContentKey, float] = {}
         self._paused: set[ContentKey] = set()
         self._nursery: trio.Nursery | None = None
@@ -144,13 +144,13 @@ class Engine:
         download.stored.close()
         self._traffic.forget(key)
 
-    def update(self, contents: Mapping[ContentKey, Content]) -> None:
+    def update(self, contents: Mapping[ContentKey, Outline]) -> None:
         """Take in what the catalog shows now: sources of running downloads may have come or gone."""
         self._contents = contents
         for key, download in self._downloads.items():
-            content = contents.get(key)
-            if content is not None and content != download.content:
-                self._adopt(download, content)
+            shown = contents.get(key)
+            if shown is not None and shown.full != download.content:
+                self._adopt(download, shown.full)
 
     def _adopt(self, download: Download, content: Content) -> None:
         old = download.roster.states
@@ -171,7 +171,7 @@ class Engine:
             self._downloads[content.key].paused = on
             self._downloads[content.key].poke()
 
-    def paused(self, content: Content) -> bool:
+    def paused(self, content: Outline) -> bool:
         """Say whether *content* is paused."""
         return content.key in self._paused
 
@@ -227,21 +227,21 @@ class Engine:
             ):
                 continue
             try:
-                self.download(content).want(Extent(0, content.size))
+                self.download(content.full).want(Extent(0, content.size))
                 running += 1
             except StoreError as error:
                 log.info("%s is not completed now: %s", key, error)
                 self._put_off[key] = now + SECOND_CHANCE
 
-    def _stored_whole(self, content: Content) -> bool:
+    def _stored_whole(self, content: Outline) -> bool:
         glance = self._store.glance(content.key, content.size)
         if content.level is Level.NONE:
-            return glance.written == content.size and glance.verified >= content.chunk_map.sure.length
+            return glance.written == content.size and glance.verified >= content.judged
         return glance.verified == content.size
 
     # -- status -----------------------------------------------------------------------------------------------
 
-    def status(self, content: Content) -> DownloadStatus:
+    def status(self, content: Outline) -> DownloadStatus:
         """Return what is known of *content*, whether it is running or only stored."""
         download = self._downloads.get(content.key)
         if download is not None:
@@ -251,7 +251,7 @@ class Engine:
         state = "error" if error else "complete" if self._stored_whole(content) else "idle"
         return DownloadStatus(content.size, glance.verified, glance.written, state, 0.0, 0, (), error)
 
-    def incidents(self, content: Content) -> tuple[Incident, ...]:
+    def incidents(self, content: Outline) -> tuple[Incident, ...]:
         """Return what went wrong with *content*, oldest first."""
         download = self._downloads.get(content.key)
         earlier = self._incidents.get(content.key, ())

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from mountdl.catalog.tree import Tree
-from mountdl.content import Content
+from mountdl.content import Content, Outline
 from mountdl.engine.reader import Reader
 from mountdl.engine.status import DownloadStatus
 from mountdl.extents import Extent
@@ -18,7 +18,7 @@ class Files(Protocol):
     def warm(self, content: Content) -> None:
         """Expect a first read of *content* soon."""
 
-    def blocks(self, content: Content) -> int:
+    def blocks(self, content: Outline) -> int:
         """Return the units of 512 bytes of it that are on disk."""
 
     def stored(self, tree: Tree) -> int:
@@ -27,20 +27,20 @@ class Files(Protocol):
     def space(self) -> int:
         """Return the bytes that the disk of the store has left."""
 
-    def status(self, content: Content) -> DownloadStatus:
+    def status(self, content: Outline) -> DownloadStatus:
         """Return what is known of *content*."""
 
     def prefetch(self, content: Content, extent: Extent) -> None:
         """Fetch *extent* though nobody reads it."""
 
-    def pin(self, content: Content, *, on: bool) -> None:
+    def pin(self, content: Outline, *, on: bool) -> None:
         """Keep its bytes on disk, or no longer. Raises StoreError."""
 
-    def pinned(self, content: Content) -> bool:
+    def pinned(self, content: Outline) -> bool:
         """Say whether it is pinned."""
 
     def pause(self, content: Content, *, on: bool) -> None:
         """Fetch only what a reader waits for, or go on. Raises StoreError."""
 
-    def paused(self, content: Content) -> bool:
+    def paused(self, content: Outline) -> bool:
         """Say whether it is paused."""

@@ -72,7 +72,7 @@ class Operations(pyfuse3.Operations):
         return node
 
     def _attributes(self, node: Node) -> pyfuse3.EntryAttributes:
-        return entry_attributes(node, self._files.blocks(node.content) if isinstance(node, File) else 0)
+        return entry_attributes(node, self._files.blocks(node.outline) if isinstance(node, File) else 0)
 
     # -- names and attributes -------------------------------------------------------------------------------
 
@@ -226,7 +226,7 @@ class Operations(pyfuse3.Operations):
         """Cancel the reads of *node* that nobody can wait for any more."""
         handles = [handle for handle in self._handles.values() if handle.node.inode == node.inode]
         pending = [set(handle.pending) for handle in handles]
-        path = os.path.join(self._shown, str(node.path))  # noqa: PTH118  # compared with the kernel's text
+        path = os.path.join(self._shown, node.path)  # noqa: PTH118  # compared with the kernel's text
         found = await trio.to_thread.run_sync(holders, path)
         for handle, scopes in zip(handles, pending, strict=True):
             others = frozenset(other.opener for other in handles if other is not handle)
@@ -249,8 +249,8 @@ class Operations(pyfuse3.Operations):
         if isinstance(node, Directory):
             return {}
         cautions = "; ".join(caution.message for caution in node.cautions)
-        values = file_xattrs(node.content, self._files.status(node.content), cautions)
-        switches = {b"pin": self._files.pinned(node.content), b"pause": self._files.paused(node.content)}
+        values = file_xattrs(node.content, self._files.status(node.outline), cautions)
+        switches = {b"pin": self._files.pinned(node.outline), b"pause": self._files.paused(node.outline)}
         return {**values, **{name: b"%d" % on for name, on in switches.items()}}
 
     @answering
@@ -274,9 +274,9 @@ class Operations(pyfuse3.Operations):
         if ctx.uid not in {0, os.getuid()}:
             raise FUSEError(errno.EPERM)
         if name == PREFIX + b"prefetch":
-            self._files.prefetch(node.content, _extent(value, node.content.size))
+            self._files.prefetch(node.content, _extent(value, node.size))
         elif name == PREFIX + b"pin":
-            self._files.pin(node.content, on=_switch(value))
+            self._files.pin(node.outline, on=_switch(value))
         else:
             self._files.pause(node.content, on=_switch(value))
 

@@ -27,7 +27,7 @@ def said(mirror: str = "http://h/old", *, name: str = "a", dynamic: bool = True)
 
 
 def document(name: str = "a", *, dynamic: bool = True) -> Document:
-    return Document(P(f"{name}.meta4"), 1, said(name=name, dynamic=dynamic))
+    return Document(f"{name}.meta4", 1, said(name=name, dynamic=dynamic))
 
 
 class Origin:

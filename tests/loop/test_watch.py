@@ -2,10 +2,11 @@
 
 import errno
 import os
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -22,11 +23,12 @@ from mountdl.catalog.place import find_place
 from mountdl.catalog.reading import LARGEST_DESCRIPTOR, Known, Reading, judge, read
 from mountdl.catalog.scan import UNKNOWN, Listing, Place, Stamp, Walk, differences, list_folder
 from mountdl.catalog.sizes import Sizes
-from mountdl.catalog.tree import Directory
-from mountdl.catalog.watch import Watch, WatchSettings
+from mountdl.catalog.tree import Directory, File
+from mountdl.catalog.watch import Helpers, Watch, WatchSettings
 from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, PieceDigests
 from mountdl.errors import DescriptorError, ExitStatus, SourceUnavailable, UsageError
+from mountdl.store.shelf import Shelf
 
 SUFFIXES = frozenset({".meta4", ".metalink"})
 OLD = 1_000_000_000
@@ -102,12 +104,15 @@ def settings(**changes: object) -> WatchSettings:
 @asynccontextmanager
 async def watching(source: Path, **more: object) -> AsyncIterator[tuple[Watch, Shown]]:
     shown = Shown()
-    how = {"parse": parse, "resolve": never, "settings": settings(), **more}
+    # Elsewhere than any source: what is set aside must not be reported as a change.
+    shelf = Shelf(Path(tempfile.gettempdir()))
+    how = {"parse": parse, "resolve": never, "settings": settings(), "helpers": Helpers(shelf=shelf), **more}
     watch = Watch(source, publish=shown.publish, **how)  # type: ignore[arg-type]
-    async with trio.open_nursery() as nursery:
-        await nursery.start(watch.run)
-        yield watch, shown
-        nursery.cancel_scope.cancel()
+    with closing(shelf):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(watch.run)
+            yield watch, shown
+            nursery.cancel_scope.cancel()
 
 
 # The first scan
@@ -133,6 +138,18 @@ async def test_all_subfolders_are_searched(tmp_path: Path) -> None:
             statistics.reachable,
             statistics.mode,
         ) == (2, 0, True, "reports")
+
+
+async def test_what_is_shown_needs_no_descriptor_any_more(tmp_path: Path) -> None:
+    """A file of which the descriptor changed or went has the sources that it had when it was shown."""
+    put(tmp_path / "b.iso.meta4", "b.iso 1")
+    put(tmp_path / "c.iso.meta4", "c.iso 2")
+    async with watching(tmp_path) as (watch, shown):
+        nodes = [node for node in watch.built.tree.nodes() if isinstance(node, File)]
+        put(tmp_path / "b.iso.meta4", "b.iso 3")
+        (tmp_path / "c.iso.meta4").unlink()
+        await shown.until({"b.iso": 3})
+        assert [node.content.mirrors[0].url for node in nodes] == ["http://mirror/b.iso/1", "http://mirror/c.iso/2"]
 
 
 async def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
@@ -372,8 +389,8 @@ def test_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbe
     assert ("unreadable", unreachable) == (found.document.said.kind, found.unreachable)
 
 
-GOOD = Document(PurePosixPath("b.meta4"), 0, Descriptor("metalink4", ()))
-BAD = Document(PurePosixPath("b.meta4"), 100 * 10**9, DescriptorError("empty", "it is empty"))
+GOOD = Document("b.meta4", 0, Descriptor("metalink4", ()))
+BAD = Document("b.meta4", 100 * 10**9, DescriptorError("empty", "it is empty"))
 STAMP = Stamp(1, 2, 3, 4)
 
 

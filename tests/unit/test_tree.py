@@ -1,14 +1,15 @@
 """Snapshots of what the mount shows, and the inodes in them."""
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from mountdl.catalog.tree import ROOT, Directory, File, Inode, Inodes, Note, Tree, empty
-from mountdl.content import content_of
+from mountdl.content import ContentKey, content_of
 from mountdl.descriptors.model import Entry
 
 CONTENT = content_of(Entry(PurePosixPath("b.iso"), 10, {"sha-256": b"\1" * 32}), 10)
 FOLDER = Directory(Inode(2), ROOT, "a", {"b.iso": Inode(3)}, 7)
-FILE = File(Inode(3), Inode(2), "b.iso", PurePosixPath("a/b.iso"), CONTENT, 7)
+FILE = File(Inode(3), Inode(2), "b.iso", "a/b.iso", CONTENT, 7)
 NOTE = Note(Inode(4), ROOT, "x.meta4.error", b"no\n", 5, "error", "no")
 TOP = Directory(ROOT, ROOT, "", {"a": Inode(2), "x.meta4.error": Inode(4)}, 7)
 
@@ -59,13 +60,19 @@ def test_empty_tree_has_a_root() -> None:
 def test_inodes_are_stable_and_never_given_twice() -> None:
     """The same thing keeps its inode; another thing, or the same after a gap, gets a new one."""
     inodes = Inodes()
-    first = inodes.assign(ROOT, "b.iso", "key-1")
-    other = inodes.assign(ROOT, "c.iso", "key-1")
-    inodes.settle()
-    again = inodes.assign(ROOT, "b.iso", "key-1")
-    changed = inodes.assign(ROOT, "c.iso", "key-2")
-    inodes.settle()
-    back = inodes.assign(ROOT, "c.iso", "key-1")
+
+    def snapshot(**shown: str) -> list[Inode]:
+        found = {name: inodes.assign(ROOT, name, key) for name, key in shown.items()}
+        files = {
+            inode: File(inode, ROOT, name, name, replace(CONTENT, key=ContentKey(shown[name])), 7)
+            for name, inode in found.items()
+        }
+        inodes.settle(Tree({ROOT: Directory(ROOT, ROOT, "", found, 7), **files}, {}))
+        return list(found.values())
+
+    first, other = snapshot(b="key-1", c="key-1")
+    again, changed = snapshot(b="key-1", c="key-2")
+    [back] = snapshot(c="key-1")
 
     assert first == again
     assert len({int(ROOT), first, other, changed, back}) == 5
