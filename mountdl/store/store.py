@@ -106,6 +106,7 @@ class Store:
             self._let_go(stored)
             stored = None
         if stored is None:
+            self._stand()
             make = partial(Stored, Place(self._contents, content_key), size, fingerprint, self._home)
             try:
                 stored = make()
@@ -178,6 +179,7 @@ class Store:
 
         Raises StoreError.
         """
+        self._stand()
         place = Place(self._contents, key)
         with store_errors(f"can't {'pin' if on else 'unpin'} {key}"):
             place.make_folder()
@@ -211,6 +213,7 @@ class Store:
     def space(self) -> Space:
         """Say how much room the disk has. StoreError when it does not tell."""
         with store_errors(f"can't ask for the room in {self.directory}"):
+            self._stand()
             found = os.statvfs(self._contents)
         return Space(found.f_blocks * found.f_frsize, found.f_bfree * found.f_frsize, found.f_bavail * found.f_frsize)
 
@@ -249,6 +252,16 @@ class Store:
         """Look what all contents take, those of other processes too."""
         if self._room.watched:
             self._room.surveyed(await trio.to_thread.run_sync(census.take, self._contents, abandon_on_cancel=True))
+
+    def _stand(self) -> None:
+        """See to it that the directory is there: somebody may have removed it under us. StoreError when it can't be."""
+        if self._contents.is_dir():
+            return
+        try:
+            _prepare(self.directory, self._contents)
+        except UsageError as error:
+            raise StoreError(str(error)) from error
+        log.warning("%s was removed under us; it is made anew, and what it held is fetched again", self.directory)
 
     def _tenants(self) -> list[Stored]:
         return [*self._open.values(), *self._parked.values()]
@@ -364,8 +377,8 @@ def _prepare(directory: Path, contents: Path) -> None:
         layout = _layout(directory / "layout")
     except OSError as error:
         reason = error.strerror or str(error)
-        text = f"can't keep the cache in {directory}: {reason}; name another directory with --cache-dir"
-        raise UsageError(text, ExitStatus.IO) from error
+        text = f"can't keep the cache in {directory}: {reason}"
+        raise UsageError(f"{text}; name another directory with --cache-dir", ExitStatus.IO) from error
     if layout not in {_LAYOUT, ""}:
         text = f"the cache in {directory} is of another version of mountdl (layout {layout!r})"
         raise UsageError(f"{text}; name another directory with --cache-dir", ExitStatus.IO)
@@ -373,11 +386,10 @@ def _prepare(directory: Path, contents: Path) -> None:
 
 def _mark(path: Path, text: str) -> None:
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+            file.write(text)
     except FileExistsError:
         return
-    with os.fdopen(fd, "w") as file:
-        file.write(text)
 
 
 def _layout(path: Path) -> str:

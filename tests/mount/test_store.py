@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -189,3 +191,24 @@ def test_a_cache_directory_that_will_not_do(mounted: Mounts, source: Path, tmp_p
     assert done.returncode == 17
     assert "--cache-dir" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_cache_that_is_removed_under_a_mount(
+    mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes
+) -> None:
+    """It costs fetching again: open files read on, others begin anew, no remount is needed."""
+    other = film_bytes[: 3 * MIB]
+    mirror = mirrors.add("only", {NAME: film_bytes, "other.bin": other})
+    publish(source, NAME, film_bytes, [mirror.of(NAME)])
+    publish(source, "other.bin", other, [mirror.of("other.bin")])
+    mount = mounted(source, background="off")
+    assert mount.read(NAME, 0, MIB) == film_bytes[:MIB]
+    shutil.rmtree(mount.cache)
+
+    assert mount.read("other.bin") == other
+    assert mount.read(NAME) == film_bytes
+    assert os.statvfs(mount.path).f_bavail >= 0
+    assert mount.log.read_text().count("was removed under us; it is made anew") == 1
+    mount.unmount()
+    again = mounted(source, on=mount.path, background="off")
+    assert again.read(NAME, 5 * MIB, MIB) == film_bytes[5 * MIB : 6 * MIB]

@@ -1,6 +1,7 @@
 """The store as a whole: opening, counting, looking, the janitor, other processes, disks that are full."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -205,6 +206,24 @@ def test_another_process_keeps_a_content_until_it_dies(store: Store) -> None:
     assert [Extent(0, 8192)] == list(stored.written)
     assert not stored.verified
     assert not stored.doubted
+
+
+def test_a_store_that_is_removed_under_us_is_made_anew(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is open reads on, all else begins anew: rm -rf of the cache made a mount useless until its end."""
+    stored, other = store.open(KEY, SIZE, "fp"), ContentKey("md5-11-ff")
+    stored.write(0, b"x")
+    for act in (lambda: store.open(other, SIZE, "fp").close(), store.space, lambda: store.pin(other, on=True)):
+        shutil.rmtree(tmp_path / "a")
+        act()
+        [said] = caplog.messages
+        assert said.startswith(f"{store.directory} was removed under us; it is made anew")
+        caplog.clear()
+    assert stored.read(Extent(0, 1)) == b"x"
+    assert store.directory.stat().st_mode & 0o777 == 0o700
+    assert (store.directory / "CACHEDIR.TAG").exists()
+    assert store.pinned(other)
 
 
 def test_a_store_is_private_and_marked_as_a_cache(store: Store) -> None:
