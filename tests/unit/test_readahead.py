@@ -4,12 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mountdl.engine.readahead import (
+    BEYOND_HEAD,
     EVIDENCE,
     HEAD,
     HEAD_WINDOW,
     LARGEST_WINDOW,
     LIFE,
     MOST_CURSORS,
+    READ_ON,
     SMALLEST_CAP,
     SMALLEST_WINDOW,
     TOLERANCE,
@@ -63,8 +65,23 @@ def test_a_trial_ends_with_a_look_elsewhere_and_becomes_a_stream_by_reading_on()
 
     going = Readahead(SIZE)
     going.advance(request(0, 4096), 0.0, 1e9, missing=True)
-    assert going.advance(request(4096, EVIDENCE), 0.0, 1e9).window.length == SMALLEST_WINDOW
+    assert going.advance(request(4096, READ_ON), 0.0, 1e9).window == Extent(4096 + READ_ON, HEAD_WINDOW)
     assert not going.on_trial
+
+
+def test_who_looks_around_in_the_head_is_brought_little_more() -> None:
+    """`isoinfo` reads directories here and there within 4 MiB; what lies far behind them is not fetched for that."""
+    ahead = Readahead(SIZE)
+    windows = [ahead.advance(request(i * 9216, 4096), 0.0, 1e9, missing=i == 0).window for i in range(450)]
+
+    assert max(window.stop for window in windows) <= HEAD_WINDOW + BEYOND_HEAD
+
+
+def test_who_copies_does_not_wait_at_the_end_of_the_head() -> None:
+    """Half of the head read in a row is a copy: the stream behind it is begun while the rest is on its way."""
+    window = walk(Readahead(SIZE), 0, HEAD_WINDOW // 2 // REQUEST + 1, rate=50e6)
+
+    assert window.stop > HEAD_WINDOW + BEYOND_HEAD
 
 
 def test_no_trial_without_a_wait_nor_for_a_short_file() -> None:
@@ -84,14 +101,21 @@ def test_scattered_reads_fetch_nothing_ahead() -> None:
 def test_a_sequence_opens_a_window_that_grows() -> None:
     """The longer a sequence, the more is fetched ahead of it, from where it is on."""
     ahead = Readahead(SIZE)
-    windows = [ahead.advance(request(i * REQUEST), 0.0, 1e9).window for i in range(600)]
+    windows = [ahead.advance(request(SIZE // 2 + i * REQUEST), 0.0, 1e9).window for i in range(600)]
     lengths = [window.length for window in windows]
 
-    assert lengths[0] == 0
-    assert lengths[EVIDENCE // REQUEST] == SMALLEST_WINDOW
+    assert lengths[EVIDENCE // REQUEST - 2 : EVIDENCE // REQUEST] == [0, SMALLEST_WINDOW]
     assert sorted(lengths) == lengths
     assert lengths[-1] == LARGEST_WINDOW
-    assert [(i + 1) * REQUEST for i in range(600)] == [window.start for window in windows]
+    assert [SIZE // 2 + (i + 1) * REQUEST for i in range(600)] == [window.start for window in windows]
+
+
+def test_what_is_skipped_is_not_read() -> None:
+    """Small looks at places near each other are no sequence, however far they have come."""
+    ahead = Readahead(SIZE)
+    windows = [ahead.advance(request(500 * MIB + i * 100 * KIB, 4096), 0.0, 1e9).window for i in range(200)]
+
+    assert not any(windows)
 
 
 def test_slow_sources_get_a_smaller_window() -> None:
