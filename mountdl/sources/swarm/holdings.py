@@ -1,12 +1,24 @@
-"""What the store has of the files of a torrent: what is not fetched, and what is given to others."""
+"""What the store has of the files of a torrent: what is not fetched, and what is given to others.
 
+Law: while somebody may want more, something is wanted that is not here: a torrent that has all it wants says so to
+its peers, they part, and the next read waits for new connections. What mirrors bring is not wanted of a swarm.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from mountdl.descriptors.model import TorrentFile
 from mountdl.extents import Extent, ExtentSet
 from mountdl.sources.base import Audience, Holdings
 from mountdl.sources.swarm.layout import Layout
+
+AHEAD = 32 << 20
+"""Bytes behind what a reader is asked for that come before the rest of the file: flights follow one another with
+gaps, in which a swarm brings what is asked for next."""
+FEWEST = 4
+"""Pieces wanted of a file that mirrors may bring sooner: the last ones, where they come last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +38,16 @@ class Part:
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """A content that is a *file* of the torrent and in use; *mirrored*: it has other sources."""
+    """A content that is a *file* of the torrent and in use; *mirrored*: it has other sources.
+
+    *ahead*: the piece behind those that were last asked for by a reader, or for one.
+    """
 
     file: TorrentFile
     holdings: Holdings
     audience: Audience
     mirrored: bool
-    eager: bool = False
+    ahead: int | None = None
 
 
 def part_of(file: TorrentFile, holdings: Holdings) -> Part:
@@ -40,10 +55,43 @@ def part_of(file: TorrentFile, holdings: Holdings) -> Part:
     return Part(file, holdings.key, holdings.path, holdings.verified.copy())
 
 
-def missing(layout: Layout, file: TorrentFile, verified: ExtentSet) -> list[int]:
-    """Return the pieces of *file* that are not *verified*."""
-    found: dict[int, None] = {}
-    for gap in verified.missing(Extent(0, file.size)):
+def missing(layout: Layout, file: TorrentFile, verified: ExtentSet, pieces: range | None = None) -> Iterator[int]:
+    """Yield the pieces of *file*, or those of them among *pieces*, that are not *verified*."""
+    row = Extent(0, file.size)
+    if pieces is not None:
+        start, stop = pieces.start * layout.length - file.offset, pieces.stop * layout.length - file.offset
+        row = row.intersection(Extent(max(0, start), max(0, start, stop)))
+    last = -1
+    for gap in verified.missing(row):
         for piece in layout.pieces(file, gap):
-            found[piece] = None
-    return list(found)
+            if piece > last:
+                last = piece
+                yield piece
+
+
+def last_missing(layout: Layout, file: TorrentFile, verified: ExtentSet) -> Iterator[int]:
+    """Yield the pieces of *file* that are not *verified*, the last first."""
+    last = layout.count
+    for gap in reversed(list(verified.missing(Extent(0, file.size)))):
+        for piece in reversed(layout.pieces(file, gap)):
+            if piece < last:
+                last = piece
+                yield piece
+
+
+def unasked(layout: Layout, member: Member, here: Sequence[int]) -> Iterable[int]:
+    """Return the pieces of *member* that are wanted, and not *here*, whether anybody asks for them or not.
+
+    All of them: while nobody waits hardly anything is fetched, and a few would all be here within 0.1 s of a fast
+    peer. They have one priority, so that libtorrent takes the rarest first.
+    """
+    lacking = (piece for piece in last_missing(layout, member.file, member.holdings.verified) if not here[piece])
+    return islice(lacking, FEWEST) if member.mirrored else lacking
+
+
+def window(layout: Layout, member: Member, here: Sequence[int]) -> Iterable[int]:
+    """Return the pieces of *member* that come before others, for readers will come there next."""
+    if member.mirrored or member.ahead is None:
+        return ()
+    pieces = range(member.ahead, member.ahead + max(1, AHEAD // layout.length))
+    return (piece for piece in missing(layout, member.file, member.holdings.verified, pieces) if not here[piece])

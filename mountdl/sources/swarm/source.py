@@ -1,19 +1,19 @@
 """A swarm as a source of one content: extents to pieces, pieces to the sink."""
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
 from mountdl.content import Content
-from mountdl.descriptors.model import SwarmRef, Torrent, TorrentFile
-from mountdl.errors import MountdlError, SourceError, SourceMismatch, SourceUnavailable
+from mountdl.descriptors.model import SwarmRef, Torrent
+from mountdl.errors import SourceError, SourceMismatch, SourceUnavailable
 from mountdl.extents import Extent
 from mountdl.priorities import Priority
 from mountdl.sources.base import Audience, Certified, Holdings, Limits, Sink
 from mountdl.sources.swarm.holdings import Member
 from mountdl.sources.swarm.layout import pick
 from mountdl.sources.swarm.swarm import Swarm
+from mountdl.sources.swarm.waiting import Order
 
 if TYPE_CHECKING:
     from mountdl.sources.swarm.transport import SwarmTransport
@@ -25,12 +25,11 @@ PATIENCE = 20.0
 
 
 class _Claim:
-    """What one fetch of *extent* wants; pieces a reader comes to need meanwhile are brought by *nursery* first."""
+    """What one fetch of *extent* wants; *hastened*: pieces of it that a reader came to need meanwhile."""
 
-    def __init__(self, extent: Extent, sink: Sink, priority: Priority, nursery: trio.Nursery) -> None:
-        self.extent, self.sink, self.priority, self.nursery = extent, sink, priority, nursery
-        self.hastened: dict[int, None] = {}
-        self.delivered: set[int] = set()
+    def __init__(self, extent: Extent, priority: Priority, order: Order) -> None:
+        self.extent, self.priority, self.order = extent, priority, order
+        self.hastened: set[int] = set()
 
 
 class SwarmSource:
@@ -105,25 +104,22 @@ class SwarmSource:
     # -- fetching -------------------------------------------------------------------------------------------
 
     async def fetch(self, extent: Extent, sink: Sink, *, priority: Priority) -> None:
-        """See `Source`: pieces are asked for all at once, and delivered in order but for what is hastened."""
-        swarm, file = await self._ready()
-        pieces = swarm.layout.pieces(file, extent)
-        async with _nursery() as nursery:
-            claim = _Claim(extent, sink, priority, nursery)
-            self._claims.add(claim)
-            swarm.want(pieces, priority)
-            if priority is Priority.BACKGROUND and self._member is not None:
-                swarm.eager(self._member)
-            try:
-                for piece in pieces:
-                    if piece not in claim.delivered:
-                        await self._deliver(swarm, file, piece, claim)
-            finally:
-                self._claims.discard(claim)
-                swarm.unwant(pieces, priority)
-                for piece in claim.hastened:
-                    swarm.unwant(range(piece, piece + 1), Priority.READ)
-                nursery.cancel_scope.cancel()
+        """See `Source`: pieces are asked for all at once, and delivered in the order in which they come."""
+        swarm, member = await self._ready()
+        pieces = swarm.layout.pieces(member.file, extent)
+        swarm.want(member, pieces, priority)
+        claim = _Claim(extent, priority, swarm.order(pieces))
+        self._claims.add(claim)
+        try:
+            while claim.order:
+                piece, data = await self._next(swarm, claim.order)
+                self._deliver(swarm.layout.part(member.file, piece), data, extent, sink)
+        finally:
+            self._claims.discard(claim)
+            swarm.withdraw(claim.order)
+            swarm.unwant(pieces, priority)
+            for piece in claim.hastened:
+                swarm.unwant(range(piece, piece + 1), Priority.READ)
 
     def hasten(self, extent: Extent) -> None:
         """See `Joined`."""
@@ -134,47 +130,38 @@ class SwarmSource:
             if claim.priority is Priority.READ or not part:
                 continue
             for piece in self._swarm.layout.pieces(self._member.file, part):
-                if piece not in claim.hastened:
-                    claim.hastened[piece] = None
-                    self._swarm.want(range(piece, piece + 1), Priority.READ)
-                    claim.nursery.start_soon(self._deliver_first, self._swarm, self._member.file, piece, claim)
+                if piece in claim.order.left and piece not in claim.hastened:
+                    claim.hastened.add(piece)
+                    self._swarm.want(self._member, range(piece, piece + 1), Priority.READ)
 
-    async def _deliver_first(self, swarm: Swarm, file: TorrentFile, piece: int, claim: _Claim) -> None:
-        # What goes wrong here will go wrong where it is delivered in order, and be told there.
-        with suppress(MountdlError):
-            await self._deliver(swarm, file, piece, claim)
-
-    async def _ready(self) -> tuple[Swarm, TorrentFile]:
+    async def _ready(self) -> tuple[Swarm, Member]:
         with trio.move_on_after(PATIENCE):
             await self._known.wait()
         if self._refusal is not None:
             raise type(self._refusal)(self.name, self._refusal.reason)
         if self._swarm is None or self._member is None:
             raise SourceUnavailable(self.name, f"nobody told what is in its torrent within {PATIENCE:.0f} s")
-        return self._swarm, self._member.file
+        return self._swarm, self._member
 
-    async def _deliver(self, swarm: Swarm, file: TorrentFile, piece: int, claim: _Claim) -> None:
-        data = await self._piece(swarm, piece)
-        if piece in claim.delivered:
-            return
-        claim.delivered.add(piece)
-        part, skipped = swarm.layout.part(file, piece)
-        wanted = part.intersection(claim.extent)
-        start = skipped + wanted.start - part.start
-        view = memoryview(data)[start : start + wanted.length]
-        if len(view) != wanted.length:
-            raise SourceUnavailable(self.name, f"gave back {len(data)} bytes for piece {piece}")
-        _write(claim.sink, wanted.start, view)
-        if isinstance(claim.sink, Certified):
-            claim.sink.certify(wanted)
-
-    async def _piece(self, swarm: Swarm, piece: int) -> bytes:
+    async def _next(self, swarm: Swarm, order: Order) -> tuple[int, bytes]:
         began = trio.current_time()
         while True:
             with trio.move_on_after(PATIENCE):
-                return await swarm.piece(piece)
+                return await order.next()
             if trio.current_time() - max(began, swarm.progressed_at) >= PATIENCE:
                 raise SourceUnavailable(self.name, _reason(swarm))
+
+    def _deliver(self, place: tuple[Extent, int], data: bytes, extent: Extent, sink: Sink) -> None:
+        """Give *sink* what of *extent* is in *data*, a piece: *place* is its extent of the file and where it begins."""
+        part, skipped = place
+        wanted = part.intersection(extent)
+        start = skipped + wanted.start - part.start
+        view = memoryview(data)[start : start + wanted.length]
+        if len(view) != wanted.length:
+            raise SourceUnavailable(self.name, f"gave back a piece of {len(data)} bytes, too few for {wanted}")
+        _write(sink, wanted.start, view)
+        if isinstance(sink, Certified):
+            sink.certify(wanted)
 
 
 def _write(sink: Sink, offset: int, view: memoryview) -> None:
@@ -194,21 +181,3 @@ def _reason(swarm: Swarm) -> str:
         more = f" ({swarm.trouble})" if swarm.trouble else ""
         return f"has no peer that answers{more}"
     return f"sent nothing for {PATIENCE:.0f} s, with {swarm.connected} peers"
-
-
-class _nursery:  # noqa: N801  # used as a function
-    """A nursery whose body's own exception comes out as it is, not in a group."""
-
-    def __init__(self) -> None:
-        self._manager = trio.open_nursery()
-
-    async def __aenter__(self) -> trio.Nursery:
-        return await self._manager.__aenter__()
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        try:
-            return bool(await self._manager.__aexit__(kind, error, trace))  # type: ignore[arg-type]
-        except BaseExceptionGroup as group:
-            if error is not None and not isinstance(error, trio.Cancelled):
-                raise error from None
-            raise group from None

@@ -6,24 +6,26 @@ calls verified is offered.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
+from itertools import chain
 from pathlib import Path
 
 import trio
 
 from mountdl.descriptors.model import Torrent
 from mountdl.errors import SourceUnavailable
+from mountdl.extents import Extent
 from mountdl.priorities import Priority
 from mountdl.settings import SwarmSettings
 from mountdl.sources.swarm import adding, alerts
 from mountdl.sources.swarm.alerts import Alert
 from mountdl.sources.swarm.giving import Giving
-from mountdl.sources.swarm.holdings import Member, Part, missing, part_of
+from mountdl.sources.swarm.holdings import Member, Part, part_of, unasked, window
 from mountdl.sources.swarm.layout import Layout
 from mountdl.sources.swarm.session import Session
-from mountdl.sources.swarm.waiting import Waiting
-from mountdl.sources.swarm.wants import Lacking, Wants
+from mountdl.sources.swarm.waiting import Order, ReadingBack, Waiting
+from mountdl.sources.swarm.wants import NEXT, WANTED, Told, Wants
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,8 @@ class Swarm:
         self._members: list[Member] = []
         self._parts: dict[int, Part] = {}
         self._wants, self._waiting = Wants(), Waiting()
+        self._reading = ReadingBack(self.layout.length)
+        self._told = Told()
         self._here = bytearray(self.layout.count)
         self._offered = self._pieces_aside = 0
         self._downloaded = self._uploaded_now = 0
@@ -91,7 +95,7 @@ class Swarm:
         """Take in that *member* is in use: find peers, unless all of it is here."""
         self._members.append(member)
         self._idle_since = trio.current_time()
-        if missing(self.layout, member.file, member.holdings.verified):
+        if not member.holdings.verified.covers(Extent(0, member.file.size)):
             self._enter(Mode.FETCHING)
         self._reprioritize()
 
@@ -130,17 +134,18 @@ class Swarm:
 
     # -- fetching -------------------------------------------------------------------------------------------
 
-    def want(self, pieces: range, priority: Priority) -> None:
-        """Have *pieces* fetched with *priority* until `unwant` is called with the same."""
+    def want(self, member: Member, pieces: range, priority: Priority) -> None:
+        """Have *pieces* of *member* fetched with *priority* until `unwant` is called with the same."""
         self._wants.add(pieces, priority)
         self._enter(Mode.FETCHING)
-        if self._handle is None:
-            return
-        self._handle.set_download_limit(-1)
-        self._set_deadlines()
-        if priority is Priority.BACKGROUND:
-            self._handle.prioritize_pieces([(piece, 1) for piece in pieces if not self._here[piece]])
-        if self._finished:
+        if priority is not Priority.BACKGROUND:
+            member.ahead = pieces.stop
+        if priority is Priority.READ:
+            self._reading.hurry(pieces)
+        wanted = dict.fromkeys(window(self.layout, member, self._here), NEXT)
+        wanted.update((piece, self._wants.priority(piece)) for piece in pieces if not self._here[piece])
+        self._tell(self._told.more(wanted))
+        if self._finished and wanted:
             self._find_peers_again()
 
     def unwant(self, pieces: range, priority: Priority) -> None:
@@ -152,45 +157,56 @@ class Swarm:
             return
         for piece in left:
             self._handle.reset_piece_deadline(piece)
-        if left or not self._wants:
+            self._told.lowered(piece)
+        if self._mirrored:
             self._reprioritize()
+        elif not self._wants:
+            self._handle.set_download_limit(TRICKLE)
 
-    async def piece(self, piece: int) -> bytes:
-        """Return the bytes of *piece*, which is wanted, once the swarm has brought and checked them.
+    def order(self, pieces: range) -> Order:
+        """Return an order for *pieces*, which are wanted, that they are brought to once they came and were checked."""
+        order = Order(pieces)
+        self._waiting.place(order)
+        for piece in pieces:
+            if self._here[piece] and piece in order.left:
+                self._reading.add(piece)
+        self._read_back()
+        return order
 
-        Raises SourceUnavailable when it stands still.
-        """
-        data = self._waiting.recent(piece)
-        if data is not None:
-            return data
-        if self._here[piece] and piece not in self._waiting and self._handle is not None:
-            self._handle.read_piece(piece)
-        return await self._waiting.wait(piece)
+    def withdraw(self, order: Order) -> None:
+        """Bring *order* nothing any more."""
+        self._waiting.withdraw(order)
 
-    def _set_deadlines(self) -> None:
-        if self._handle is not None and self.mode is Mode.FETCHING:
-            for piece, milliseconds in self._wants.deadlines(self._here):
-                self._handle.set_piece_deadline(piece, milliseconds, 0)
+    def _read_back(self) -> None:
+        if self._handle is not None:
+            for piece in self._reading.begin(self._waiting):
+                self._handle.read_piece(piece)
 
     def _reprioritize(self) -> None:
+        if self._handle is not None and self.mode is Mode.FETCHING:
+            self._tell(self._told.all(self._priorities()))
+
+    def _tell(self, changes: list[tuple[int, int]]) -> None:
         if self._handle is None or self.mode is not Mode.FETCHING:
             return
-        self._handle.prioritize_pieces(self._priorities())
-        self._set_deadlines()
+        if changes:
+            self._handle.prioritize_pieces(changes)
+        for piece, milliseconds in self._wants.deadlines(self._here):
+            self._handle.set_piece_deadline(piece, milliseconds, 0)
         self._handle.set_download_limit(-1 if self._wants else TRICKLE)
 
-    def _priorities(self) -> list[int]:
-        files = (
-            Lacking(missing(self.layout, each.file, each.holdings.verified), each.eager, each.mirrored)
-            for each in self._members
-        )
-        return self._wants.priorities(self.layout.count, files, self._here)
+    def _priorities(self) -> dict[int, int]:
+        wanted = dict.fromkeys(self._of_all(unasked), WANTED)
+        wanted.update(dict.fromkeys(self._of_all(window), NEXT))
+        wanted.update(self._wants.priorities(self._here))
+        return wanted
 
-    def eager(self, member: Member) -> None:
-        """Take in that all of *member* is to come, sooner or later."""
-        if not member.eager:
-            member.eager = True
-            self._reprioritize()
+    def _of_all(self, pieces: Callable[[Layout, Member, Sequence[int]], Iterable[int]]) -> Iterable[int]:
+        return chain.from_iterable(pieces(self.layout, member, self._here) for member in self._members)
+
+    @property
+    def _mirrored(self) -> bool:
+        return any(member.mirrored for member in self._members)
 
     def _find_peers_again(self) -> None:
         """Have libtorrent look through its peers anew.
@@ -230,6 +246,8 @@ class Swarm:
         self._pieces_aside = 0
         self._finished = False
         self._waiting.forget()
+        self._reading.clear()
+        self._told = Told()
 
     def _add(self) -> None:
         try:
@@ -249,7 +267,9 @@ class Swarm:
             atp.piece_priorities = [0 if not each else 1 for each in held]
             self._offered = sum(held)
         else:
-            atp.piece_priorities = self._priorities()
+            wanted = self._priorities()
+            self._told = Told(wanted)
+            atp.piece_priorities = [wanted.get(piece, 0) for piece in range(self.layout.count)]
         self._pending, self._outdated = True, False
         self._session.start().async_add_torrent(atp)
 
@@ -305,16 +325,20 @@ class Swarm:
         self._here[piece] = 1
         self.progressed_at = trio.current_time()
         self._pieces_aside += 1
-        if piece in self._waiting and self._handle is not None:
-            self._handle.read_piece(piece)
-        elif piece not in self._wants and self.mode is Mode.FETCHING:
-            self._reprioritize()  # one of those that are wanted only so that peers stay: another takes its place
+        if piece in self._waiting:
+            self._reading.add(piece)
+            self._read_back()
+        self._told.come(piece)
+        if piece not in self._wants and self._mirrored:
+            self._reprioritize()  # of those that are wanted only so that peers stay, another takes the place
 
     def _piece_read(self, alert: alerts.PieceRead) -> None:
+        self._reading.ended(alert.piece)
         if alert.data is not None:
             self._waiting.bring(alert.piece, alert.data)
         elif alert.piece in self._waiting:
             self._waiting.fail(alert.piece, SourceUnavailable(self.name, f"can't read a piece back: {alert.error}"))
+        self._read_back()
 
     def _progress(self, alert: alerts.Progress) -> None:
         if alert.downloaded > self._downloaded:

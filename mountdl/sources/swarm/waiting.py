@@ -1,6 +1,10 @@
-"""Who waits for which piece, and pieces read a moment ago: several flights may share one. Knows no libtorrent."""
+"""Who waits for which piece, what is read back for them, and pieces read a moment ago. Knows no libtorrent.
 
-from collections import OrderedDict
+Law: a piece goes to whoever waits for it as soon as it is here, in whatever order pieces come.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Container, Iterable
 
 import trio
 
@@ -8,79 +12,139 @@ from mountdl.errors import SourceError
 
 REMEMBERED = 16 << 20
 """Bytes of pieces that are kept for the next flight, or one piece."""
+READ_AT_ONCE = 8 << 20
+"""Bytes of pieces, or one piece, that are read back at a time: memory holds them until they are handed over."""
 
 
-class _Waiter:
-    __slots__ = ("data", "error", "event")
+class Order:
+    """The pieces that one flight waits for; *left*: those that were not handed to it yet."""
 
-    def __init__(self) -> None:
-        self.event = trio.Event()
-        self.data = b""
-        self.error: SourceError | None = None
+    def __init__(self, pieces: Iterable[int]) -> None:
+        self.left = set(pieces)
+        self._came: deque[tuple[int, bytes]] = deque()
+        self._error: SourceError | None = None
+        self._event = trio.Event()
+
+    def bring(self, piece: int, data: bytes) -> None:
+        """Hand *piece* over."""
+        if piece in self.left:
+            self.left.remove(piece)
+            self._came.append((piece, data))
+            self._event.set()
+
+    def fail(self, error: SourceError) -> None:
+        """Have `next` raise *error* once it has given what came."""
+        self._error = error
+        self._event.set()
+
+    def __bool__(self) -> bool:
+        return bool(self.left or self._came)
+
+    async def next(self) -> tuple[int, bytes]:
+        """Return a piece and its bytes. Raises what `fail` was called with. If cancelled, nothing is lost."""
+        await trio.lowlevel.checkpoint()
+        while not self._came:
+            if self._error is not None:
+                raise self._error
+            self._event = trio.Event()
+            await self._event.wait()
+        return self._came.popleft()
 
 
 class Waiting:
-    """The waiters of one torrent, by piece."""
+    """The orders for pieces of one torrent."""
 
     def __init__(self) -> None:
-        self._waiters: dict[int, list[_Waiter]] = {}
+        self._orders: dict[int, list[Order]] = {}
         self._recent: OrderedDict[int, bytes] = OrderedDict()
         self._remembered = 0
 
     def __bool__(self) -> bool:
-        return bool(self._waiters)
+        return bool(self._orders)
 
-    def __contains__(self, piece: int) -> bool:
-        return piece in self._waiters
+    def __contains__(self, piece: object) -> bool:
+        return piece in self._orders
 
-    def pieces(self) -> tuple[int, ...]:
-        """Return the pieces that somebody waits for."""
-        return tuple(self._waiters)
+    def place(self, order: Order) -> None:
+        """Have *order* brought what it asks for: at once what was read a moment ago."""
+        for piece in list(order.left):
+            if piece in self._recent:
+                order.bring(piece, self._recent[piece])
+            else:
+                self._orders.setdefault(piece, []).append(order)
 
-    def recent(self, piece: int) -> bytes | None:
-        """Return the bytes of *piece* if they were brought a moment ago."""
-        return self._recent.get(piece)
+    def withdraw(self, order: Order) -> None:
+        """Bring *order* nothing any more."""
+        for piece in order.left:
+            orders = self._orders.get(piece, [])
+            if order in orders:
+                orders.remove(order)
+                if not orders:
+                    del self._orders[piece]
 
-    async def wait(self, piece: int) -> bytes:
-        """Return the bytes of *piece* once they are brought. Raises what `fail` is called with."""
-        waiter = _Waiter()
-        self._waiters.setdefault(piece, []).append(waiter)
-        try:
-            await waiter.event.wait()
-        finally:
-            waiters = self._waiters.get(piece, [])
-            if waiter in waiters:
-                waiters.remove(waiter)
-                if not waiters:
-                    del self._waiters[piece]
-        if waiter.error is not None:
-            raise waiter.error
-        return waiter.data
+    def bring(self, piece: int, data: bytes, *, keep: bool = True) -> None:
+        """Give the bytes of *piece* to all who wait for it, and to who asks soon if they are to *keep*."""
+        if keep:
+            self._remember(piece, data)
+        for order in self._orders.pop(piece, ()):
+            order.bring(piece, data)
 
-    def bring(self, piece: int, data: bytes) -> None:
-        """Give the bytes of *piece* to all who wait for it."""
-        if self._recent.pop(piece, None) is not None:
-            self._remembered -= len(data)
+    def _remember(self, piece: int, data: bytes) -> None:
+        self._remembered += len(data) - len(self._recent.pop(piece, b""))
         self._recent[piece] = data
-        self._remembered += len(data)
         while self._remembered > REMEMBERED and len(self._recent) > 1:
             self._remembered -= len(self._recent.popitem(last=False)[1])
-        for waiter in self._waiters.pop(piece, ()):
-            waiter.data = data
-            waiter.event.set()
 
     def fail(self, piece: int, error: SourceError) -> None:
         """Have all who wait for *piece* raise *error*."""
-        for waiter in self._waiters.pop(piece, ()):
-            waiter.error = error
-            waiter.event.set()
+        for order in self._orders.pop(piece, ()):
+            order.fail(error)
 
     def fail_all(self, error: SourceError) -> None:
         """Have all who wait raise *error*."""
-        for piece in self.pieces():
+        for piece in tuple(self._orders):
             self.fail(piece, error)
 
     def forget(self) -> None:
         """Keep no bytes: nobody will want them again soon."""
         self._recent.clear()
         self._remembered = 0
+
+
+class ReadingBack:
+    """Pieces of *length* bytes to be read back, few at a time: the urgent first, else the first first."""
+
+    def __init__(self, length: int) -> None:
+        self._most = max(1, READ_AT_ONCE // max(1, length))
+        self._queue: OrderedDict[int, None] = OrderedDict()
+        self._under_way: set[int] = set()
+
+    def add(self, piece: int) -> None:
+        """Have *piece* read, unless it is being read."""
+        if piece not in self._under_way:
+            self._queue[piece] = None
+
+    def hurry(self, pieces: Iterable[int]) -> None:
+        """Have those of *pieces* that are to be read read before others."""
+        for piece in pieces:
+            if piece in self._queue:
+                self._queue.move_to_end(piece, last=False)
+
+    def begin(self, wanted: Container[int]) -> list[int]:
+        """Return those to be read now; what is not *wanted* any more is let go."""
+        begun = []
+        while self._queue and len(self._under_way) < self._most:
+            piece, _ = self._queue.popitem(last=False)
+            if piece in wanted:
+                self._under_way.add(piece)
+                begun.append(piece)
+        return begun
+
+    def ended(self, piece: int) -> None:
+        """Take in that *piece* was read, or can't be."""
+        self._under_way.discard(piece)
+
+    def clear(self) -> None:
+        """Read nothing any more."""
+        self._queue.clear()
+        self._under_way.clear()

@@ -1,32 +1,14 @@
-"""What of a torrent is wanted, and how urgently: piece priorities and deadlines. Pure.
+"""What of a torrent is asked for, and how urgently: piece priorities and deadlines. Pure."""
 
-Law: while somebody may want more, something is wanted that is not here: a torrent that has all it wants says so to
-its peers, they part, and the next read waits for new connections. What mirrors bring is not wanted of a swarm.
-"""
-
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 from mountdl.priorities import Priority
 
-KEPT = 32
-"""Pieces wanted though nobody asked for them, so that peers stay. The last ones: readers come there last."""
-KEPT_BESIDE_MIRRORS = 4
-"""As many where mirrors may bring them sooner."""
 SPACING_MS = 50
 """Milliseconds between the deadlines of pieces in a row; no other spacing from 0 to 1000 was better."""
 AHEAD_MS = 2000
 """Milliseconds that what is wanted ahead of a reader comes after what one waits for."""
-NOT_WANTED, WANTED, SOON = 0, 1, 7
-
-
-@dataclass(frozen=True, slots=True)
-class Lacking:
-    """The *pieces* that a file in use still lacks; *eager*: all of it is to come in idle bandwidth."""
-
-    pieces: Sequence[int]
-    eager: bool
-    mirrored: bool
+NOT_WANTED, WANTED, NEXT, SOON = 0, 1, 4, 7
 
 
 class Wants:
@@ -66,17 +48,37 @@ class Wants:
             for place, (piece, priority) in enumerate(soon)
         ]
 
-    def priorities(self, count: int, files: Iterable[Lacking], here: Sequence[int]) -> list[int]:
-        """Return the priority of each of *count* pieces; *files* are those in use.
+    def priority(self, piece: int) -> int:
+        """Return libtorrent's priority of *piece*, which is wanted."""
+        return WANTED if min(self._by_piece[piece]) is Priority.BACKGROUND else SOON
 
-        Of what is wanted in the background all has one priority: then libtorrent takes the rarest first.
-        """
-        found = [NOT_WANTED] * count
-        for file in files:
-            lacking = [piece for piece in file.pieces if not here[piece]]
-            kept = KEPT_BESIDE_MIRRORS if file.mirrored else len(lacking) if file.eager else KEPT
-            for piece in lacking[-kept:]:
-                found[piece] = WANTED
-        for piece, each in self._by_piece.items():
-            found[piece] = WANTED if min(each) is Priority.BACKGROUND else SOON
-        return found
+    def priorities(self, here: Sequence[int]) -> dict[int, int]:
+        """Return libtorrent's priority of each piece that is wanted and not *here*."""
+        return {piece: self.priority(piece) for piece in self._by_piece if not here[piece]}
+
+
+class Told:
+    """The priorities that libtorrent was told, so that it is told changes only."""
+
+    def __init__(self, wanted: Mapping[int, int] | None = None) -> None:
+        self._told = dict(wanted or {})
+
+    def come(self, piece: int) -> None:
+        """Take in that *piece* is here."""
+        self._told.pop(piece, None)
+
+    def lowered(self, piece: int) -> None:
+        """Take in that *piece* lost its deadline: libtorrent wants it as any other, then."""
+        self._told[piece] = WANTED
+
+    def all(self, wanted: Mapping[int, int]) -> list[tuple[int, int]]:
+        """Return what to tell so that *wanted* is all that is wanted."""
+        changes = [(piece, NOT_WANTED) for piece in self._told.keys() - wanted.keys()] + self.more(wanted)
+        self._told = dict(wanted)
+        return changes
+
+    def more(self, wanted: Mapping[int, int]) -> list[tuple[int, int]]:
+        """Return what to tell so that *wanted* is wanted too."""
+        changes = [(piece, each) for piece, each in wanted.items() if self._told.get(piece) != each]
+        self._told.update(changes)
+        return changes
