@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from mountdl.content import ContentKey
 from mountdl.descriptors.model import Torrent, TorrentFile
 from mountdl.errors import SourceUnavailable
 from mountdl.extents import Extent, ExtentSet
 from mountdl.priorities import Priority
 from mountdl.settings import SwarmSettings
 from mountdl.sources.swarm.giving import Giving
+from mountdl.sources.swarm.holdings import AHEAD, Member, last_missing, missing, unasked, window
 from mountdl.sources.swarm.layout import Layout, pick
-from mountdl.sources.swarm.waiting import REMEMBERED, Waiting
-from mountdl.sources.swarm.wants import AHEAD_MS, KEPT, KEPT_BESIDE_MIRRORS, Lacking, Wants
+from mountdl.sources.swarm.waiting import READ_AT_ONCE, REMEMBERED, Order, ReadingBack, Waiting
+from mountdl.sources.swarm.wants import AHEAD_MS, NEXT, NOT_WANTED, SOON, WANTED, Told, Wants
 
 
 def in_a_row(sizes: list[int], length: int) -> Torrent:
@@ -84,19 +88,129 @@ def test_readers_come_first_and_what_is_ahead_of_them_later() -> None:
     assert 9 not in wants
 
 
-def test_something_stays_wanted_and_little_of_what_mirrors_bring() -> None:
-    """The last pieces of a file keep the peers; all of it only where all of it is to come."""
+@dataclass
+class Here:
+    """What the store has of a content, as a swarm sees it."""
+
+    verified: ExtentSet
+    key: ContentKey = ContentKey("k")
+    path: Path = Path("/nowhere")
+
+
+def member(torrent: Torrent, *verified: Extent, mirrored: bool = False) -> Member:
+    return Member(torrent.files[0], Here(ExtentSet(verified)), Nobody(), mirrored=mirrored)
+
+
+class Nobody:
+    """An audience that does not listen."""
+
+    def remark(self, source: str, what: str) -> None:
+        """Hear nothing."""
+
+    def poke(self) -> None:
+        """Feel nothing."""
+
+
+def test_all_that_is_lacking_stays_wanted_but_of_what_mirrors_bring() -> None:
+    """Then peers stay, however fast they are; of what mirrors may bring the last pieces will do."""
+    torrent = in_a_row([400], 4)
+    layout, here = Layout(torrent), bytearray(100)
+    here[98] = 1
+
+    assert sorted({*range(2, 98), 99}) == sorted(unasked(layout, member(torrent, Extent(0, 8)), here))
+    assert [99, 97, 96, 95] == list(unasked(layout, member(torrent, mirrored=True), here))
+    assert [] == list(unasked(layout, member(torrent, Extent(0, 400)), here))
+
+
+def test_what_is_next_to_a_reader_comes_before_the_rest() -> None:
+    """Not what is here or in the store, nor where mirrors serve too, nor before anybody reads."""
+    torrent = in_a_row([AHEAD * 3], AHEAD // 4)
+    layout, here = Layout(torrent), bytearray(12)
+    reading = member(torrent, Extent(AHEAD // 2, AHEAD))
+    here[4] = 1
+
+    assert [] == list(window(layout, reading, here))
+    reading.ahead = 1
+    assert [1] == list(window(layout, reading, here))
+    reading.ahead = 4
+    assert [5, 6, 7] == list(window(layout, reading, here))
+    reading.mirrored = True
+    assert [] == list(window(layout, reading, here))
+
+
+@given(ROWS, st.data())
+def test_missing_pieces_are_those_with_a_byte_that_is_not_verified(torrent: Torrent, data: st.DataObject) -> None:
+    """Of a span of pieces or of all, forwards or from the end, each once."""
+    layout = Layout(torrent)
+    file = data.draw(st.sampled_from(torrent.files))
+    flags = data.draw(st.lists(st.booleans(), min_size=file.size, max_size=file.size))
+    verified = ExtentSet(Extent(at, at + 1) for at in range(file.size) if flags[at])
+    start = data.draw(st.integers(0, layout.count))
+    span = range(start, data.draw(st.integers(start, layout.count + 3)))
+    expected = sorted({(file.offset + at) // layout.length for at in range(file.size) if not flags[at]})
+
+    assert expected == list(missing(layout, file, verified))
+    assert expected[::-1] == list(last_missing(layout, file, verified))
+    assert [piece for piece in expected if piece in span] == list(missing(layout, file, verified, span))
+
+
+class ToldMachine(RuleBasedStateMachine):
+    """libtorrent told only of changes wants what it would want were it told all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told, self.has = Told(), dict[int, int]()
+
+    wishes = st.dictionaries(st.integers(0, 9), st.sampled_from([WANTED, NEXT, SOON]))
+
+    def tell(self, changes: list[tuple[int, int]]) -> None:
+        self.has.update(changes)
+        self.has = {piece: each for piece, each in self.has.items() if each != NOT_WANTED}
+
+    @rule(wanted=wishes)
+    def all(self, wanted: dict[int, int]) -> None:
+        self.tell(self.told.all(wanted))
+        assert wanted == self.has
+
+    @rule(wanted=wishes)
+    def more(self, wanted: dict[int, int]) -> None:
+        expected = {**self.has, **wanted}
+        self.tell(self.told.more(wanted))
+        assert expected == self.has
+
+    @rule(piece=st.integers(0, 9))
+    def lowered(self, piece: int) -> None:
+        self.has[piece] = WANTED
+        self.told.lowered(piece)
+
+
+TestTold = ToldMachine.TestCase
+
+
+def test_what_somebody_asked_for_has_a_priority_of_its_own() -> None:
+    """Of what is here none."""
     wants = Wants()
-    wants.add([0], Priority.READ)
-    here = [0] * 100
+    wants.add([0, 1], Priority.READ)
+    wants.add([1, 2], Priority.BACKGROUND)
 
-    def count(*, eager: bool, mirrored: bool) -> int:
-        return sum(map(bool, wants.priorities(100, [Lacking(range(100), eager, mirrored)], here)))
+    assert {1: SOON, 2: WANTED} == wants.priorities([1, 0, 0])
 
-    assert KEPT + 1 == count(eager=False, mirrored=False)
-    assert count(eager=True, mirrored=False) == 100
-    assert KEPT_BESIDE_MIRRORS + 1 == count(eager=True, mirrored=True)
-    assert wants.priorities(100, [], here)[1:] == [0] * 99
+
+def test_pieces_are_read_back_few_at_a_time_the_urgent_first() -> None:
+    """What nobody waits for any more is not read."""
+    reading = ReadingBack(READ_AT_ONCE // 2)
+    for piece in range(5):
+        reading.add(piece)
+    reading.hurry([3, 7])
+
+    assert [3, 0] == reading.begin(range(5))
+    reading.add(3)
+    assert [] == reading.begin(range(5))
+    reading.ended(3)
+    assert [2] == reading.begin(range(2, 5))
+    reading.clear()
+    reading.add(9)
+    assert [9] == reading.begin([9])
 
 
 def test_giving_ends_by_ratio_or_time() -> None:
@@ -112,28 +226,41 @@ def test_giving_ends_by_ratio_or_time() -> None:
 
 
 async def test_all_who_wait_for_a_piece_get_it(clock: trio.testing.MockClock) -> None:
-    """And who fails is told why; a few bytes are kept for the next."""
+    """In the order in which pieces come; who fails is told why, and a few bytes are kept for the next."""
     waiting = Waiting()
     got: list[object] = []
 
-    async def wait(piece: int) -> None:
+    async def wait(*pieces: int) -> None:
+        order = Order(pieces)
+        waiting.place(order)
         try:
-            got.append(await waiting.wait(piece))
+            while order:
+                got.append(await order.next())
         except SourceUnavailable as error:
             got.append(error.reason)
 
     async with trio.open_nursery() as nursery:
-        for piece in (1, 1, 2):
-            nursery.start_soon(wait, piece)
+        nursery.start_soon(wait, 1, 2)
+        nursery.start_soon(wait, 1, 3)
+        await trio.testing.wait_all_tasks_blocked()
+        waiting.bring(2, b"two")
         await trio.testing.wait_all_tasks_blocked()
         waiting.bring(1, b"one")
         waiting.fail_all(SourceUnavailable("s", "gone"))
-    assert sorted(map(str, got)) == ["b'one'", "b'one'", "gone"]
+    assert got[0] == (2, b"two")
+    assert sorted(map(str, got[1:])) == ["(1, b'one')", "(1, b'one')", "gone"]
     assert not waiting
-    assert waiting.recent(1) == b"one"
+    with trio.fail_after(1):
+        again = Order([1])
+        waiting.place(again)
+        assert await again.next() == (1, b"one")
+    assert not again
     waiting.bring(3, bytes(REMEMBERED))
-    assert waiting.recent(1) is None
-    assert len(waiting.recent(3) or b"") == REMEMBERED
+    late = Order([1])
+    waiting.place(late)
+    assert 1 in waiting
+    waiting.withdraw(late)
+    assert not waiting
 
 
 @pytest.mark.parametrize("size", [0, 1])

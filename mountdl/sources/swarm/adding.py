@@ -13,6 +13,8 @@ from mountdl.descriptors import bencode
 from mountdl.descriptors.magnet import link_of
 from mountdl.descriptors.model import Magnet, Torrent
 from mountdl.settings import SwarmSettings
+from mountdl.sources.swarm.holdings import Part
+from mountdl.sources.swarm.layout import Layout
 
 if TYPE_CHECKING:
     import libtorrent as lt
@@ -106,6 +108,27 @@ def _numeric(peer: str) -> tuple[str, int] | None:
         return str(ipaddress.ip_address(host.strip("[]"))), int(port)
     except ValueError:
         return None
+
+
+def stir(handle: "lt.torrent_handle", count: int, peers: Iterable[str]) -> None:
+    """Have libtorrent look through the peers of *handle* anew, *peers* among them, for the *count*th time.
+
+    Those that left when it had all it wanted are else not tried again: it learns that they are of use only
+    when the list of peers changes. An address that nobody listens at changes it, and costs a refused connection.
+    """
+    handle.connect_peer((f"127.{count >> 8 & 255}.{count & 255}.1", 9))
+    for peer in addresses(peers):
+        handle.connect_peer(peer)
+
+
+def give(atp: "lt.add_torrent_params", layout: Layout, parts: Iterable[Part]) -> int:
+    """Have *atp* offer *parts* out of the store's files and want nothing; return how many pieces that is."""
+    parts = tuple(parts)
+    held = layout.held({part.file.index: part.verified for part in parts})
+    atp.renamed_files = paths(atp, {(part.file.offset, part.file.size): part.path for part in parts})
+    atp.have_pieces = held
+    atp.piece_priorities = [int(each) for each in held]
+    return sum(held)
 
 
 def paths(atp: "lt.add_torrent_params", files: Mapping[tuple[int, int], Path]) -> dict[int, str]:

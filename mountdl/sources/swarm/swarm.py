@@ -209,18 +209,10 @@ class Swarm:
         return any(member.mirrored for member in self._members)
 
     def _find_peers_again(self) -> None:
-        """Have libtorrent look through its peers anew.
-
-        Those that left when it had all it wanted are else not tried again: it learns that they are of use only
-        when the list of peers changes. An address that nobody listens at changes it, and costs a refused connection.
-        """
         self._finished = False
-        if self._handle is None:
-            return
-        self._decoys += 1
-        self._handle.connect_peer((f"127.{self._decoys >> 8 & 255}.{self._decoys & 255}.1", 9))
-        for peer in adding.addresses(self.peers):
-            self._handle.connect_peer(peer)
+        if self._handle is not None:
+            self._decoys += 1
+            adding.stir(self._handle, self._decoys, self.peers)
 
     # -- coming and going -----------------------------------------------------------------------------------
 
@@ -260,12 +252,7 @@ class Swarm:
         atp.save_path = str(self._scratch)
         if self.mode is Mode.GIVING:
             parts = self._whole_parts()
-            held = self.layout.held({part.file.index: part.verified for part in parts})
-            files = {(part.file.offset, part.file.size): part.path for part in parts}
-            atp.renamed_files = adding.paths(atp, files)
-            atp.have_pieces = held
-            atp.piece_priorities = [0 if not each else 1 for each in held]
-            self._offered = sum(held)
+            self._offered = adding.give(atp, self.layout, parts)
         else:
             wanted = self._priorities()
             self._told = Told(wanted)
