@@ -55,6 +55,43 @@ def part_of(file: TorrentFile, holdings: Holdings) -> Part:
     return Part(file, holdings.key, holdings.path, holdings.verified.copy())
 
 
+class Inventory:
+    """The files of a torrent that are or were in use, and what the store has of each."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.members: list[Member] = []
+        self._layout = layout
+        self._parts: dict[int, Part] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def leave(self, member: Member) -> bool:
+        """Take in that *member* is in use no more; say whether it was."""
+        if member not in self.members:
+            return False
+        self.members.remove(member)
+        self._parts[member.file.index] = part_of(member.file, member.holdings)
+        return True
+
+    def forget(self, key: str) -> bool:
+        """Take in that the bytes of content *key* go; say whether it is one of these."""
+        gone = [index for index, part in self._parts.items() if part.key == key]
+        for index in gone:
+            del self._parts[index]
+        return bool(gone) or any(member.holdings.key == key for member in self.members)
+
+    def parts(self) -> list[Part]:
+        """Return what there is now."""
+        for member in self.members:
+            self._parts[member.file.index] = part_of(member.file, member.holdings)
+        return [part for part in self._parts.values() if part.path.exists()]
+
+    def held(self) -> list[bool]:
+        """Say of each piece whether all of it is here."""
+        return self._layout.held({part.file.index: part.verified for part in self.parts()})
+
+
 def missing(layout: Layout, file: TorrentFile, verified: ExtentSet, pieces: range | None = None) -> Iterator[int]:
     """Yield the pieces of *file*, or those of them among *pieces*, that are not *verified*."""
     row = Extent(0, file.size)

@@ -21,7 +21,7 @@ from mountdl.settings import SwarmSettings
 from mountdl.sources.swarm import adding, alerts
 from mountdl.sources.swarm.alerts import Alert
 from mountdl.sources.swarm.giving import Giving
-from mountdl.sources.swarm.holdings import Member, Part, part_of, unasked, window
+from mountdl.sources.swarm.holdings import Inventory, Member, unasked, window
 from mountdl.sources.swarm.layout import Layout
 from mountdl.sources.swarm.session import Session
 from mountdl.sources.swarm.waiting import Order, ReadingBack, Waiting
@@ -76,8 +76,7 @@ class Swarm:
         self._handle: alerts.Handle | None = None
         self._pending = self._outdated = False
         self._scratch: Path | None = None
-        self._members: list[Member] = []
-        self._parts: dict[int, Part] = {}
+        self._inventory = Inventory(self.layout)
         self._wants, self._waiting = Wants(), Waiting()
         self._reading = ReadingBack(self.layout.length)
         self._told = Told()
@@ -93,7 +92,7 @@ class Swarm:
 
     def join(self, member: Member) -> None:
         """Take in that *member* is in use: find peers, unless all of it is here."""
-        self._members.append(member)
+        self._inventory.members.append(member)
         self._idle_since = trio.current_time()
         if not member.holdings.verified.covers(Extent(0, member.file.size)):
             self._enter(Mode.FETCHING)
@@ -101,17 +100,12 @@ class Swarm:
 
     def leave(self, member: Member) -> None:
         """Take in that *member* is in use no more; what is here of it may still be given to others."""
-        if member in self._members:
-            self._members.remove(member)
-            self._parts[member.file.index] = part_of(member.file, member.holdings)
+        if self._inventory.leave(member):
             self._reprioritize()
 
     def forget(self, key: str) -> bool:
         """Offer nothing any more of content *key*: its bytes go. Say whether it is one of this torrent's."""
-        gone = [index for index, part in self._parts.items() if part.key == key]
-        mine = bool(gone) or any(member.holdings.key == key for member in self._members)
-        for index in gone:
-            del self._parts[index]
+        mine = self._inventory.forget(key)
         if mine and self.mode is Mode.GIVING:
             self._outdated = self._pending
             self._enter(Mode.AWAY)
@@ -120,12 +114,12 @@ class Swarm:
     @property
     def idle(self) -> bool:
         """Whether nobody uses it and it is not in the session."""
-        return not self._members and self.mode is Mode.AWAY and self._handle is None and not self._pending
+        return not self._inventory.members and self.mode is Mode.AWAY and self._handle is None and not self._pending
 
     @property
     def lasting(self) -> bool:
         """Whether it is worth keeping though nobody uses it: there may be something to give."""
-        return bool(self._parts) and self._gives(trio.current_time())
+        return bool(self._inventory) and self._gives(trio.current_time())
 
     @property
     def ready(self) -> bool:
@@ -202,11 +196,11 @@ class Swarm:
         return wanted
 
     def _of_all(self, pieces: Callable[[Layout, Member, Sequence[int]], Iterable[int]]) -> Iterable[int]:
-        return chain.from_iterable(pieces(self.layout, member, self._here) for member in self._members)
+        return chain.from_iterable(pieces(self.layout, member, self._here) for member in self._inventory.members)
 
     @property
     def _mirrored(self) -> bool:
-        return any(member.mirrored for member in self._members)
+        return any(member.mirrored for member in self._inventory.members)
 
     def _find_peers_again(self) -> None:
         self._finished = False
@@ -251,19 +245,13 @@ class Swarm:
             return
         atp.save_path = str(self._scratch)
         if self.mode is Mode.GIVING:
-            parts = self._whole_parts()
-            self._offered = adding.give(atp, self.layout, parts)
+            self._offered = adding.give(atp, self.layout, self._inventory.parts())
         else:
             wanted = self._priorities()
             self._told = Told(wanted)
             atp.piece_priorities = [wanted.get(piece, 0) for piece in range(self.layout.count)]
         self._pending, self._outdated = True, False
         self._session.start().async_add_torrent(atp)
-
-    def _whole_parts(self) -> list[Part]:
-        for member in self._members:
-            self._parts[member.file.index] = part_of(member.file, member.holdings)
-        return [part for part in self._parts.values() if part.path.exists()]
 
     # -- what libtorrent tells ------------------------------------------------------------------------------
 
@@ -344,12 +332,12 @@ class Swarm:
             self._poke()
 
     def _poke(self) -> None:
-        for member in self._members:
+        for member in self._inventory.members:
             member.audience.poke()
 
     def _remark(self, what: str, level: int = logging.WARNING) -> None:
         log.log(level, "%s: %s", self.name, what)
-        for member in self._members:
+        for member in self._inventory.members:
             member.audience.remark(self.name, what)
 
     def _stand_still(self, reason: str) -> None:
@@ -372,7 +360,7 @@ class Swarm:
         if self._wants or self._pending:
             return
         if self.mode is Mode.FETCHING:
-            if now - self._idle_since >= IDLE or sum(self._held()) == self.layout.count:
+            if now - self._idle_since >= IDLE or sum(self._inventory.held()) == self.layout.count:
                 self._enter(Mode.GIVING if self._gives(now) else Mode.AWAY)
         elif self.mode is Mode.GIVING:
             if not self._gives(now):
@@ -383,9 +371,6 @@ class Swarm:
         elif self._gives(now):
             self._enter(Mode.GIVING)
 
-    def _held(self) -> list[bool]:
-        return self.layout.held({part.file.index: part.verified for part in self._whole_parts()})
-
     def _start_anew(self) -> None:
         """Fetch on into an empty folder: what came is handed over, and lies there a second time."""
         self._remove()
@@ -393,11 +378,11 @@ class Swarm:
         self.progressed_at = trio.current_time()
 
     def _offer_more(self) -> None:
-        if sum(self._held()) > self._offered:
+        if sum(self._inventory.held()) > self._offered:
             self._enter(Mode.AWAY)
             self._enter(Mode.GIVING)
 
     def _gives(self, now: float) -> bool:
         """Say whether to give others what is here, still."""
-        held = self._held()
+        held = self._inventory.held()
         return self._giving.goes_on(sum(held) * self.layout.length, self.uploaded + self._uploaded_now, now)
