@@ -11,17 +11,19 @@ from mountdl.integrity import ChunkMap
 
 LONGEST_CHUNK = 4 << 20
 """Bytes: longer chunks are written as they come, for they would take too much memory for too long."""
-MOST_MEMORY = 16 << 20
+MOST_MEMORY = 48 << 20
 """Bytes of all buffers together. Once it is used up the loop writes as well, so that it waits for no thread."""
+MOST_RETAINED = 32 << 20
+"""Bytes of these that may hold chunks which have come and wait for their reader."""
 SHORTEST_CHUNK = 128 << 10
 """Bytes: of shorter chunks one buffer full of a connection holds several."""
 
 
 class Memory:
-    """Buffers for chunks, at most *most* bytes at a time, used again."""
+    """Buffers for chunks, at most *most* bytes at a time, *retained* of them for long; used again."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, retained: int = 0) -> None:
+        self._most, self._retainable = most, retained
         self._lent = 0
         self._spare: dict[int, list[bytearray]] = {}
 
@@ -41,12 +43,28 @@ class Memory:
             self._spare = {len(buffer): spare}
         spare.append(buffer)
 
+    def give_view(self, view: memoryview) -> None:
+        """Take the buffer behind *view* back."""
+        assert isinstance(view.obj, bytearray)  # noqa: S101  # no other was made
+        self.give(view.obj)
+
+    def retain(self, length: int) -> bool:
+        """Say whether *length* bytes that are lent may stay so for long, and count them; `unretain` must follow."""
+        if self._retainable < length:
+            return False
+        self._retainable -= length
+        return True
+
+    def unretain(self, length: int) -> None:
+        """Take in that *length* bytes need not stay any longer."""
+        self._retainable += length
+
     def forget(self, buffer: bytearray) -> None:
         """Count *buffer* as gone; a view of it may still be in use."""
         self._lent -= len(buffer)
 
 
-MEMORY = Memory(MOST_MEMORY)
+MEMORY = Memory(MOST_MEMORY, MOST_RETAINED)
 """One for the process: what all contents together may take is what matters."""
 
 
@@ -88,7 +106,7 @@ class Assembly:
 class Assemblies:
     """The chunks of one content that are being assembled, at most one by each flight."""
 
-    def __init__(self, chunk_map: ChunkMap, memory: Memory = MEMORY) -> None:
+    def __init__(self, chunk_map: ChunkMap, memory: Memory) -> None:
         self._chunk_map, self._memory = chunk_map, memory
         self._fit = SHORTEST_CHUNK <= chunk_map.length <= LONGEST_CHUNK
         self._by_owner: dict[int, Assembly] = {}
@@ -137,8 +155,7 @@ class Assemblies:
 
     def release(self, view: memoryview) -> None:
         """Take the buffer behind the *view* of one that was whole back."""
-        assert isinstance(view.obj, bytearray)  # noqa: S101  # no other was made
-        self._memory.give(view.obj)
+        self._memory.give_view(view)
 
     def abandon(self, assembly: Assembly) -> None:
         """Let *assembly* go, which is not whole."""

@@ -68,8 +68,10 @@ class Download:
         self._settling = Settling(content, stored, self.roster, self.incidents, self._verdict, self.store_failed)
         if fetch is not None and content.borders and content.level is Level.NONE:
             self._settling.borders = Borders(content, stored, fetch, self._settling.settle_border)
+        self.glance = self._settling.glance
         self._demand = Demand()
         self._windows = Windows(self._demand, content.chunk_map)
+        self._settling.fresh.ahead = self._windows.ahead
         self._fleet = Fleet(self)
         self._waiters = Waiters()
         self._background = Background(self._demand, content.chunk_map)
@@ -241,6 +243,7 @@ class Download:
         for host in {id(state.host): state.host for state in self.roster.states}.values():
             host.lanes.sample(now, host.delivered, host.busy(now))
         self._windows.expire(now)
+        self._settling.fresh.trim()
         self._background.fulfil(self.readable)
         if self._may_work(now) and not self._settling.verifier.pending:
             for want in self._background:

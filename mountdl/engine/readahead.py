@@ -32,7 +32,7 @@ GROWTH = 1.5
 """The window is this many times what was read in sequence."""
 SMALLEST_WINDOW = 3 << 20
 """Bytes: less would not outlast the round trip that it costs."""
-LARGEST_WINDOW = 64 << 20
+LARGEST_WINDOW = 32 << 20
 SMALLEST_CAP = 16 << 20
 MOST_CURSORS = 8
 LIFE = 60.0

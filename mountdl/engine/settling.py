@@ -14,9 +14,10 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from mountdl.content import Border, Content, Level
-from mountdl.engine.assembly import Assemblies, Assembly
+from mountdl.engine.assembly import MEMORY, Assemblies, Assembly
 from mountdl.engine.borders import Borders
 from mountdl.engine.flight import Flight, SourceState
+from mountdl.engine.fresh import Fresh
 from mountdl.engine.incidents import Incidents
 from mountdl.engine.roster import Roster
 from mountdl.engine.verifier import Verdict, Verifier, in_thread
@@ -27,7 +28,7 @@ from mountdl.store.stored import Stored
 
 log = logging.getLogger(__name__)
 
-VERIFIERS = 2
+VERIFIERS = 4
 """Threads that hash one content: hashing with one core outruns most links, with two most disks."""
 WHOLE_STEP = 32 << 20
 """Bytes of a whole file hashed in one hop: short enough to stop soon when the mount goes away."""
@@ -54,7 +55,8 @@ class Settling:
         self._sure = content.chunk_map.sure
         self._roster, self._incidents, self._verdict = roster, incidents, verdict
         self._store_failed = store_failed
-        self._assemblies = Assemblies(content.chunk_map)
+        self._assemblies = Assemblies(content.chunk_map, MEMORY)
+        self.fresh = Fresh(content.chunk_map, MEMORY)
         self.verifier = Verifier(content.chunk_map, stored, self._judged)
         self.borders: Borders | None = None
         self.whole_due = False
@@ -78,6 +80,15 @@ class Settling:
         if not self.stored.written.covers(extent) or (self.borders is not None and not self.borders.readable(extent)):
             return False
         return self.stored.verified.covers(extent.intersection(self._sure))
+
+    def glance(self, extent: Extent) -> bytes | memoryview | None:
+        """Return the bytes of *extent*, which is readable, if no disk must be waited for; else None.
+
+        A view is good until the caller's next checkpoint. Raises StoreDamaged, StoreError.
+        """
+        self.stored.uses.touch(extent.start)
+        found = self.fresh.read(extent)
+        return found if found is not None else self.stored.reading.glance(extent)
 
     @property
     def busy(self) -> bool:
@@ -110,7 +121,8 @@ class Settling:
             self._count(flight.state, Extent(offset, offset + length))
             if assembly.whole:
                 self._assemblies.finish(assembly)
-                self.verifier.submit(assembly.index, urgent=urgent, data=assembly.view)
+                kept = self.fresh.promise(assembly.index)
+                self.verifier.submit(assembly.index, urgent=urgent, data=assembly.view, kept=kept)
             offset, data = offset + length, data[length:]
         if data:
             self._write(flight.state, offset, data, urgent=urgent)
@@ -160,10 +172,14 @@ class Settling:
             raise
 
     def close(self) -> None:
-        """Write what waits in memory for a verdict that nobody will hear. Raises StoreError."""
-        for job in self.verifier.pending.values():
-            if job.data is not None:
-                self.stored.write(self._chunk_map.extent(job.index).start, job.data)
+        """Write what waits in memory for a verdict that nobody will hear, and let memory go. Raises StoreError."""
+        self.fresh.forget(Extent(0, self.content.size))
+        waiting = {index: job.data for index, job in self.verifier.pending.items() if job.data is not None}
+        for index, data in waiting.items():
+            self.fresh.renounce(index)
+            self._assemblies.release(data)
+        for index, data in waiting.items():
+            self.stored.write(self._chunk_map.extent(index).start, data)
 
     def _submit(self, extent: Extent, *, urgent: bool) -> None:
         for index in self._chunk_map.touching(extent):
@@ -210,7 +226,7 @@ class Settling:
     def _judged(self, verdict: Verdict) -> None:
         index, data = verdict.job.index, verdict.job.data
         if data is not None:
-            self._assemblies.release(data)
+            self._put_away(verdict, data)
         extent = self._chunk_map.judged(index)
         if verdict.stale:
             if data is not None and verdict.good and verdict.error is None:
@@ -223,7 +239,7 @@ class Settling:
             elif verdict.error is not None:
                 raise verdict.error
             elif verdict.good and data is not None:
-                self.stored.landed(extent)
+                self.stored.landed(extent, verdict.sums)
             if verdict.good:
                 self._acquit(index, extent)
             else:
@@ -233,6 +249,15 @@ class Settling:
             self._store_failed(error)
         self._note_whole()
         self._verdict(verdict.good)
+
+    def _put_away(self, verdict: Verdict, data: memoryview) -> None:
+        """Keep the chunk in *data*, which was judged, for its reader; else let others use the memory."""
+        job = verdict.job
+        sound = verdict.good and verdict.error is None and not verdict.stale
+        if not (sound and job.kept and self.fresh.keep(job.index, data)):
+            if job.kept:
+                self.fresh.renounce(job.index)
+            self._assemblies.release(data)
 
     def settle_border(self, border: Border, good: bool | None) -> None:
         """Take in the verdict over an end that shares a piece with other files; None: nobody could tell."""
@@ -248,6 +273,7 @@ class Settling:
 
     def _lose(self, extent: Extent) -> None:
         """Take in that *extent*, held until now, is nowhere."""
+        self.fresh.forget(extent)
         self.held.remove(extent)
         self._roster.settle(extent)
 

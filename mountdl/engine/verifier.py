@@ -7,7 +7,7 @@ hashed there and written only if it is good.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -23,23 +23,29 @@ BATCH = 4 << 20
 
 @dataclass(eq=False, frozen=True, slots=True)
 class Job:
-    """Chunk *index* to be judged by *data*, its bytes in memory, or None for those in the data file."""
+    """Chunk *index* to be judged by *data*, its bytes in memory, or None for those in the data file.
+
+    *kept*: they stay in memory for a reader, so that the page cache need not hold them.
+    """
 
     index: int
     data: memoryview | None = None
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether the chunk of *job* is *good*; *stale*: it was forgotten meanwhile, so that nobody cares.
 
-    One that was judged in memory is in the data file only if it is good and there is no *error*.
+    One that was judged in memory is in the data file only if it is good and there is no *error*; *sums* is then
+    what `Stored.put` returned.
     """
 
     job: Job
     good: bool
     error: StoreError | None = None
     stale: bool = False
+    sums: dict[int, int] = field(default_factory=dict)
 
 
 class Verifier:
@@ -51,7 +57,7 @@ class Verifier:
         self.pending: dict[int, Job] = {}
         self._alarm = trio.Event()
 
-    def submit(self, index: int, *, urgent: bool, data: memoryview | None = None) -> None:
+    def submit(self, index: int, *, urgent: bool, data: memoryview | None = None, kept: bool = False) -> None:
         """Queue chunk *index*, before all others if a reader waits for it. *data*: its bytes, else they are stored."""
         job = self.pending.get(index)
         if job is not None:
@@ -59,7 +65,7 @@ class Verifier:
                 self._queue.remove(job)
                 self._queue.appendleft(job)
             return
-        job = self.pending[index] = Job(index, data)
+        job = self.pending[index] = Job(index, data, kept)
         if urgent:
             self._queue.appendleft(job)
         else:
@@ -117,7 +123,7 @@ class Verifier:
         if not self._chunk_map.matches(job.index, data):
             return Verdict(job, good=False)
         try:
-            self._stored.put(self._chunk_map.extent(job.index).start, data)
+            sums = self._stored.put(self._chunk_map.extent(job.index).start, data, cached=not job.kept)
         except StoreError as error:
             return Verdict(job, good=True, error=error)
-        return Verdict(job, good=True)
+        return Verdict(job, good=True, sums=sums)

@@ -1,7 +1,7 @@
 """What is wanted ahead of readers: one READAHEAD want for each cursor. Pure."""
 
 from mountdl.engine.demand import Demand, Want
-from mountdl.engine.readahead import Readahead
+from mountdl.engine.readahead import TOLERANCE, Readahead
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import ChunkMap
 from mountdl.priorities import Priority
@@ -30,6 +30,13 @@ class Windows:
             return None
         self._wants[id(cursor)] = self._demand.add(window, Priority.READAHEAD)
         return window
+
+    def ahead(self, extent: Extent) -> bool:
+        """Say whether some of *extent* is what a reader is expected to read next."""
+        return any(
+            extent.stop > cursor.position - TOLERANCE and extent.start < cursor.window.stop
+            for cursor in self._readahead.cursors
+        )
 
     def answered(self, extent: Extent, now: float) -> None:
         """Take in that a read of *extent* got its bytes."""

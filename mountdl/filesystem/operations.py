@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import cast
 
 import pyfuse3
 import trio
@@ -181,7 +182,7 @@ class Operations(pyfuse3.Operations):
         extent = Extent(off, off + size)
         ready = handle.reader.ready(extent)
         if ready is not None:
-            return ready
+            return cast("bytes", ready)  # pyfuse3 takes any buffer, whatever its annotation says
         echo = handle.echoes.take(extent, trio.current_time())
         if echo is not None:
             raise echo
@@ -191,7 +192,7 @@ class Operations(pyfuse3.Operations):
         handle.pending.add(scope)
         try:
             with scope:
-                return await handle.reader.read(extent)
+                return cast("bytes", await handle.reader.read(extent))
         except ContentUnavailable as error:
             handle.echoes.add(extent, trio.current_time(), error)
             raise

@@ -6,17 +6,17 @@ cache take some 15 us, a thread hop takes 60. What may take long (`sync`, `hash`
 and keeps the descriptor alive while it runs.
 """
 
-import ctypes
 import errno
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from mountdl.errors import StoreBusy, StoreDamaged, StoreError
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import Hasher
+from mountdl.store.kernel import CANT, DONTCACHE, punch_hole, reserve
 from mountdl.store.place import DATA, Place, store_errors, write_all
 from mountdl.store.recovery import whole_blocks
 
@@ -32,22 +32,6 @@ machines have given back to their host: 512 MiB of fresh cache took 0.5 s of sys
 _STAT_BLOCK = 512  # stat(2): the unit of st_blocks, whatever the file system's own
 _LARGEST = (1 << 63) - 1  # off_t
 
-# linux/falloc.h
-_KEEP_SIZE = 0x01
-_PUNCH_HOLE = 0x02
-
-
-def _find_fallocate() -> Callable[[int, int, int, int], int]:
-    libc = ctypes.CDLL(None, use_errno=True)
-    # On 32 bits only the function with 64 in its name takes long offsets.
-    function = libc.fallocate64 if hasattr(libc, "fallocate64") else libc.fallocate
-    function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    function.restype = ctypes.c_int
-    return function
-
-
-_fallocate = _find_fallocate()
-
 
 class DataFile:
     """An open data file of *size* bytes."""
@@ -56,10 +40,12 @@ class DataFile:
         "_cant_write",
         "_closed",
         "_fd",
+        "_glances",
         "_guard",
         "_landing",
         "_place",
         "_reserved",
+        "_uncached",
         "_users",
         "created",
         "found_size",
@@ -78,6 +64,7 @@ class DataFile:
         self._guard = threading.Lock()
         self._cant_write = f"can't write {place.path(DATA)}"
         self._users = 0
+        self._uncached = self._glances = True  # as far as is known of its file system
         self._reserved = ExtentSet()
         self._landing: list[Extent] = []  # put by threads, not told to the loop; changed in single steps only
         self._closed: bool = False
@@ -133,6 +120,47 @@ class DataFile:
             raise self._unreadable(extent)
         return data
 
+    def glance(self, extent: Extent) -> bytes | bytearray | None:
+        """Like `read`, but None when the disk would have to be waited for, or does not give all of it."""
+        if not self._glances:
+            return self.read(extent)
+        buffer = bytearray(extent.length)
+        try:
+            count = os.preadv(self._fd, [buffer], extent.start, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno not in CANT:
+                return None
+            self._glances = False
+            return self.read(extent)
+        return buffer if count == extent.length else None
+
+    def load(self, extent: Extent, *, cached: bool = True) -> bytearray:
+        """Like `read`, for a worker thread. Not *cached*: the page cache keeps nothing that it did not have.
+
+        Raises StoreDamaged, and StoreError when the file was closed meanwhile.
+        """
+        buffer = bytearray(extent.length)
+        view, offset = memoryview(buffer), extent.start
+        with self._borrowed() as fd:
+            while offset < extent.stop:
+                count = self._load_some(fd, view[offset - extent.start :], offset, cached=cached)
+                if not count:
+                    raise self._unreadable(extent)
+                offset += count
+        return buffer
+
+    def _load_some(self, fd: int, view: memoryview, offset: int, *, cached: bool) -> int:
+        uncached = self._uncached and not cached
+        try:
+            return os.preadv(fd, [view], offset, DONTCACHE if uncached else 0)
+        except OSError as error:
+            if not uncached or error.errno not in CANT:
+                raise self._unreadable(Extent(offset, offset + len(view))) from error
+            self._uncached = False
+            return self._load_some(fd, view, offset, cached=True)
+
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Put *data* at *offset*. StoreFull when there is no room, StoreError when the disk fails."""
         if len(data) >= _BULK:
@@ -140,17 +168,33 @@ class DataFile:
         with store_errors(self._cant_write):
             _write_sliced(self._fd, memoryview(data), offset)
 
-    def put(self, offset: int, data: memoryview) -> None:
-        """Like `write`, for a worker thread. StoreError also when the file was closed meanwhile."""
+    def put(self, offset: int, data: memoryview, *, cached: bool = True) -> None:
+        """Like `write`, for a worker thread. StoreError also when the file was closed meanwhile.
+
+        Not *cached*: the page cache keeps the bytes only until they are on disk, where the kernel can do that.
+        """
         extent = Extent(offset, offset + len(data))
         self._landing.append(extent)
         try:
             with self._borrowed() as fd, store_errors(self._cant_write):
-                _fallocate(fd, _KEEP_SIZE, offset, len(data))
-                _write_sliced(fd, data, offset)
+                reserve(fd, offset, len(data))
+                rest = 0 if cached else self._write_uncached(fd, data, offset)
+                _write_sliced(fd, data[rest:], offset + rest)
         except StoreError:
             self.landed(extent)
             raise
+
+    def _write_uncached(self, fd: int, data: memoryview, offset: int) -> int:
+        """Write *data* past the page cache and return how much of it; nothing where the kernel can't."""
+        done = 0
+        try:
+            while self._uncached and done < len(data):
+                done += os.pwritev(fd, [data[done:]], offset + done, DONTCACHE)
+        except OSError as error:
+            if error.errno not in CANT:
+                raise
+            self._uncached = False
+        return done
 
     def landed(self, extent: Extent) -> None:
         """Take in that the loop knows of *extent*, which `put` brought: it is not kept any longer."""
@@ -169,7 +213,7 @@ class DataFile:
     def _reserve(self, extent: Extent) -> None:
         """Have the file system set room aside. One that can't, or is full, will be heard of by `write`."""
         for part in list(self._reserved.missing(self._around(extent))):
-            _fallocate(self._fd, _KEEP_SIZE, part.start, part.length)
+            reserve(self._fd, part.start, part.length)
             self._reserved.add(part)
 
     def punch(self, extent: Extent) -> None:
@@ -177,12 +221,8 @@ class DataFile:
         if not extent:
             return
         self._reserved.remove(extent)
-        if _fallocate(self._fd, _PUNCH_HOLE | _KEEP_SIZE, extent.start, extent.length) == 0:
-            return
-        number = ctypes.get_errno()
-        if number not in {errno.EOPNOTSUPP, errno.ENOSYS}:
-            with store_errors(f"can't free room in {self._place.path(DATA)}"):
-                raise OSError(number, os.strerror(number))
+        with store_errors(f"can't free room in {self._place.path(DATA)}"):
+            punch_hole(self._fd, extent.start, extent.length)
 
     def drop(self, extent: Extent, there: ExtentSet) -> None:
         """Make zeros of *extent*, which holds no byte of *there*, and give back its room. StoreError: it can't."""

@@ -8,7 +8,6 @@ otherwise.
 """
 
 import logging
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,9 +26,10 @@ from mountdl.store.manifest import Manifest, load
 from mountdl.store.overflow import Overflow
 from mountdl.store.place import DATA, JOURNAL, MANIFEST, Place, store_errors
 from mountdl.store.quota import Spared
+from mountdl.store.reading import Reading
 from mountdl.store.recovery import common, reconcile, weigh
 from mountdl.store.room import Room
-from mountdl.store.sums import Sums, leaf, leaves, whole_leaves
+from mountdl.store.sums import Sums, leaves, sums_of, whole_leaves
 from mountdl.store.uses import Clock, Uses
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ class Stored:
                 self.uses = Uses(size, chunk_length_of(fingerprint), home.clock, used_at)
                 self._sums = Sums(place)
                 self._unsummed: set[int] = set()
+                self.reading = Reading(self._data, self.overflow, self._sums, lambda: self.there, self._rotten)
                 self._recover(home.boot)
         except BaseException:
             self._data.close()
@@ -92,7 +93,7 @@ class Stored:
         for extent in claims.discarded:
             self._data.punch(extent)
             self._sums.forget(extent)
-        self._unchecked = self.there.copy()
+        self.reading.unchecked = self.there.copy()
         # What manifest and journal say and does not count must go before bytes come in its place.
         denied = claimed != (self.written.total, self.verified.total)
         renamed = manifest is not None and manifest.fingerprint != self.fingerprint
@@ -181,12 +182,14 @@ class Stored:
                 for part in list(self.verified.overlap(scrap.extent)):
                     self._ledger.record(Kind.VERIFIED, part)
 
-    def landed(self, extent: Extent) -> None:
-        """Note that *extent* is in the data file, as if `write` had put it there."""
+    def landed(self, extent: Extent, sums: dict[int, int]) -> None:
+        """Note that *extent* is in the data file, as if `write` had put it there, and the *sums* of it."""
         self._home.room.taking(extent.length)
         self._ledger.settle(extent)
         self._data.landed(extent)
         self._note(extent)
+        self._unsummed.difference_update(sums)
+        self._sums.keep(sums)
 
     def strayed(self, extent: Extent) -> None:
         """Take in that `put` brought *extent* when nobody wanted it any more."""
@@ -202,25 +205,15 @@ class Stored:
         self.doubted.remove(extent)
         self._ledger.written(extent)
 
-    def read(self, extent: Extent) -> bytes:
+    def read(self, extent: Extent) -> bytes | memoryview:
         """Return the bytes of *extent*; zeros where nothing was written. StoreDamaged: discard and fetch it again."""
         self.uses.touch(extent.start)
-        if self._unchecked:
-            self._check(extent)
-        if not self.overflow:
-            return self._data.read(extent)
-        return b"".join(held or self._data.read(part) for part, held in self.overflow.split(extent))
+        return self.reading.read(extent)
 
-    def _check(self, extent: Extent) -> None:
-        """Compare what an earlier run left there with its sum, once. StoreDamaged when it differs."""
-        for part in list(self._unchecked.overlap(extent)):
-            for number in leaves(part):
-                found, told = leaf(number, self.size), self._sums.recall(number)
-                self._unchecked.remove(found)
-                if told is not None and self.there.covers(found) and zlib.crc32(self._data.read(found)) != told:
-                    log.warning("%s: bytes %s in the store are not what was put there; they go", self.key, found)
-                    self.evict(found)
-                    raise StoreDamaged(f"{self.key}: bytes {found} are not what was stored")
+    def _rotten(self, part: Extent) -> None:
+        log.warning("%s: bytes %s in the store are not what was put there; they go", self.key, part)
+        self.evict(part)
+        raise StoreDamaged(f"{self.key}: bytes {part} are not what was stored")
 
     def mark_verified(self, extent: Extent) -> None:
         """Record that what is in the data file of *extent* matched its digest; parts that are not there don't count."""
@@ -251,23 +244,29 @@ class Stored:
         extent = extent.clip(self.size)
         if not extent:
             return
-        for extents in (self.written, self.verified, self.doubted):
-            extents.remove(extent)
+        self._withdraw(extent)
         self.overflow.remove(extent)
         self._unsum(extent)
         self._ledger.discarded(extent)
         self._data.drop(extent, self.there)
 
+    def _withdraw(self, extent: Extent) -> None:
+        self.reading.losses += 1
+        for extents in (self.written, self.verified, self.doubted):
+            extents.remove(extent)
+
     def _unsum(self, extent: Extent) -> None:
         self._sums.forget(extent)
         self._unsummed.update(leaves(extent))
 
-    def put(self, offset: int, data: memoryview) -> None:
+    def put(self, offset: int, data: memoryview, *, cached: bool = True) -> dict[int, int]:
         """Put *data* into the data file, on no record, in a worker thread: say `landed` or `strayed` on the loop then.
 
-        Raises StoreFull or StoreError, as when it is closed meanwhile.
+        Return the sums of the whole leaves in it. *cached*: see `DataFile.put`. Raises StoreFull or StoreError, as
+        when it is closed meanwhile.
         """
-        self._data.put(offset, data)
+        self._data.put(offset, data, cached=cached)
+        return sums_of(data, offset, self.size)
 
     @property
     def there(self) -> ExtentSet:
@@ -286,8 +285,7 @@ class Stored:
         when the disk fails.
         """
         for part in list(self.there.overlap(extent)):
-            for extents in (self.written, self.verified, self.doubted):
-                extents.remove(part)
+            self._withdraw(part)
             self._unsum(part)
             self._ledger.evicted(part)
             for follower in self._followers:

@@ -1,9 +1,10 @@
 """Sums of our own of what is stored, so that bits that rot in the store show before they are served.
 
-Law: a sum is of a whole leaf of `LEAF` bytes, taken in the checkpoint's thread while the bytes are still in the page
-cache, and compared once in the life of an open content, before the first read of the leaf. An entry says for itself
-whether it is sound; one that is not, or is not there, says nothing. Stale ones cost a fetch, never a wrong byte, so
-nothing here is synced. CRC-32, for it is against accidents: 0.16 ms a MiB where sha-256 takes 0.6 (measured).
+Law: a sum is of a whole leaf of `LEAF` bytes, taken in the thread that puts it there or, of what came in pieces, in
+the checkpoint's while the bytes are still in the page cache, and compared once in the life of an open content, before
+the first read of the leaf. An entry says for itself whether it is sound; one that is not, or is not there, says
+nothing. Stale ones cost a fetch, never a wrong byte, so nothing here is synced.
+CRC-32, for it is against accidents: 0.16 ms a MiB where sha-256 takes 0.6 (measured).
 """
 
 import os
@@ -54,6 +55,27 @@ def whole_leaves(there: ExtentSet, size: int, among: Iterable[int]) -> list[int]
     return [number for number in among if there.covers(leaf(number, size))]
 
 
+def sums_of(data: memoryview, offset: int, size: int) -> dict[int, int]:
+    """Return the sums of the leaves that lie wholly in *data*, the bytes from *offset* on of a content of *size*."""
+    found = {}
+    for number in leaves(Extent(offset, offset + len(data))):
+        part = leaf(number, size)
+        if offset <= part.start and part.stop <= offset + len(data):
+            found[number] = zlib.crc32(data[part.start - offset : part.stop - offset])
+    return found
+
+
+def _runs(numbers: list[int]) -> list[range]:
+    """Return ascending *numbers* as ranges without gaps."""
+    runs: list[range] = []
+    for number in numbers:
+        if runs and runs[-1].stop == number:
+            runs[-1] = range(runs[-1].start, number + 1)
+        else:
+            runs.append(range(number, number + 1))
+    return runs
+
+
 def encode(number: int, crc: int) -> bytes:
     """Return the entry of leaf *number*."""
     return _ENTRY.pack(crc, zlib.crc32(_NUMBERED.pack(number, crc), 1))
@@ -92,8 +114,9 @@ class Sums:
         with suppress(OSError, StoreError):
             if self._fd is None and found:
                 self._fd = self._place.open(SUMS, os.O_RDWR | os.O_CREAT)
-            for number, crc in found.items():
-                write_all(self._fd or -1, encode(number, crc), number * _ENTRY.size)
+            for numbers in _runs(sorted(found)):
+                entries = b"".join(encode(number, found[number]) for number in numbers)
+                write_all(self._fd or -1, entries, numbers.start * _ENTRY.size)
 
     def forget(self, extent: Extent) -> None:
         """Drop the sums of all leaves that hold a byte of *extent*."""

@@ -16,3 +16,4 @@ def inline_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mountdl.engine.verifier.in_thread", inline)
     monkeypatch.setattr("mountdl.engine.settling.in_thread", inline)
     monkeypatch.setattr("mountdl.engine.borders.in_thread", inline)
+    monkeypatch.setattr("mountdl.engine.reader.in_thread", inline)

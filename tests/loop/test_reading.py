@@ -53,7 +53,7 @@ async def test_overlapping_reads_fetch_once(tmp_path: Path, clock: MockClock) ->
         got: list[bytes] = []
 
         async def read(start: int) -> None:
-            got.append(await reader.read(Extent(start, start + 10)))
+            got.append(bytes(await reader.read(Extent(start, start + 10))))
 
         async with trio.open_nursery() as nursery:
             for start in (0, 2, 4, 5):

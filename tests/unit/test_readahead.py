@@ -121,7 +121,7 @@ def test_what_is_skipped_is_not_read() -> None:
 def test_slow_sources_get_a_smaller_window() -> None:
     """A window is bounded by two seconds of what comes, but not below its smallest cap."""
     assert walk(Readahead(SIZE), 0, 600, rate=1.0).length == SMALLEST_CAP
-    assert walk(Readahead(SIZE), 0, 600, rate=20.0 * MIB).length == 40 * MIB
+    assert walk(Readahead(SIZE), 0, 600, rate=12.0 * MIB).length == 24 * MIB
 
 
 def test_requests_out_of_order_are_one_sequence() -> None:

@@ -170,7 +170,7 @@ def test_what_a_thread_is_putting_is_not_punched(tmp_path: Path) -> None:
     stored.put(chunk, memoryview(b"b" * chunk))  # by a thread; the loop has not heard of it yet
     stored.evict(Extent(0, chunk))
     stored.discard(Extent(2 * chunk, 3 * chunk))
-    stored.landed(Extent(chunk, 2 * chunk))
+    stored.landed(Extent(chunk, 2 * chunk), {})
     assert stored.read(Extent(chunk, 2 * chunk)) == b"b" * chunk
     before = stored.blocks
     stored.put(8 * chunk, memoryview(b"d" * chunk))

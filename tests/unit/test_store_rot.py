@@ -61,7 +61,7 @@ def test_sound_bytes_are_compared_once(tmp_path: Path) -> None:
     store = Store(tmp_path)
     stored = store.open(KEY, SIZE, "fp")
     assert stored.read(Extent(0, SIZE)) == BYTES
-    assert not stored._unchecked
+    assert not stored.reading.unchecked
     flip(data, 5)
     stored.read(Extent(0, 10))
     store.close()
