@@ -29,7 +29,7 @@ from mountdl.store.stored import Stored
 log = logging.getLogger(__name__)
 
 VERIFIERS = 4
-"""Threads that hash one content: hashing with one core outruns most links, with two most disks."""
+"""Threads that hash one content and write what is good: two are enough to hash, and often wait for the disk."""
 WHOLE_STEP = 32 << 20
 """Bytes of a whole file hashed in one hop: short enough to stop soon when the mount goes away."""
 
