@@ -29,11 +29,11 @@ from mountdl.catalog.kept import Shelf
 from mountdl.catalog.place import find_place
 from mountdl.catalog.reading import Known, Parse, judge, read
 from mountdl.catalog.refresh import Refresher, Reload
-from mountdl.catalog.scan import Listing, Place, Walk, differences, list_folder
+from mountdl.catalog.scan import Listing, Place, Stamp, Walk, differences, list_folder
 from mountdl.catalog.sizes import Memory, Resolve, Sizes
 from mountdl.catalog.tree import Inodes, empty
 from mountdl.descriptors.learned import Learned, awaited
-from mountdl.descriptors.model import Caution
+from mountdl.descriptors.model import Caution, Descriptor
 
 log = logging.getLogger(__name__)
 
@@ -295,7 +295,7 @@ class Watch:
         while paths:
             done = await self._in_thread(partial(self._read_some, paths))
             for path, known in zip(paths, done, strict=False):
-                shows |= self._learn(path, known)
+                shows |= self._learn(path, replace(known, stamp=self._listed(path, known.stamp)))
             del paths[: len(done)]
         return shows
 
@@ -310,6 +310,13 @@ class Watch:
                 break
         return done
 
+    def _listed(self, path: str, stamp: Stamp | None) -> Stamp | None:
+        """Return *stamp*, or the same one that the listing of its folder holds: one is enough in memory."""
+        folder, _, name = path.rpartition("/")
+        listing = self._listings.get(folder)
+        there = None if listing is None else listing.files.get(name)
+        return there if there == stamp else stamp
+
     def _learn(self, path: str, known: Known) -> bool:
         earlier = self._known.get(path)
         self._known[path] = known
@@ -323,10 +330,9 @@ class Watch:
     # Showing
 
     async def _rebuild(self) -> None:
-        originals = {path: known.document for path, known in self._known.items() if known.document is not None}
-        documents = list(originals.values())
+        documents = [known.document for known in self._known.values() if known.document is not None]
         if self._refresher is not None:
-            self._refresher.follow(originals)
+            self._refresher.follow({each.path: each for each in documents if isinstance(each.said, Descriptor)})
             documents = [self._refresher.shown(document) for document in documents]
         sizes, failures = dict(self._sizes.known), dict(self._sizes.failures)
         self._next_rebuild = math.inf

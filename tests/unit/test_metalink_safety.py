@@ -2,6 +2,7 @@
 
 import time
 import tracemalloc
+from contextlib import suppress
 from pyexpat import ExpatError, ParserCreate
 
 import pytest
@@ -26,6 +27,22 @@ def refusal(data: bytes | str, name: str = "x.meta4") -> str:
 def codes(inside: str, name: str = "a") -> list[str]:
     data = f'<metalink xmlns="{V4}"><file name="{name}">{inside}</file></metalink>'
     return [caution.code for caution in parse("x", data.encode()).cautions]
+
+
+@given(
+    st.lists(
+        st.binary(max_size=60).map(b"<".__add__) | st.integers(0, len(GOOD)).map(lambda stop: GOOD.encode()[:stop]),
+        max_size=4,
+    )
+)
+def test_nothing_stays_of_a_document(others: list[bytes]) -> None:
+    """However those before it ended, a document reads as if it were the first one."""
+    expected = parse("x.meta4", GOOD.encode())
+    for data in others:
+        with suppress(DescriptorError):
+            parse("x.meta4", data)
+
+    assert expected == parse("x.meta4", GOOD.encode())
 
 
 @pytest.mark.parametrize(
