@@ -1,7 +1,8 @@
-"""Failed reads that the kernel is about to ask for once more.
+"""Failed reads that the kernel is about to ask for again.
 
-Linux asks twice: its readahead fails in silence, then it asks for the page itself. A read that timed out would
-wait its time-out again (4 s of 2 measured). Pure: times are arguments.
+Linux asks twice: its readahead fails in silence, then it asks for the page itself. Where a file is mapped it asks for
+that page once more. A read that timed out would wait its time-out each time (4 s of 2 measured, 8 s of 4 mapped).
+Pure: times are arguments.
 """
 
 from collections import deque
@@ -11,25 +12,31 @@ from mountdl.extents import Extent
 
 ECHO = 0.5
 """Seconds: the kernel asks again within milliseconds; whoever reads later is to wait anew."""
-_KEPT = 16
+TIMES = 2
+"""How often the kernel asks again: once for a read, twice for a page that is mapped."""
+_KEPT = 1000
+"""As many as wait at once: hundreds that read one open file fail together."""
 
 
 class Echoes:
-    """The latest failures of one open file. Each answers one read only."""
+    """The latest failures of one open file. Each answers `TIMES` reads at most."""
 
     __slots__ = ("_failed",)
 
     def __init__(self) -> None:
-        self._failed: deque[tuple[Extent, float, ContentUnavailable]] = deque(maxlen=_KEPT)
+        self._failed: deque[tuple[Extent, float, ContentUnavailable, int]] = deque(maxlen=_KEPT)
 
     def add(self, extent: Extent, now: float, error: ContentUnavailable) -> None:
         """Take in that a read of *extent* just ended with *error*."""
-        self._failed.append((extent, now, error))
+        self._failed.append((extent, now, error, TIMES))
 
     def take(self, extent: Extent, now: float) -> ContentUnavailable | None:
         """Return the error that a read of *extent* is to end with at once, or None."""
         for failed in self._failed:
-            if failed[0].covers(extent) and now - failed[1] < ECHO:
+            covered, since, error, left = failed
+            if covered.covers(extent) and now - since < ECHO:
                 self._failed.remove(failed)
-                return failed[2]
+                if left > 1:
+                    self._failed.append((covered, since, error, left - 1))
+                return error
         return None

@@ -9,10 +9,12 @@ from mountdl.filesystem.echoes import ECHO, Echoes
 ERROR = ContentUnavailable("no source answers")
 
 
-def test_the_kernels_second_question_is_answered_at_once_and_only_once() -> None:
+def test_the_kernels_further_questions_are_answered_at_once_and_no_more() -> None:
+    """It asks a second time after its readahead, and a third time for a page that is mapped."""
     echoes = Echoes()
     echoes.add(Extent(0, 100), 5.0, ERROR)
 
+    assert echoes.take(Extent(0, 10), 5.0) is ERROR
     assert echoes.take(Extent(0, 10), 5.0) is ERROR
     assert echoes.take(Extent(0, 10), 5.0) is None
 
@@ -32,3 +34,12 @@ def test_several_failures_each_have_one() -> None:
 
     assert echoes.take(Extent(100, 110), 5.2) is other
     assert echoes.take(Extent(0, 10), 5.2) is ERROR
+
+
+def test_hundreds_that_fail_together_each_have_one() -> None:
+    """Those beyond the sixteenth waited their time-out twice."""
+    echoes, pages = Echoes(), [Extent(at, at + 10) for at in range(0, 9000, 10)]
+    for page in pages:
+        echoes.add(page, 5.0, ERROR)
+
+    assert all(echoes.take(page, 5.1) is ERROR for page in pages)
