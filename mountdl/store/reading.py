@@ -5,13 +5,12 @@ has, and what it has not is loaded by a thread, which counts only if nothing of 
 not know what the bytes are worth.
 """
 
-import zlib
 from collections.abc import Callable
 
 from mountdl.extents import Extent, ExtentSet
 from mountdl.store.datafile import DataFile
 from mountdl.store.overflow import Overflow
-from mountdl.store.sums import Sums, leaf, leaves
+from mountdl.store.sums import Sums, leaf, leaves, sums_of
 
 _STREAM = 128 << 10
 """Bytes: longer reads are a stream, of which the kernel keeps the mount's pages; ours would be there for nobody."""
@@ -20,16 +19,19 @@ _STREAM = 128 << 10
 class Load:
     """Bytes *extent* to be read from the disk: `run` is for a worker thread, all else is the loop's."""
 
-    __slots__ = ("_data", "extent", "found", "losses", "wide")
+    __slots__ = ("_data", "_unchecked", "extent", "found", "losses", "sums", "wide")
 
-    def __init__(self, data: DataFile, extent: Extent, wide: Extent, losses: int) -> None:
+    def __init__(self, data: DataFile, extent: Extent, wide: Extent, losses: int, *, unchecked: bool) -> None:
         self.extent, self.wide, self.losses = extent, wide, losses
-        self._data = data
+        self._data, self._unchecked = data, unchecked
         self.found = memoryview(b"")
+        self.sums: dict[int, int] = {}
 
     def run(self) -> None:
         """Read. Raises StoreDamaged when the disk can't give all of it, StoreError once the file is closed."""
         self.found = memoryview(self._data.load(self.wide, cached=self.extent.length < _STREAM))
+        if self._unchecked:
+            self.sums = sums_of(self.found, self.wide.start, self._data.size)
 
 
 class Reading:
@@ -72,11 +74,14 @@ class Reading:
 
     def begin(self, extent: Extent) -> Load:
         """Return the load of *extent*, for a thread to `run`; `end` must follow."""
-        return Load(self._data, extent, self._wide(extent), self.losses)
+        unchecked = bool(self.unchecked) and any(self.unchecked.overlap(extent))
+        return Load(self._data, extent, self._wide(extent), self.losses, unchecked=unchecked)
 
     def end(self, load: Load) -> memoryview | None:
         """Return what *load* found; None if anything went meanwhile. Raises what `rotten` raises."""
-        return self._judged(load.extent, load.wide, load.found) if load.losses == self.losses else None
+        if load.losses != self.losses:
+            return None
+        return self._judged(load.extent, load.wide, load.found, load.sums)
 
     def _wide(self, extent: Extent) -> Extent:
         """Return *extent*, longer by what else must be read to compare what it touches."""
@@ -87,13 +92,17 @@ class Reading:
             stop = max(stop, leaf(numbers[-1], self._data.size).stop)
         return Extent(start, stop)
 
-    def _judged(self, extent: Extent, wide: Extent, found: memoryview) -> memoryview:
-        for part in list(self.unchecked.overlap(extent)) if self.unchecked else ():
+    def _judged(
+        self, extent: Extent, wide: Extent, found: memoryview, sums: dict[int, int] | None = None
+    ) -> memoryview:
+        """Return *extent* of *found*, the bytes *wide*, whose *sums* may be known, if its leaves are what they were."""
+        suspects = list(self.unchecked.overlap(extent)) if self.unchecked else []
+        if suspects and sums is None:
+            sums = sums_of(found, wide.start, self._data.size)
+        for part in suspects:
             for number in leaves(part):
                 whole, told = leaf(number, self._data.size), self._sums.recall(number)
                 self.unchecked.remove(whole)
-                if told is None or not self._there().covers(whole):
-                    continue
-                if zlib.crc32(found[whole.start - wide.start : whole.stop - wide.start]) != told:
+                if told is not None and self._there().covers(whole) and (sums or {}).get(number) != told:
                     self._rotten(whole)
         return found[extent.start - wide.start : extent.stop - wide.start]
