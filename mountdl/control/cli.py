@@ -208,5 +208,13 @@ def _helped(arguments: Sequence[str], serve: Serve) -> int:
     if found.fake:
         configuration.settings(configuration.located(found.source), Path(found.mountpoint).absolute(), given)
         return ExitStatus.OK
-    _mount(found.source, found.mountpoint, given, serve)
+    if not _mounted(found.source, found.mountpoint):
+        _mount(found.source, found.mountpoint, given, serve)
     return ExitStatus.OK
+
+
+def _mounted(source: str, mountpoint: str) -> bool:
+    """Say whether *source* is on *mountpoint* already: `mount -a` asks again for all that fstab has."""
+    place, wanted = mounttable.resolved(configuration.place("MOUNTPOINT", mountpoint)), configuration.located(source)
+    entries = Registry.of_user().alive()
+    return mounttable.on(place) is not None and (str(place), wanted) in {(e.mountpoint, e.source) for e in entries}

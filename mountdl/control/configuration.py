@@ -82,6 +82,8 @@ def words(text: str) -> list[Given]:
         if name in _IGNORED_WORDS or word.startswith(_IGNORED_PREFIXES):
             continue
         shown = f"-o {name}"
+        if name == "remount":
+            raise UsageError(f"{shown}: options of a mount can't be changed; unmount it, then mount it anew")
         option = BY_NAME[options.find(name, shown)]
         if not equals and not option.flag:
             raise UsageError(f"{shown}: it needs a value: {name}={option.metavar}")

@@ -306,3 +306,18 @@ def test_python_is_this_one() -> None:
     """The commands under test are of the tree that these tests are in."""
     done = run(sys.executable, "-c", "import mountdl; print(mountdl.__file__)")
     assert Path(done.stdout.strip()).parents[1] == Path(__file__).parents[2]
+
+
+def test_mount_a_can_be_repeated(published: Path, mounted: Mounts) -> None:
+    """As mount(8) calls us: what fstab names and is there already is left alone, another source is refused."""
+    mount = mounted(published)
+    script = "import sys; from mountdl.__main__ import mount_helper; sys.argv[0] = 'mount.mountdl'; mount_helper()"
+    (other := mounted.home / "other").mkdir()
+    for source, status, said in ((published, 0, ""), (other, 1, "is busy")):
+        done = run(sys.executable, "-c", script, source, mount.path, "-o", f"rw,_netdev,cache-dir={mount.cache}")
+        assert (done.returncode, done.stdout) == (status, "")
+        assert said in done.stderr
+    done = run(sys.executable, "-c", script, published, mount.path, "-o", "remount,ro")
+    assert done.returncode == 28
+    assert "-o remount: options of a mount can't be changed; unmount it, then mount it anew" in done.stderr
+    assert daemon_of(mount.path) == mount.pid
