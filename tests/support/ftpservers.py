@@ -72,6 +72,17 @@ ModulePath {modules}
 </Anonymous>
 """
 
+_PROFTPD_TLS = """
+LoadModule mod_tls.c
+TLSEngine on
+TLSRequired on
+TLSOptions {options}
+TLSRSACertificateFile {pem}
+TLSRSACertificateKeyFile {key}
+TLSVerifyClient off
+TLSLog {home}/tls.log
+"""
+
 
 @dataclass(frozen=True)
 class FtpServer:
@@ -127,15 +138,22 @@ def vsftpd(
 
 
 @contextlib.contextmanager
-def proftpd(home: Path, packed: Path) -> Iterator[FtpServer]:
-    """Serve the `root` in *home* by the ProFTPD that is unpacked in *packed*."""
+def proftpd(home: Path, packed: Path, tls: str = "") -> Iterator[FtpServer]:
+    """Serve the `root` in *home* by the ProFTPD that is unpacked in *packed*; *tls* is "", "explicit" or "implicit"."""
     port = free_port()
     configuration = home / "proftpd.conf"
     modules = packed / "usr/lib/proftpd"
-    configuration.write_text(_PROFTPD.format(port=port, home=home / "home", root=home / "root", modules=modules))
+    text = _PROFTPD.format(port=port, home=home / "home", root=home / "root", modules=modules)
+    authority = None
+    if tls:
+        made = nginx.certificate(home / "home")
+        options = "UseImplicitSSL" if tls == "implicit" else "EnableDiags"
+        text += _PROFTPD_TLS.format(options=options, pem=made.pem, key=made.key, home=home / "home")
+        authority = made.authority
+    configuration.write_text(text)
     command = [str(packed / "usr/sbin/proftpd"), "-n", "-c", str(configuration)]
     with _running(command, port, "127.0.0.1", {"LD_LIBRARY_PATH": libraries(packed)}) as process:
-        yield FtpServer(port, process.pid)
+        yield FtpServer(port, process.pid, authority)
 
 
 def libraries(packed: Path) -> str:

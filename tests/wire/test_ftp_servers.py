@@ -1,4 +1,4 @@
-"""FTP against real servers: vsftpd (plain, explicit and implicit TLS, IPv6), ProFTPD and pyftpdlib."""
+"""FTP against real servers: vsftpd (plain, TLS, IPv6), ProFTPD (plain, TLS) and pyftpdlib."""
 
 from __future__ import annotations
 
@@ -30,8 +30,16 @@ from tests.support.fakes import MemorySink
 
 DATA = pattern(3_000_017)
 PATIENCE = Patience(connect=5, head=5, silence=5)
-KINDS = ["vsftpd", "vsftpd explicit", "vsftpd implicit", "vsftpd ipv6", "pyftpdlib", "pyftpdlib tls", "proftpd"]
-_PROFTPD = ["proftpd-core", "libhashkit2", "libhiredis0.14", "libmemcached11", "libmemcachedutil2"]
+KINDS = ["vsftpd", "vsftpd explicit", "vsftpd implicit", "vsftpd ipv6", "pyftpdlib", "pyftpdlib tls", "proftpd",
+         "proftpd explicit", "proftpd implicit"]  # fmt: skip
+_PROFTPD = [
+    "proftpd-core",
+    "proftpd-mod-crypto",
+    "libhashkit2",
+    "libhiredis0.14",
+    "libmemcached11",
+    "libmemcachedutil2",
+]
 needs_vsftpd = pytest.mark.skipif(bool(ftpservers.vsftpd_missing()), reason=ftpservers.vsftpd_missing())
 
 
@@ -72,7 +80,7 @@ def started(stack: ExitStack, kind: str, home: Path, request: pytest.FixtureRequ
         tls = "" if manner == "ipv6" else manner
         server = stack.enter_context(ftpservers.vsftpd(home, tls, ipv6=manner == "ipv6"))
     elif name == "proftpd":
-        server = stack.enter_context(ftpservers.proftpd(home, request.getfixturevalue("packed_proftpd")))
+        server = stack.enter_context(ftpservers.proftpd(home, request.getfixturevalue("packed_proftpd"), manner))
     else:
         made = nginx.certificate(home / "home") if manner else None
         server = stack.enter_context(ftpservers.pyftpdlib(home / "root", made))
