@@ -45,7 +45,7 @@ class Document:
 
     path: str
     mtime_ns: int
-    said: Descriptor | DescriptorError | tuple[KeptFile, ...]
+    said: Descriptor | DescriptorError | KeptFile | tuple[KeptFile, ...]
 
     @property
     def folder(self) -> str:
@@ -107,7 +107,7 @@ def build(
     builder.name_displaced()
     builder.add_signatures()
     builder.add_memos()
-    contents = {pool.key: pool.content() for pool in builder.pools_shown()}
+    contents = builder.unite()
     tree = freeze(builder.folders, contents, inodes, mtime_ns)
     unresolved = {key: tuple(entries) for key, entries in builder.unresolved.items()}
     # Folders and what is in them name each other: parted, they go at once, without the garbage collector.
@@ -126,7 +126,7 @@ class _Builder:
         self._pools = Pools()
         self._planted: dict[str, Folder] = {}
         self._displaced: list[tuple[Folder | Leaf, str]] = []
-        self._strays: dict[tuple[Folder, str, Pool], Leaf] = {}
+        self._strays: dict[tuple[Folder, str, Pool | None], Leaf] = {}
         self._leaves: list[Leaf] = []
         self._memos: list[tuple[Folder, str, str, Memo]] = []
         self._awaited: set[tuple[Folder, str, SizeKey]] = set()
@@ -136,9 +136,18 @@ class _Builder:
         self.unresolved: dict[SizeKey, list[Entry]] = {}
         self.cautions: list[Caution] = []
 
-    def pools_shown(self) -> set[Pool]:
-        """Return the pools that a file shows."""
-        return {leaf.pool for leaf in self._leaves}
+    def unite(self) -> dict[ContentKey, Outline]:
+        """Return what each file shows, by key. Pools go then, before there is a tree: both take 200 bytes a file."""
+        contents: dict[ContentKey, Outline] = {}
+        for leaf in self._leaves:
+            assert leaf.pool is not None  # noqa: S101  # each was claimed
+            key = leaf.pool.key
+            if key not in contents:
+                contents[key] = leaf.pool.content()
+            leaf.outline, leaf.pool = contents[key], None
+        self._pools = Pools()
+        self._strays.clear()
+        return contents
 
     def plant(self, document: Document) -> None:
         """Give the folder of *document* its own name."""
@@ -153,8 +162,8 @@ class _Builder:
         """Give what *document* says its places."""
         folder = self._planted[document.folder]
         said = document.said
-        if isinstance(said, tuple):
-            for each in said:
+        if isinstance(said, KeptFile | tuple):
+            for each in said if isinstance(said, tuple) else (said,):
                 *parts, name = each.path.split("/")
                 leaf = Leaf(name, each, document.mtime_ns, each.cautions)
                 self._claim(self._down(folder, parts), leaf, each, document)
@@ -262,7 +271,7 @@ class _Builder:
 
     def _shared(self, there: Folder | Leaf | Memo | None, content: Outline) -> Pool | None:
         """Put *content* into the pool of the file that has its place, where both may be the same bytes."""
-        if isinstance(there, Leaf):
+        if isinstance(there, Leaf) and there.pool is not None:
             full = content.full
             if there.pool.shares_digest(full) and there.pool.accepts(full):
                 there.pool.join(full)

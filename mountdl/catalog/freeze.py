@@ -50,16 +50,18 @@ class Folder:
 class Leaf:
     """A file in the making, of what a descriptor *said*."""
 
-    __slots__ = ("cautions", "mtime_ns", "name", "parent", "pool", "said", "signature")
+    __slots__ = ("cautions", "mtime_ns", "name", "outline", "parent", "pool", "said", "signature")
 
     parent: Folder
-    pool: Pool
+    pool: Pool | None
+    outline: Outline
 
     def __init__(self, name: str, said: Entry | KeptFile, mtime_ns: int, cautions: tuple[Caution, ...]) -> None:
         self.name = name
         self.said = said
         self.mtime_ns = mtime_ns
         self.cautions = cautions
+        self.pool = None
         self.signature: Signature | None = said.signature if isinstance(said, Entry) else None
 
     @property
@@ -86,13 +88,14 @@ def freeze(folders: Sequence[Folder], contents: Mapping[ContentKey, Outline], in
         parent = ROOT if folder.parent is None else folder.parent.inode
         path = paths[folder.inode] = _join(paths[parent], folder.name)
         children = {name: _assign(inodes, folder, name) for name in sorted(folder.children)}
-        nodes[folder.inode] = Directory(folder.inode, parent, folder.name, children, folder.mtime_ns)
+        directory = Directory(folder.inode, parent, folder.name, children, folder.mtime_ns)
+        nodes[folder.inode] = inodes.again(directory)
         for name, inode in children.items():
             child = folder.children[name]
             if isinstance(child, Leaf):
-                content = contents[child.pool.key]
-                place = _join(path, name)
-                nodes[inode] = File(inode, folder.inode, name, place, content, child.mtime_ns, child.cautions)
+                place, outline = _join(path, name), child.outline
+                file = File(inode, folder.inode, name, place, outline, child.mtime_ns, child.cautions)
+                nodes[inode] = inodes.again(file)
             elif isinstance(child, Memo):
                 text, state = child.text, child.state
                 nodes[inode] = Note(inode, folder.inode, name, text, child.mtime_ns, state, child.reason)
@@ -118,5 +121,5 @@ def _assign(inodes: Inodes, folder: Folder, name: str) -> Inode:
         child.inode = inodes.assign(folder.inode, name, "directory")
         return child.inode
     if isinstance(child, Leaf):
-        return inodes.assign(folder.inode, name, child.pool.key)
+        return inodes.assign(folder.inode, name, child.outline.key)
     return inodes.assign(folder.inode, name, (child.state, child.text))

@@ -78,7 +78,8 @@ def read(path: str, relative: str, parse: Parse, shelf: Shelf | None = None) -> 
     aside = None if shelf is None or isinstance(said, DescriptorError) else kept(name, said, shelf)
     if aside is None or isinstance(said, DescriptorError):
         return Reading(stamp, Document(relative, stamp.mtime_ns, said))
-    return Reading(stamp, Document(relative, date_of(said, stamp.mtime_ns), aside))
+    # A tuple of one takes 64 bytes, and most descriptors are of one file.
+    return Reading(stamp, Document(relative, date_of(said, stamp.mtime_ns), aside[0] if len(aside) == 1 else aside))
 
 
 def _load(path: str) -> tuple[Stamp, bytes | DescriptorError | None]:

@@ -162,6 +162,11 @@ class Inodes:
         self._next += 1
         return inode
 
+    def again(self, node: Node) -> Node:
+        """Return *node*, or the equal one of the last snapshot: while both are there, one is enough in memory."""
+        before = self._earlier.node(node.inode)
+        return before if before is not None and before == node else node
+
     def settle(self, tree: Tree) -> None:
         """End a snapshot: what *tree* does not show is forgotten."""
         self._earlier = tree
