@@ -1,8 +1,9 @@
 """How cost grows: with files in the source, the size of a file, its chunks, its readers and its mirrors.
 
-    python contrib/bench/growth.py [files] [size] [chunks] [readers] [mirrors] [--full]
+    python contrib/bench/growth.py [files] [size] [chunks] [readers] [mirrors] [crowd] [alone] [--full | --quick]
 
-Without a name every axis is measured; --full adds the largest points.
+Without a name every axis is measured; --full adds the largest points, --quick leaves out all but the smallest two.
+"crowd" is 64 readers of a file each among so many descriptors, "alone" one reader of so many MiB.
 """
 
 import argparse
@@ -22,6 +23,8 @@ AXES = {
     "chunks": ((1000, 100_000), (1_000_000, 4_000_000)),
     "readers": ((1, 8, 64), (256,)),
     "mirrors": ((1, 4, 16), (64,)),
+    "crowd": ((1000, 10_000), (100_000,)),
+    "alone": ((64, 512), ()),
 }
 _HEAD = '<?xml version="1.0"?><metalink xmlns="urn:ietf:params:xml:ns:metalink">'
 
@@ -36,9 +39,18 @@ def describe(folder: Path, name: str, size: int, *, pieces: int = 0, urls: int =
     (folder / f"{name}.meta4").write_text(f"{text}{listed if pieces else ''}{mirrors}</file></metalink>")
 
 
-def files(count: int, home: Path) -> str:
+CROWD = 64
+"""Readers in "crowd", each of a file of its own."""
+
+
+def describe_many(folder: Path, count: int) -> None:
+    """Describe *count* files of 20 MiB, a thousand in a folder."""
     for number in range(count):
-        describe(home / f"source/{number // 1000:03}", f"file{number}.bin", 20 << 20, pieces=20)
+        describe(folder / f"{number // 1000:03}", f"file{number}.bin", 20 << 20, pieces=20)
+
+
+def files(count: int, home: Path) -> str:
+    describe_many(home / "source", count)
     began = time.perf_counter()
     with lab.mounted(home / "source", home / "cache", "--background", "off") as mount:
         usable = time.perf_counter() - began
@@ -46,7 +58,9 @@ def files(count: int, home: Path) -> str:
         listed = subprocess.run(["ls", "-lR", mount.path], check=True, capture_output=True).stdout.count(b".bin")
         assert listed == count
         took = time.perf_counter() - began
-        return f"mounted {usable:6.2f} s   ls -lR {took:6.2f} s   memory {mount.peak():4.0f} MiB"
+        spent = sum(mount.cpu())
+        seconds = f"mounted {usable:6.2f} s   ls -lR {took:6.2f} s   processor {spent:6.2f} s"
+        return f"{seconds}   memory {mount.peak():4.0f} MiB"
 
 
 def size(length: int, home: Path) -> str:
@@ -79,31 +93,55 @@ def mirrors(count: int, home: Path) -> str:
     return _served(home, readers=1, urls=count)
 
 
-def _served(home: Path, readers: int, urls: int) -> str:
+def crowd(count: int, home: Path) -> str:
+    describe_many(home / "source", count)
     (home / "www").mkdir(parents=True)
-    path = lab.random_file(home / "www" / "big.bin", 128)
+    names = [lab.random_file(home / "www" / f"big{number}.bin", 8).name for number in range(CROWD)]
+    with lab.mirror(home / "www", home / "nginx") as address:
+        for name in names:
+            lab.metalink(home / "source", home / "www" / name, [f"{address}/{name}"])
+        with lab.mounted(home / "source", home / "cache", "--background", "off") as mount:
+            listed = mount.peak()
+            took = _read_all([mount.path / name for name in names])
+            return f"8 MiB by each of {CROWD} in {took:6.2f} s   memory {listed:4.0f}, then {mount.peak():4.0f} MiB"
+
+
+def alone(mib: int, home: Path) -> str:
+    return _served(home, readers=1, urls=1, mib=mib)
+
+
+def _read_all(paths: list[Path]) -> float:
+    """Copy all of *paths* at once, each by a process of its own; return the seconds that took."""
+    began = time.perf_counter()
+    for process in [subprocess.Popen(["dd", f"if={path}", "of=/dev/null", "bs=1M", "status=none"]) for path in paths]:
+        assert process.wait() == 0
+    return time.perf_counter() - began
+
+
+def _served(home: Path, readers: int, urls: int, mib: int = 128) -> str:
+    (home / "www").mkdir(parents=True)
+    path = lab.random_file(home / "www" / "big.bin", mib)
     with lab.mirror(home / "www", home / "nginx") as address:
         lab.metalink(home / "source", path, [f"{address}/./{'./' * number}big.bin" for number in range(urls)])
         with lab.mounted(home / "source", home / "cache") as mount:
-            began = time.perf_counter()
-            command = ["dd", f"if={mount.path / 'big.bin'}", "of=/dev/null", "bs=1M", "status=none"]
-            for process in [subprocess.Popen(command) for _ in range(readers)]:
-                assert process.wait() == 0
-            took = time.perf_counter() - began
-            spent = sum(mount.cpu())
-            return f"128 MiB by each in {took:6.2f} s   processor {spent:5.2f} s   memory {mount.peak():4.0f} MiB"
+            before = sum(mount.cpu())
+            took = _read_all([mount.path / "big.bin"] * readers)
+            spent = sum(mount.cpu()) - before
+            return f"{mib} MiB by each in {took:6.2f} s   processor {spent:5.2f} s   memory {mount.peak():4.0f} MiB"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("axis", nargs="*", choices=[[], *AXES])
-    parser.add_argument("--full", action="store_true")
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument("--full", action="store_true")
+    extent.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    measures = {"files": files, "size": size, "chunks": chunks, "readers": readers, "mirrors": mirrors}
+    measures = dict(zip(AXES, (files, size, chunks, readers, mirrors, crowd, alone), strict=True))
     print(f"growth ({lab.machine()})")
     for axis in options.axis or AXES:
         points, larger = AXES[axis]
-        for point in (*points, *(larger if options.full else ())):
+        for point in points[:2] if options.quick else (*points, *(larger if options.full else ())):
             with tempfile.TemporaryDirectory() as folder:
                 print(f"  {axis:8} {point:>14,}   {measures[axis](point, Path(folder))}", flush=True)
     os.sync()
