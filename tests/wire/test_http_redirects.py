@@ -115,3 +115,11 @@ async def test_unusable_addresses(url: str) -> None:
     async with running() as transport:
         with pytest.raises(SourceRefused, match="not an http address"):
             await fetched(mirror(transport, url), 0, 10)
+
+
+@pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/a", "http://[::1]:99999/"])
+async def test_redirects_to_other_protocols_are_not_followed(place: str) -> None:
+    """And it is said that the redirect is to blame, not the mirror's own address."""
+    async with serving(saying(answer("302 Found", f"Location: {place}"))) as server, running() as transport:
+        with pytest.raises(SourceRefused, match="redirects to what is no http address"):
+            await fetched(mirror(transport, server.url), 0, 10)

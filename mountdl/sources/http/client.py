@@ -179,10 +179,11 @@ class Client:
             await response.aclose()
             if request.url.scheme == "https" and following.url.scheme != "https":
                 raise httpx.UnsupportedProtocol("redirects from https to http")
-            own = own and _same(begun, origin_of(following.url))
+            at_home = _same(begun, _redirected(following.url))
+            own = own and at_home
             if not own:
                 following.headers.pop("Authorization", None)
-            if not _same(begun, origin_of(following.url)):
+            if not at_home:
                 for name in self._private:
                     following.headers.pop(name, None)
             lasting = lasting and response.status_code in _LASTING
@@ -234,6 +235,13 @@ def _chooser(settings: ProxySettings) -> Callable[[Origin], Proxy | None]:
         return proxy_for(settings, *origin)
 
     return choose
+
+
+def _redirected(url: httpx.URL) -> Origin:
+    try:
+        return origin_of(url)
+    except httpx.UnsupportedProtocol as error:
+        raise httpx.UnsupportedProtocol("redirects to what is no http address") from error
 
 
 def _same(begun: Origin, other: Origin) -> bool:
