@@ -209,22 +209,28 @@ def made_by_libtorrent(folder: Path, files: Mapping[str, bytes], kind: str, leng
     return lt.bencode(maker.generate())
 
 
+def leech(made: Peer, data: bytes, port: int, folder: Path) -> lt.torrent_handle:
+    """Have *made* fetch the torrent *data* from the peer on *port* into *folder*."""
+    parameters = lt.load_torrent_buffer(data)
+    parameters.save_path = str(folder)
+    parameters.trackers = []
+    parameters.peers = [("127.0.0.1", port)]
+    return made.session.add_torrent(parameters)
+
+
 async def downloaded(data: bytes, port: int, folder: Path, within: float = 15.0) -> bytes:
     """Return the single file of torrent *data* as another peer gets it from the one on *port*."""
     with peer() as made:
-        parameters = lt.load_torrent_buffer(data)
-        parameters.save_path = str(folder)
-        parameters.trackers = []
-        parameters.peers = [("127.0.0.1", port)]
-        handle = made.session.add_torrent(parameters)
+        handle = leech(made, data, port, folder)
         with trio.fail_after(within):
             while not handle.status().is_seeding:
                 await trio.sleep(0.05)
         handle.flush_cache()
         made.session.remove_torrent(handle)
         await trio.sleep(0.3)
-        assert parameters.ti is not None
-        return (folder / parameters.ti.name()).read_bytes()
+        info = lt.load_torrent_buffer(data).ti
+        assert info is not None
+        return (folder / info.name()).read_bytes()
 
 
 def info_hash(data: bytes) -> str:

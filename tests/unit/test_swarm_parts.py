@@ -18,8 +18,10 @@ from mountdl.extents import Extent, ExtentSet
 from mountdl.priorities import Priority
 from mountdl.settings import SwarmSettings
 from mountdl.sources.swarm.giving import Giving
-from mountdl.sources.swarm.holdings import AHEAD, Member, last_missing, missing, unasked, window
+from mountdl.sources.swarm.holdings import AHEAD, Inventory, Member, last_missing, missing, unasked, window
 from mountdl.sources.swarm.layout import Layout, pick
+from mountdl.sources.swarm.modes import IDLE, LINGER, fetched_enough
+from mountdl.sources.swarm.offering import AT_ONCE, Offering
 from mountdl.sources.swarm.waiting import READ_AT_ONCE, REMEMBERED, Order, ReadingBack, Waiting
 from mountdl.sources.swarm.wants import AHEAD_MS, NEXT, NOT_WANTED, SOON, WANTED, Told, Wants
 
@@ -213,6 +215,50 @@ def test_pieces_are_read_back_few_at_a_time_the_urgent_first() -> None:
     assert [9] == reading.begin([9])
 
 
+def test_verified_pieces_are_handed_over_once_and_few_at_a_time() -> None:
+    """Not what libtorrent has, and no more in all than may lie aside."""
+    torrent = in_a_row([AT_ONCE * 3], AT_ONCE // 2)
+    offering = Offering(Layout(torrent), 3)
+    held = [True, False, True, True, True, True]
+
+    assert [2, 3] == offering.choose(held, [1, 0, 0, 0, 0, 0])
+    assert [4] == offering.choose(held, [1, 0, 0, 0, 0, 0])
+    assert [] == offering.choose(held, [0] * 6)
+
+
+def test_what_mirrors_bring_grows_until_it_is_whole() -> None:
+    """What a swarm alone brings does not count."""
+    torrent = in_a_row([400], 4)
+    inventory = Inventory(Layout(torrent))
+    alone, beside = member(torrent), member(torrent, mirrored=True)
+    inventory.members += [alone, beside]
+
+    assert not inventory.growing()
+    alone.holdings.verified.add(Extent(0, 8))
+    assert not inventory.growing()
+    beside.holdings.verified.add(Extent(0, 8))
+    assert inventory.growing()
+    assert not inventory.growing()
+    beside.holdings.verified.add(Extent(0, 400))
+    assert not inventory.growing()
+
+
+@pytest.mark.parametrize(("idle", "mirrored", "whole", "ends"), [
+    (IDLE, False, False, True),
+    (IDLE, True, False, False),
+    (LINGER, True, False, True),
+    (0.0, True, True, True),
+])  # fmt: skip
+def test_a_swarm_beside_mirrors_waits_longer_for_peers(
+    idle: float,
+    mirrored: bool,
+    whole: bool,
+    ends: bool,  # noqa: FBT001
+) -> None:
+    """And not at all where all is here."""
+    assert ends == fetched_enough(idle, mirrored=mirrored, whole=whole)
+
+
 def test_giving_ends_by_ratio_or_time() -> None:
     """0 is no limit for a ratio, and nothing at all for a time."""
     assert Giving(SwarmSettings(seed_ratio=1.5)).goes_on(100, 149, 0)
@@ -220,7 +266,9 @@ def test_giving_ends_by_ratio_or_time() -> None:
     assert Giving(SwarmSettings(seed_ratio=0)).goes_on(100, 10**9, 0)
     assert not Giving(SwarmSettings(seed_time=0)).goes_on(100, 0, 0)
     assert not Giving(SwarmSettings()).goes_on(0, 0, 0)
+    assert not Giving(SwarmSettings(seed_time=0)).at_all
     timed = Giving(SwarmSettings(seed_time=60))
+    assert timed.at_all
     assert timed.goes_on(100, 0, 1000)
     assert not timed.goes_on(100, 0, 1060)
 

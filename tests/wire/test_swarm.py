@@ -20,7 +20,8 @@ from mountdl.engine.engine import Engine
 from mountdl.errors import ContentUnavailable, SourceRefused
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings, SwarmSettings
-from mountdl.sources.swarm.swarm import Mode
+from mountdl.sources.swarm import modes
+from mountdl.sources.swarm.modes import Mode
 from mountdl.sources.swarm.transport import SwarmTransport
 from mountdl.store.store import Store
 from tests.support import torrents
@@ -29,10 +30,13 @@ from tests.support.swarms import (
     choking,
     downloaded,
     free_port,
+    leech,
     loopback,
     made_by_libtorrent,
     many_files,
     one_file,
+    peer,
+    seed,
     seeding,
     tracker,
 )
@@ -98,8 +102,8 @@ async def test_a_torrent_is_read_from_a_peer(tmp_path: Path) -> None:
     data = noise(3_000_001)
     with tracker() as (names, url):
         made = one_file(tmp_path / "seed", data, announce=url)
-        with seeding(made, tmp_path / "seed") as peer:
-            names.peers = [peer.port]
+        with seeding(made, tmp_path / "seed") as other:
+            names.peers = [other.port]
             async with running(tmp_path / "cache") as bench:
                 [content] = bench.contents(made)
                 reader = bench.engine.open(content)
@@ -114,8 +118,8 @@ async def test_files_in_a_row_are_verified_to_the_last_byte(tmp_path: Path) -> N
     files = {"a/one.bin": noise(200_000, 1), "two.bin": noise(333_333, 2), "three.bin": noise(1_500_000, 3)}
     with tracker() as (names, url):
         made = many_files(tmp_path / "seed", files, length=65536, announce=url)
-        with seeding(made, tmp_path / "seed") as peer:
-            names.peers = [peer.port]
+        with seeding(made, tmp_path / "seed") as other:
+            names.peers = [other.port]
             async with running(tmp_path / "cache") as bench:
                 contents = bench.contents(made)
                 for content, data in list(zip(contents, files.values(), strict=True))[:2]:
@@ -131,9 +135,9 @@ async def test_all_versions(tmp_path: Path, kind: str) -> None:
     """As libtorrent itself makes them: of several files, with padding where the version has it."""
     files = {"a.bin": noise(300_000, 1), "sub/b.bin": noise(70_000, 2), "c.txt": b"short"}
     made = made_by_libtorrent(tmp_path / "seed", files, kind)
-    with seeding(made, tmp_path / "seed") as peer:
+    with seeding(made, tmp_path / "seed") as other:
         async with running(tmp_path / "cache") as bench:
-            for content in bench.contents(made, peer.address):
+            for content in bench.contents(made, other.address):
                 [data] = [each for each in files.values() if len(each) == content.size]
                 assert data == await bench.engine.open(content).read(Extent(0, content.size))
                 assert bench.engine.status(content).verified == content.size
@@ -144,11 +148,11 @@ async def test_what_is_whole_is_held_once_and_given_to_others(tmp_path: Path) ->
     data = noise(2_000_000)
     made = one_file(tmp_path / "seed", data)
     settings = loopback(seed_ratio=0.0)
-    with seeding(made, tmp_path / "seed") as peer:
+    with seeding(made, tmp_path / "seed") as other:
         async with running(tmp_path / "cache", settings=settings) as bench:
-            [content] = bench.contents(made, peer.address)
+            [content] = bench.contents(made, other.address)
             await bench.engine.open(content).read(Extent(0, len(data)))
-            peer.session.pause()
+            other.session.pause()
             await trio.sleep(1.2)
             assert list((tmp_path / "cache" / "swarms").rglob("a.bin")) == []
             got = await downloaded(made, settings.ports[0], tmp_path / "other")
@@ -188,14 +192,78 @@ async def test_what_was_whole_before_its_torrent_was_known_is_given(tmp_path: Pa
         assert data == await downloaded(made, settings.ports[0], tmp_path / "other")
 
 
+@pytest.mark.parametrize("kind", ["v1", "v2", "hybrid"])
+async def test_what_mirrors_brought_of_an_unfinished_file_is_given(tmp_path: Path, kind: str) -> None:
+    """Nobody has all of it: a peer that finds us meanwhile gets the pieces that are here, and no others."""
+    data = noise(6_000_000)
+    made = made_by_libtorrent(tmp_path / "seed", {"a.bin": data, "b.txt": b"short"}, kind)
+    settings = loopback()
+    mirror = FakeSource(data, step=65536, parallel=4)
+    async with running(tmp_path / "cache", {"fake://m": mirror}, settings) as bench:
+        content = next(each for each in bench.contents(made) if each.size == len(data))
+        content = replace(content, mirrors=(MirrorRef("fake://m"),))
+        await bench.engine.open(content).read(Extent(1_000_000, 4_000_000))
+        with peer() as other:
+            handle = leech(other, made, settings.ports[0], tmp_path / "other")
+            with trio.fail_after(20):
+                while sum(handle.status().pieces) < 40:
+                    await trio.sleep(0.05)
+            had = [place for place, each in enumerate(handle.status().pieces) if each]
+            here = bench.engine.status(content).verified
+            assert len(had) * 65536 <= here + 65536 < len(data)
+            handle.flush_cache()
+            with trio.fail_after(10):
+                while not all(same(tmp_path / "other" / "top" / "a.bin", data, place * 65536) for place in had):
+                    await trio.sleep(0.05)
+
+
+def same(path: Path, data: bytes, offset: int) -> bool:
+    """Say whether the piece at *offset* of *path* is on disk by now as in *data*, or is none of it."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(65536)[: max(0, len(data) - offset)] == data[offset : offset + 65536]
+
+
+async def test_a_swarm_that_comes_late_helps_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first peer finds us when the mirror has served alone for longer than a swarm stays without being asked."""
+    monkeypatch.setattr(modes, "LINGER", 1.0)
+    data = noise(12_000_000)
+    made = one_file(tmp_path / "seed", data)
+    settings = loopback()
+    mirror = FakeSource(data, step=65536, pause=0.065, parallel=1)
+    async with running(tmp_path / "cache", {"fake://m": mirror}, settings) as bench:
+        [content] = bench.contents(made)
+        content = replace(content, mirrors=(MirrorRef("fake://m"),))
+        reader = bench.engine.open(content)
+        start, position = trio.current_time(), 0
+
+        async def read_on() -> None:
+            nonlocal position
+            extent = Extent(position, position + 250_000)
+            assert data[position : extent.stop] == await reader.read(extent)
+            position = extent.stop
+
+        while trio.current_time() - start < 3:
+            await read_on()
+        with peer() as other:
+            handle = seed(other, made, tmp_path / "seed")
+            handle.connect_peer(("127.0.0.1", settings.ports[0]))
+            while position < len(data):
+                await read_on()
+        brought = {source.name: source.delivered for source in bench.engine.status(content).sources}
+    assert min(brought.values()) > 1_000_000, brought
+
+
 async def test_a_swarm_and_a_mirror_serve_one_file_together(tmp_path: Path) -> None:
     """Both bring some of it, neither all."""
     data = noise(20_000_000)
     made = one_file(tmp_path / "seed", data)
     mirror = FakeSource(data, step=65536, pause=0.01, parallel=1)
-    with seeding(made, tmp_path / "seed", upload=8_000_000) as peer:
+    with seeding(made, tmp_path / "seed", upload=8_000_000) as other:
         async with running(tmp_path / "cache", {"fake://m": mirror}) as bench:
-            [content] = bench.contents(made, peer.address)
+            [content] = bench.contents(made, other.address)
             content = replace(content, mirrors=(MirrorRef("fake://m"),))
             reader = bench.engine.open(content)
             await trio.sleep(0.5)
@@ -226,9 +294,9 @@ async def test_a_swarm_that_lacks_pieces_and_a_mirror(tmp_path: Path) -> None:
     data = noise(4_000_000)
     made = one_file(tmp_path / "seed", data)
     mirror = FakeSource(data, step=65536, pause=0.005, parallel=1)
-    with seeding(made, tmp_path / "seed", lacking=(20, 21, 40)) as peer:
+    with seeding(made, tmp_path / "seed", lacking=(20, 21, 40)) as other:
         async with running(tmp_path / "cache", {"fake://m": mirror}) as bench:
-            [content] = bench.contents(made, peer.address)
+            [content] = bench.contents(made, other.address)
             content = replace(content, mirrors=(MirrorRef("fake://m"),))
             reader = bench.engine.open(content)
             await trio.sleep(0.5)
@@ -239,9 +307,9 @@ async def test_a_swarm_that_lacks_pieces_and_a_mirror(tmp_path: Path) -> None:
 async def test_a_peer_that_never_gives_is_given_up(tmp_path: Path) -> None:
     """A read fails within the read time-out and says of whom nothing came; so does one without any peer."""
     made = one_file(tmp_path / "seed", noise(300_000))
-    with seeding(made, tmp_path / "seed", lacking=tuple(range(5))) as peer:
+    with seeding(made, tmp_path / "seed", lacking=tuple(range(5))) as other:
         async with running(tmp_path / "cache", engine=EngineSettings(read_timeout=1.5)) as bench:
-            [content] = bench.contents(made, peer.address)
+            [content] = bench.contents(made, other.address)
             with pytest.raises(ContentUnavailable, match="did not arrive within 1.5 s"):
                 await bench.engine.open(content).read(Extent(0, 1000))
 
@@ -270,14 +338,14 @@ async def test_a_peer_that_vanishes(tmp_path: Path) -> None:
     data = noise(6_000_000)
     made = one_file(tmp_path / "seed", data)
     mirror = FakeSource(data, latency=0.3, step=65536, pause=0.02, parallel=1)
-    with seeding(made, tmp_path / "seed", upload=2_000_000) as peer:
+    with seeding(made, tmp_path / "seed", upload=2_000_000) as other:
         async with running(tmp_path / "cache", {"fake://m": mirror}) as bench:
-            [content] = bench.contents(made, peer.address)
+            [content] = bench.contents(made, other.address)
             content = replace(content, mirrors=(MirrorRef("fake://m"),))
             reader = bench.engine.open(content)
             await connected(bench)
             assert data[:1_000_000] == await reader.read(Extent(0, 1_000_000))
-            peer.session.remove_torrent(peer.handles[0])
+            other.session.remove_torrent(other.handles[0])
             assert data == await reader.read(Extent(0, len(data)))
             assert bench.engine.status(content).verified == len(data)
 
@@ -294,9 +362,9 @@ async def test_a_torrent_that_contradicts_the_metalink_loses(tmp_path: Path) -> 
     data, other = noise(8_000_000), noise(8_000_000, 7)
     made = one_file(tmp_path / "seed", other)
     mirror = FakeSource(data, latency=0.3, step=65536, pause=0.02, parallel=1)
-    with seeding(made, tmp_path / "seed") as peer:
+    with seeding(made, tmp_path / "seed") as other:
         async with running(tmp_path / "cache", {"fake://m": mirror}) as bench:
-            [swarmed] = bench.contents(made, peer.address)
+            [swarmed] = bench.contents(made, other.address)
             [told] = parse("x.torrent", torrents.torrent(torrents.single(data, 65536, "a.bin"))).entries
             content = replace(content_of(told, len(data)), mirrors=(MirrorRef("fake://m"),), swarms=swarmed.swarms)
             reader = bench.engine.open(content)
@@ -311,9 +379,9 @@ async def test_what_is_evicted_is_not_offered(tmp_path: Path) -> None:
     data = noise(1_000_000)
     made = one_file(tmp_path / "seed", data)
     settings = loopback(seed_ratio=0.0)
-    with seeding(made, tmp_path / "seed") as peer:
+    with seeding(made, tmp_path / "seed") as other:
         async with running(tmp_path / "cache", settings=settings) as bench:
-            [content] = bench.contents(made, peer.address)
+            [content] = bench.contents(made, other.address)
             reader = bench.engine.open(content)
             assert data == await reader.read(Extent(0, len(data)))
             [swarm] = set(bench.swarms._swarms.values())
@@ -322,10 +390,10 @@ async def test_what_is_evicted_is_not_offered(tmp_path: Path) -> None:
             bench.swarms.forget(content.key)
             bench.engine.download(content).stored.evict(Extent(0, len(data)))
             assert swarm.mode is not Mode.GIVING
-            peer.session.pause()
+            other.session.pause()
             with pytest.raises(trio.TooSlowError):
                 await downloaded(made, settings.ports[0], tmp_path / "other", within=1.5)
-            peer.session.resume()
+            other.session.resume()
             assert data == await reader.read(Extent(0, len(data)))
 
 
@@ -333,9 +401,9 @@ async def test_little_lies_aside(tmp_path: Path) -> None:
     """What a torrent is fetched into never grows beyond its bound by much."""
     data = noise(8_000_000)
     made = one_file(tmp_path / "seed", data)
-    with seeding(made, tmp_path / "seed", upload=8_000_000) as peer:
+    with seeding(made, tmp_path / "seed", upload=8_000_000) as other:
         async with running(tmp_path / "cache", aside=2_000_000) as bench:
-            [content] = bench.contents(made, peer.address)
+            [content] = bench.contents(made, other.address)
             reader = bench.engine.open(content)
             most = 0
             for start in range(0, len(data), 250_000):

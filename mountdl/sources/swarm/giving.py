@@ -10,6 +10,11 @@ class Giving:
         self._ratio, self._longest = settings.seed_ratio, settings.seed_time
         self._since: float | None = None
 
+    @property
+    def at_all(self) -> bool:
+        """Whether the user lets peers have anything but what they give for it."""
+        return self._longest != 0
+
     def goes_on(self, held: int, uploaded: int, now: float) -> bool:
         """Say whether to give still, *uploaded* bytes being given of a torrent of which *held* are here."""
         if self._longest == 0 or not held:

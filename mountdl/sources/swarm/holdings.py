@@ -61,6 +61,7 @@ class Inventory:
     def __init__(self, layout: Layout) -> None:
         self.members: list[Member] = []
         self._layout = layout
+        self._brought = 0
         self._parts: dict[int, Part] = {}
 
     def __bool__(self) -> bool:
@@ -80,6 +81,12 @@ class Inventory:
         for index in gone:
             del self._parts[index]
         return bool(gone) or any(member.holdings.key == key for member in self.members)
+
+    def growing(self) -> bool:
+        """Say whether mirrors have brought something since the last call of what is not here as a whole yet."""
+        totals = [(each.holdings.verified.total, each.file.size) for each in self.members if each.mirrored]
+        before, self._brought = self._brought, sum(total for total, size in totals if total < size)
+        return self._brought > before
 
     def parts(self) -> list[Part]:
         """Return what there is now."""

@@ -50,6 +50,11 @@ class Scratch:
             self._own = None
 
 
+def discard(folder: Path) -> None:
+    """Remove *folder* and all in it, as far as that can be done. For a worker thread."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _locked(path: Path) -> int:
     """Open and lock the folder *path*. BlockingIOError where somebody else has it."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -7,7 +7,7 @@ calls verified is offered.
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from enum import Enum, auto
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -23,14 +23,15 @@ from mountdl.sources.swarm.alerts import Alert
 from mountdl.sources.swarm.giving import Giving
 from mountdl.sources.swarm.holdings import Inventory, Member, unasked, window
 from mountdl.sources.swarm.layout import Layout
+from mountdl.sources.swarm.modes import Mode, fetched_enough
+from mountdl.sources.swarm.offering import Offering
+from mountdl.sources.swarm.scratch import discard
 from mountdl.sources.swarm.session import Session
 from mountdl.sources.swarm.waiting import Order, ReadingBack, Waiting
 from mountdl.sources.swarm.wants import NEXT, WANTED, Told, Wants
 
 log = logging.getLogger(__name__)
 
-IDLE = 3.0
-"""Seconds without a want after which it stops fetching."""
 REFRESH = 10.0
 """Seconds between two looks whether more can be offered than is."""
 TRICKLE = 16384
@@ -39,19 +40,10 @@ MOST_PEERS = 100
 """Addresses kept of peers that answered, to find them again at once."""
 
 
-class Mode(Enum):
-    """What libtorrent does with it."""
-
-    AWAY = auto()
-    """Nothing: it is not in the session."""
-    FETCHING = auto()
-    GIVING = auto()
-
-
 class Swarm:
     """The peers of *torrent*.
 
-    *folder* makes an empty folder to fetch into, of about *aside* bytes at most; *discard* removes one.
+    *folder* makes an empty folder to fetch into, of about *aside* bytes at most; *work* does something in a thread.
     """
 
     def __init__(
@@ -60,7 +52,7 @@ class Swarm:
         session: Session,
         settings: SwarmSettings,
         folder: Callable[[], Path],
-        discard: Callable[[Path], None],
+        work: Callable[[Callable[[], None]], None],
         aside: int,
     ) -> None:
         self.torrent, self.layout = torrent, Layout(torrent)
@@ -71,7 +63,7 @@ class Swarm:
         self.trouble = ""
         self.progressed_at = trio.current_time()
         self.mode = Mode.AWAY
-        self._session, self._settings, self._folder, self._discard = session, settings, folder, discard
+        self._session, self._settings, self._folder, self._work = session, settings, folder, work
         self._most_aside = max(1, aside // max(1, torrent.piece_length))
         self._handle: alerts.Handle | None = None
         self._pending = self._outdated = False
@@ -79,6 +71,7 @@ class Swarm:
         self._inventory = Inventory(self.layout)
         self._wants, self._waiting = Wants(), Waiting()
         self._reading = ReadingBack(self.layout.length)
+        self._offering = Offering(self.layout, self._most_aside // 2)
         self._told = Told()
         self._here = bytearray(self.layout.count)
         self._offered = self._pieces_aside = 0
@@ -224,7 +217,7 @@ class Swarm:
             self._session.start().remove_torrent(self._handle)
             self._handle = None
         if self._scratch is not None:
-            self._discard(self._scratch)
+            self._work(partial(discard, self._scratch))
             self._scratch = None
         self.uploaded += self._uploaded_now
         self.connected = self.seeds = self._downloaded = self._uploaded_now = self._offered = 0
@@ -234,6 +227,7 @@ class Swarm:
         self._waiting.forget()
         self._reading.clear()
         self._told = Told()
+        self._offering = Offering(self.layout, self._most_aside // 2)
 
     def _add(self) -> None:
         try:
@@ -357,10 +351,16 @@ class Swarm:
         """Stop fetching when nobody wants anything, offer what has come since, end what was given enough."""
         if self._pieces_aside > self._most_aside and self.mode is Mode.FETCHING and not self._pending:
             self._start_anew()
+        if self._inventory.growing():
+            self._idle_since = now
+            self._enter(Mode.FETCHING)
+        if self.connected > self.seeds:
+            self._offer()
         if self._wants or self._pending:
             return
         if self.mode is Mode.FETCHING:
-            if now - self._idle_since >= IDLE or sum(self._inventory.held()) == self.layout.count:
+            whole = sum(self._inventory.held()) == self.layout.count
+            if fetched_enough(now - self._idle_since, mirrored=self._mirrored, whole=whole):
                 self._enter(Mode.GIVING if self._gives(now) else Mode.AWAY)
         elif self.mode is Mode.GIVING:
             if not self._gives(now):
@@ -370,6 +370,16 @@ class Swarm:
                 self._offer_more()
         elif self._gives(now):
             self._enter(Mode.GIVING)
+
+    def _offer(self) -> None:
+        """Have peers that lack something get what mirrors brought."""
+        if self.mode is not Mode.FETCHING or self._handle is None or self._offering.running or not self._giving.at_all:
+            return
+        parts = self._inventory.parts()
+        pieces = self._offering.choose(self._inventory.held(), self._here)
+        if pieces:
+            self._offering.running = True
+            self._work(partial(self._offering.hand_over, self._handle, parts, pieces))
 
     def _start_anew(self) -> None:
         """Fetch on into an empty folder: what came is handed over, and lies there a second time."""

@@ -1,7 +1,6 @@
 """What all swarms of a mount share: the session, the torrents that are in use, and how metadata is learned."""
 
 import logging
-import shutil
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -149,7 +148,7 @@ class SwarmTransport:
         known = _keys(torrent)
         swarm = next((self._swarms[key] for key in known if key in self._swarms), None)
         if swarm is None:
-            swarm = Swarm(torrent, self._session, self._settings, self._scratch.fresh, self._remove, self._aside)
+            swarm = Swarm(torrent, self._session, self._settings, self._scratch.fresh, self._work, self._aside)
             for key in known:
                 self._swarms[key] = swarm
         peers, trackers = self._met.pop(hashes(torrent)[0], ({}, {}))
@@ -165,9 +164,9 @@ class SwarmTransport:
             known[0].update(dict.fromkeys(link.peers))
             known[1].update(dict.fromkeys(link.trackers))
 
-    def _remove(self, folder: Path) -> None:
+    def _work(self, act: Callable[[], None]) -> None:
         if self._nursery is not None:
-            self._nursery.start_soon(trio.to_thread.run_sync, partial(shutil.rmtree, folder, ignore_errors=True))
+            self._nursery.start_soon(trio.to_thread.run_sync, act)
 
     # -- metadata -------------------------------------------------------------------------------------------
 
