@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from typing import NewType
 
 from mountdl.catalog.freeze import Folder, Leaf, Memo, freeze
-from mountdl.catalog.kept import LARGEST, KeptFile, cautions_by_file
+from mountdl.catalog.kept import LARGEST, KeptFile, cautions_by_file, left_out
 from mountdl.catalog.names import clean, fit, numbered, shown_parts
 from mountdl.catalog.pools import Pool, Pools
 from mountdl.catalog.tree import Inodes, Tree
@@ -178,6 +178,13 @@ class _Builder:
         alone = not said.entries and len(swarms) == 1
         for magnet in swarms:
             self._place_magnet(folder, magnet, mtime_ns, document, alone=alone)
+        lost = left_out(said)
+        if lost and (said.entries or swarms):
+            more = f"; and {len(lost) - MOST_REASONS} more" if len(lost) > MOST_REASONS else ""
+            text = (
+                f"{document.path}: not all that it names is shown as it stands: {'; '.join(lost[:MOST_REASONS])}{more}"
+            )
+            self.cautions.append(Caution("left-out", text))
         if not said.entries and not swarms:
             self._explain(folder, document, said.cautions)
 

@@ -21,6 +21,9 @@ LARGEST = (1 << 63) - 1
 MOST = 1 << 16
 """Bytes of the largest entry that is set aside: a larger one, with thousands of digests, takes long to read again."""
 
+_LOSSES = frozenset({"unsafe-name", "name-clash"})
+"""Codes of cautions that say that a file is not among the entries, or not by the name that it was given."""
+
 
 class Shelf(Protocol):
     """Where bytes are set aside until they are given back. In worker threads too; blocking, but short."""
@@ -72,7 +75,7 @@ class KeptFile:
 
 def kept(name: str, said: Descriptor, shelf: Shelf) -> tuple[KeptFile, ...] | None:
     """Set aside what the descriptor called *name* said; None where that stays in memory."""
-    if not said.entries or said.magnets or said.dynamic:
+    if not said.entries or said.magnets or said.dynamic or left_out(said):
         return None
     remarks = cautions_by_file(said.cautions)
     found = []
@@ -105,3 +108,10 @@ def cautions_by_file(cautions: tuple[Caution, ...]) -> dict[str, tuple[Caution, 
         if caution.file is not None:
             found.setdefault(caution.file, []).append(caution)
     return {name: tuple(remarks) for name, remarks in found.items()}
+
+
+def left_out(said: Descriptor) -> list[str]:
+    """Return why files that *said* names are not among its entries."""
+    entries = {str(entry.path) for entry in said.entries}
+    lost = [caution for caution in said.cautions if caution.code in _LOSSES and caution.file not in entries]
+    return [f"{caution.file}: {caution.message}" if caution.file else caution.message for caution in lost]

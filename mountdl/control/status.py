@@ -119,7 +119,10 @@ def mount_lines(document: Json) -> list[str]:
         f"  {text.counted(len(files), 'file')}, {text.size(total)}, {text.size(here)} here ({part})"
         + _comma(text.rate(sum(file.rate for file in files))),
     ]
-    lines += [f"  warning: {_caution(each)}" for each in _cautions(document)]
+    cautions = _cautions(document)
+    lines += [f"  warning: {_caution(each)}" for each in cautions[:MOST_ROWS]]
+    if len(cautions) > MOST_ROWS:
+        lines.append(f"  and {text.counted(len(cautions) - MOST_ROWS, 'warning')} more; --json shows all")
     notable = sorted((file for file in files if file.notable), key=lambda file: (-file.readers, -file.rate, file.path))
     rows = [_row(file) for file in notable[:MOST_ROWS]]
     lines += ["  " + line for line in text.table(rows, frozenset({0, 1, 2, 3}))]

@@ -137,6 +137,21 @@ def test_unsafe_paths_are_not_shown() -> None:
     assert [caution.code for caution in result.cautions] == ["unsafe-path"] * 4
 
 
+def test_what_a_descriptor_loses_is_told() -> None:
+    """The status tells it where other files of the same descriptor are shown; else its note does."""
+    lost = [Caution("unsafe-name", f'the name "../{number}" leads upwards') for number in range(12)]
+    others = (Caution("name-clash", "is both", "a/b"), Caution("bad-date", "is odd"))
+    result = built(document("n.meta4", entry("a"), cautions=(*lost, *others)))
+
+    assert {"a"} == shown(result)
+    [told] = result.cautions
+    assert told.code == "left-out"
+    assert told.message.startswith(
+        'n.meta4: not all that it names is shown as it stands: the name "../0" leads upwards; '
+    )
+    assert told.message.endswith("; and 3 more")
+
+
 def test_deep_paths_need_no_deep_stack() -> None:
     """A path of the greatest length is built like any other."""
     deep = "x/" * (PATH_MAX // 2 - 1) + "y"

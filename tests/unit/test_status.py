@@ -139,3 +139,12 @@ def test_a_path_outside_any_mount_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not in a mount") as caught:
         client.locate(tmp_path, Registry(tmp_path))
     assert ExitStatus.NOT_FOUND is caught.value.exit_status
+
+
+def test_warnings_without_end_are_counted() -> None:
+    """Thousands of them would push all else out of sight."""
+    lines = status.mount_lines(mount(cautions=tuple({"message": f"odd {number}"} for number in range(30))))
+
+    assert lines[2] == "  warning: odd 0"
+    assert lines[-1] == "  and 10 warnings more; --json shows all"
+    assert len(lines) == 2 + 20 + 1
