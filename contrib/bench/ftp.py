@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 
+import ratios
 import trio
 
 from mountdl.content import Content, ContentKey
@@ -112,8 +113,9 @@ def main() -> None:
         ("in order, times curl's speed", "curl", "ours in order"),
         ("1 MiB anywhere, times ftplib's speed", "ftplib anywhere", "ours anywhere"),
     ):
-        ratios = [took[them] / took[we] for took in rounds]
-        print(f"{what}: {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
+        found = [took[them] / took[we] for took in rounds]
+        print(f"{what}: {statistics.median(found):.2f} ({min(found):.2f}-{max(found):.2f})")
+        ratios.add(f"ftp, {what}", statistics.median(found))
 
 
 if __name__ == "__main__":

@@ -9,18 +9,22 @@ Without a name every axis is measured; --full adds the largest points, --quick l
 import argparse
 import hashlib
 import os
+import random
+import statistics
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import lab
+import ratios
 
 AXES = {
     "files": ((10, 100, 1000, 10_000), (100_000,)),
-    "size": ((1 << 20, 1 << 30, 1 << 40), ()),
-    "chunks": ((1000, 100_000), (1_000_000, 4_000_000)),
+    "size": ((1 << 26, 1 << 30, 1 << 40), ()),
+    "chunks": ((1000, 100_000), (1_000_000, 3_300_000)),
     "readers": ((1, 8, 64), (256,)),
     "mirrors": ((1, 4, 16), (64,)),
     "crowd": ((1000, 10_000), (100_000,)),
@@ -39,6 +43,8 @@ def describe(folder: Path, name: str, size: int, *, pieces: int = 0, urls: int =
     (folder / f"{name}.meta4").write_text(f"{text}{listed if pieces else ''}{mirrors}</file></metalink>")
 
 
+PIECE = 256 << 10
+READS = 40
 CROWD = 64
 """Readers in "crowd", each of a file of its own."""
 
@@ -49,7 +55,11 @@ def describe_many(folder: Path, count: int) -> None:
         describe(folder / f"{number // 1000:03}", f"file{number}.bin", 20 << 20, pieces=20)
 
 
-def files(count: int, home: Path) -> str:
+Figures = dict[str, float]
+"""What a point cost: seconds, milliseconds and MiB, as the names say."""
+
+
+def files(count: int, home: Path) -> Figures:
     describe_many(home / "source", count)
     began = time.perf_counter()
     with lab.mounted(home / "source", home / "cache", "--background", "off") as mount:
@@ -58,42 +68,66 @@ def files(count: int, home: Path) -> str:
         listed = subprocess.run(["ls", "-lR", mount.path], check=True, capture_output=True).stdout.count(b".bin")
         assert listed == count
         took = time.perf_counter() - began
-        spent = sum(mount.cpu())
-        seconds = f"mounted {usable:6.2f} s   ls -lR {took:6.2f} s   processor {spent:6.2f} s"
-        return f"{seconds}   memory {mount.peak():4.0f} MiB"
+        return {"mounted s": usable, "ls -lR s": took, "processor s": sum(mount.cpu()), "memory MiB": mount.peak()}
 
 
-def size(length: int, home: Path) -> str:
-    return _one(home, length, pieces=min(1000, length >> 20))
+def size(length: int, home: Path) -> Figures:
+    """Describe it without digests of pieces: then nothing grows but the offsets."""
+    with _sparse(home, length) as address:
+        (home / "source/big.bin.meta4").write_text(
+            f'{_HEAD}<file name="big.bin"><size>{length}</size><url>{address}/big.bin</url></file></metalink>'
+        )
+        return _scattered(home, length)
 
 
-def chunks(count: int, home: Path) -> str:
-    return _one(home, count << 18, pieces=count)
+def chunks(count: int, home: Path) -> Figures:
+    """Describe it by a torrent with a web seed: 3.3 million digests are what the longest that is read holds."""
+    length = count * PIECE
+    with _sparse(home, length) as address:
+        digests = hashlib.sha1(bytes(PIECE)).digest() * count
+        url = f"{address}/big.bin".encode()
+        head = b"d4:infod6:lengthi%de4:name7:big.bin12:piece lengthi%de6:pieces%d:" % (length, PIECE, len(digests))
+        (home / "source/big.torrent").write_bytes(head + digests + b"e8:url-list%d:%see" % (len(url), url))
+        return _scattered(home, length)
 
 
-def _one(home: Path, length: int, pieces: int) -> str:
-    describe(home / "source", "big.bin", length, pieces=pieces)
+@contextmanager
+def _sparse(home: Path, length: int) -> Iterator[str]:
+    """Serve big.bin, *length* zeros that take no room."""
+    for name in ("www", "source"):
+        (home / name).mkdir(parents=True)
+    with (home / "www/big.bin").open("wb") as file:
+        file.truncate(length)
+    with lab.mirror(home / "www", home / "nginx") as address:
+        yield address
+
+
+def _scattered(home: Path, length: int) -> Figures:
+    quiet = ("--background", "off", "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false")
     began = time.perf_counter()
-    with lab.mounted(home / "source", home / "cache", "--read-timeout", "1", "--background", "off") as mount:
+    with lab.mounted(home / "source", home / "cache", *quiet) as mount:
         usable = time.perf_counter() - began
         path = mount.path / "big.bin"
         assert path.stat().st_size == length
-        began = time.perf_counter()
-        with suppress(OSError):  # nobody has it: what a miss costs is what is measured
-            path.open("rb").read(1)
-        missed = time.perf_counter() - began
-        return f"mounted {usable:6.2f} s   a read that fails {missed:5.2f} s   memory {mount.peak():4.0f} MiB"
+        mounted, chance, times = mount.peak(), random.Random(5), []
+        with path.open("rb", buffering=0) as file:
+            for _ in range(READS):
+                began = time.perf_counter()
+                os.pread(file.fileno(), 4096, chance.randrange(length // 4096) * 4096)
+                times.append(time.perf_counter() - began)
+        each = statistics.median(times) * 1e3
+        return {"mounted s": usable, "4 KiB anywhere ms": each, "memory MiB": mounted, "read MiB": mount.peak()}
 
 
-def readers(count: int, home: Path) -> str:
+def readers(count: int, home: Path) -> Figures:
     return _served(home, readers=count, urls=1)
 
 
-def mirrors(count: int, home: Path) -> str:
+def mirrors(count: int, home: Path) -> Figures:
     return _served(home, readers=1, urls=count)
 
 
-def crowd(count: int, home: Path) -> str:
+def crowd(count: int, home: Path) -> Figures:
     describe_many(home / "source", count)
     (home / "www").mkdir(parents=True)
     names = [lab.random_file(home / "www" / f"big{number}.bin", 8).name for number in range(CROWD)]
@@ -101,12 +135,12 @@ def crowd(count: int, home: Path) -> str:
         for name in names:
             lab.metalink(home / "source", home / "www" / name, [f"{address}/{name}"])
         with lab.mounted(home / "source", home / "cache", "--background", "off") as mount:
-            listed = mount.peak()
+            mounted = mount.peak()
             took = _read_all([mount.path / name for name in names])
-            return f"8 MiB by each of {CROWD} in {took:6.2f} s   memory {listed:4.0f}, then {mount.peak():4.0f} MiB"
+            return {"copied s": took, "memory MiB": mounted, "read MiB": mount.peak()}
 
 
-def alone(mib: int, home: Path) -> str:
+def alone(mib: int, home: Path) -> Figures:
     return _served(home, readers=1, urls=1, mib=mib)
 
 
@@ -118,7 +152,7 @@ def _read_all(paths: list[Path]) -> float:
     return time.perf_counter() - began
 
 
-def _served(home: Path, readers: int, urls: int, mib: int = 128) -> str:
+def _served(home: Path, readers: int, urls: int, mib: int = 128) -> Figures:
     (home / "www").mkdir(parents=True)
     path = lab.random_file(home / "www" / "big.bin", mib)
     with lab.mirror(home / "www", home / "nginx") as address:
@@ -126,8 +160,25 @@ def _served(home: Path, readers: int, urls: int, mib: int = 128) -> str:
         with lab.mounted(home / "source", home / "cache") as mount:
             before = sum(mount.cpu())
             took = _read_all([mount.path / "big.bin"] * readers)
-            spent = sum(mount.cpu()) - before
-            return f"{mib} MiB by each in {took:6.2f} s   processor {spent:5.2f} s   memory {mount.peak():4.0f} MiB"
+            return {"copied s": took, "processor s": sum(mount.cpu()) - before, "memory MiB": mount.peak()}
+
+
+MEASURES = dict(zip(AXES, (files, size, chunks, readers, mirrors, crowd, alone), strict=True))
+
+
+def measure(axis: str, points: Sequence[int]) -> None:
+    """Print what each of *points* costs, and how many times the first one's the last one does."""
+    found = []
+    for point in points:
+        with tempfile.TemporaryDirectory() as folder:
+            found.append(MEASURES[axis](point, Path(folder)))
+        shown = "   ".join(
+            f"{what.rpartition(' ')[0]} {each:8.2f} {what.rpartition(' ')[2]}" for what, each in found[-1].items()
+        )
+        print(f"  {axis:8} {point:>17,}   {shown}", flush=True)
+    for what in found[0] if len(points) > 1 else ():
+        times = found[-1][what] / max(found[0][what], 0.01)
+        ratios.add(f"growth: {what.rpartition(' ')[0]}, {axis} {points[-1]:,} to {points[0]:,}", times)
 
 
 def main() -> None:
@@ -137,13 +188,10 @@ def main() -> None:
     extent.add_argument("--full", action="store_true")
     extent.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    measures = dict(zip(AXES, (files, size, chunks, readers, mirrors, crowd, alone), strict=True))
     print(f"growth ({lab.machine()})")
     for axis in options.axis or AXES:
         points, larger = AXES[axis]
-        for point in points[:2] if options.quick else (*points, *(larger if options.full else ())):
-            with tempfile.TemporaryDirectory() as folder:
-                print(f"  {axis:8} {point:>14,}   {measures[axis](point, Path(folder))}", flush=True)
+        measure(axis, points[:2] if options.quick else (*points, *(larger if options.full else ())))
     os.sync()
 
 

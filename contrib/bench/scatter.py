@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import lab
+import ratios
 
 _READER = """
 import os, random, sys, time
@@ -70,7 +71,7 @@ def _eight(home: Path, reads: int, rounds: int) -> None:
                 time.sleep(0.2)
                 taken.append(read(mount.path / "big.bin", readers, reads, f"{number}.")[0])
     one, eight = lab.show("one reader", "s", times[1], 2), lab.show("eight readers, as many reads", "s", times[8], 2)
-    print(f"  eight to one: {eight / one:.2f}")
+    ratios.add("eight readers to one, as many reads over 40 ms: time", eight / one, most=1.5)
 
 
 def _silent(home: Path, reads: int, rounds: int) -> None:
@@ -83,7 +84,7 @@ def _silent(home: Path, reads: int, rounds: int) -> None:
                 slowest.append(each[min(len(each) - 1, len(each) * 99 // 100)] * 1e3)
     good = lab.show("99th of 100, two good mirrors", "ms", late["two"], 0)
     bad = lab.show("99th of 100, one of two silent", "ms", late["silent"], 0)
-    print(f"  with a silent one: {bad / good:.2f} times")
+    ratios.add("99th of 100 reads: one mirror of two silent, to none", bad / good, most=2.0)
     assert statistics.median(late["two"]) > 0
     os.sync()
 

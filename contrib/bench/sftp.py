@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import ratios
 import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -156,6 +157,8 @@ def main() -> None:
                     mine = rates["mountdl"]
                     shown = "  ".join(f"{who} {rate:.0f} MB/s ({mine / rate:.2f})" for who, rate in rates.items())
                     print(f"{name}: {shown}")
+                    for who in rates.keys() - {"mountdl"}:
+                        ratios.add(f"sftp, {name}: speed to {who}", mine / rates[who])
             finally:
                 proxy.terminate()
                 proxy.join()

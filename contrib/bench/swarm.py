@@ -22,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import libtorrent as lt  # noqa: TID251 - to be measured against
+import ratios
 
 from tests.support.swarms import free_port, one_file, peer, seed, tracker
 
@@ -185,14 +186,17 @@ def main() -> None:
             (home / "a.torrent").write_bytes(torrent)
             with seeder(home, apart=apart) as (host, port):
                 names.peers = [f"{host}:{port}"]
-                compare(home, data)
-                print(f"{'bare':10} {'':14} {'':10} {bare(torrent, (host, port), home / 'bare'):6.1f} MiB/s")
+                ours = compare(home, data)
+                alone = bare(torrent, (host, port), home / "bare")
+                print(f"{'bare':10} {'':14} {'':10} {alone:6.1f} MiB/s")
+                ratios.add("swarm: sequential speed to a bare session's", ours / alone)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def compare(home: Path, data: bytes) -> None:
-    """Print how long reads take by each mount."""
+def compare(home: Path, data: bytes) -> float:
+    """Print how long reads take by each mount; return how many MiB a second mountdl gave in order."""
+    ours = 0.0
     print(f"{'':10} {'first at 50 %':>14} {'scattered':>10} {'sequential':>12}")
     for name, mounted in (("mountdl", mountdl), ("btfs", btfs)):
         if shutil.which("btfs") is None and name == "btfs":
@@ -205,7 +209,9 @@ def compare(home: Path, data: bytes) -> None:
             first, middle = measure(path, data)
         with mounted(home / "a.torrent", home / f"{name}-stream") as path:
             rate = sequential(path)
+        ours = rate if name == "mountdl" else ours
         print(f"{name:10} {first * 1000:11.0f} ms {middle * 1000:7.0f} ms {rate:6.1f} MiB/s", flush=True)
+    return ours
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx  # noqa: TID251 - to be measured against
+import ratios
 import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -172,6 +173,9 @@ def compare(
     print(f"{title} ({unit}; load {os.getloadavg()[0]:.1f})")
     for name, values in figures.items():
         print(f"  {name:22} {statistics.median(values):8.0f}   [{min(values):.0f}-{max(values):.0f}]")
+    for other in figures.keys() & {"httpx", "curl"}:
+        ratio = statistics.median(figures["mountdl"]) / statistics.median(figures[other])
+        ratios.add(f"{title}: {unit}, mountdl to {other}", ratio)
 
 
 def main() -> None:
