@@ -1,6 +1,7 @@
 """From content to running download; background order; sizes that no descriptor gives."""
 
 import logging
+import resource
 from collections.abc import Callable, Mapping, Sequence
 
 import trio
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 LINGER = 60.0
 """Seconds that a download outlives its last use: players close and open again."""
+MOST_OPEN = 1000
+"""Downloads above which those that nobody uses go sooner: each has two or three files open, beside connections."""
 AT_ONCE = 2
 """Contents that `--background all` completes side by side."""
 
@@ -64,6 +67,8 @@ class Engine:
         self._put_off: dict[ContentKey, float] = {}
         self._paused: set[ContentKey] = set()
         self._nursery: trio.Nursery | None = None
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most_open = MOST_OPEN if files == resource.RLIM_INFINITY else min(MOST_OPEN, files // 8)
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Run downloads until cancelled; close what nobody uses any more."""
@@ -96,6 +101,8 @@ class Engine:
         """Return the running download of *content*, started if need be. Raises StoreError."""
         download = self._downloads.get(content.key)
         if download is None:
+            if len(self._downloads) >= self._most_open:
+                self._close_idle(len(self._downloads) - self._most_open + 1)
             stored = self._stored(content)
             download = Download(content, stored, self._settings, self._traffic, self._discarded, self._foreign)
             download.paused = content.key in self._paused
@@ -210,6 +217,12 @@ class Engine:
             elif self._settings.background == "all" and download.stuck:
                 self._put_off[key] = now + SECOND_CHANCE
                 self._close(key)
+
+    def _close_idle(self, count: int) -> None:
+        """Close up to *count* downloads that nobody uses, those that are idle for longest first."""
+        idle = [(download.idle_since, key) for key, download in self._downloads.items() if not download.busy]
+        for _, key in sorted(idle)[:count]:
+            self._close(key)
 
     def _start_background(self, now: float) -> None:
         if self._settings.background != "all" or self._store.allowance() < Priority.BACKGROUND:

@@ -17,6 +17,7 @@ from trio._core import _run as trio_run
 from trio.testing import MockClock
 
 from mountdl.content import content_of, merge
+from mountdl.engine import engine
 from mountdl.engine.engine import LINGER
 from mountdl.errors import ContentUnavailable, SourceUnavailable
 from mountdl.extents import Extent
@@ -125,6 +126,27 @@ async def test_idle_downloads_are_closed(tmp_path: Path, clock: MockClock) -> No
         assert DATA[:10] == await bench.engine.open(what).read(Extent(0, 10))
         bench.engine._sweep(trio.current_time() + 10 * LINGER)
         assert (what.key,) == bench.engine.active()
+
+
+async def test_idle_downloads_make_room_for_others(
+    tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hundreds of files read within a minute took all file descriptors; those in use keep theirs."""
+    monkeypatch.setattr(engine, "MOST_OPEN", 3)
+    pages = [content(DATA[at : at + 40], urls=(f"fake://{at}",)) for at in range(0, 400, 40)]
+    sources = {f"fake://{at}": FakeSource(DATA[at : at + 40]) for at in range(0, 400, 40)}
+    async with running(tmp_path, sources) as bench:
+        held = bench.engine.open(pages[0])
+        for number, page in enumerate(pages):
+            reader = bench.engine.open(page)
+            assert await reader.read(Extent(0, 10)) == DATA[number * 40 : number * 40 + 10]
+            reader.close()
+            await trio.sleep(1)
+        assert set(bench.engine.active()) == {pages[0].key, pages[8].key, pages[9].key}
+        readers = [bench.engine.open(page) for page in pages]
+        assert len(bench.engine.active()) == 10
+        for reader in (held, *readers):
+            reader.close()
 
 
 async def test_contents_of_one_host_share_its_lanes(tmp_path: Path, clock: MockClock) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import resource
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.support.content import pattern
 from tests.support.mirrors import Mirrors, deaf, dying, lying, paced, stalling
-from tests.support.mounts import LONGEST, Mount, Mounts, needs_fuse, run
+from tests.support.mounts import LONGEST, Mount, Mounts, needs_fuse, run, within
 from tests.support.samples import CHUNK, MIB, publish
 
 pytestmark = needs_fuse
@@ -138,3 +141,22 @@ def test_offsets_at_the_edges(mirrors: Mirrors, mounted: Mounts, source: Path) -
     assert mount.read("odd.bin", 2 * CHUNK - 5, CHUNK + 6) == data[2 * CHUNK - 5 :]
     assert mount.read("none") == b""
     assert mount.read("one") == b"1"
+
+
+def test_more_files_than_may_be_open(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
+    """Read one after the other, and all kept open: the daemon raises the limit that it was begun with."""
+    files = {f"{number}.bin": pattern(1000, seed=number) for number in range(60)}
+    mirror = mirrors.add("only", files)
+    for name, data in files.items():
+        publish(source, name, data, [mirror.of(name)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    try:
+        mount = mounted(source)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    with ExitStack() as stack:
+        for name, data in files.items():
+            opened = stack.enter_context((mount / name).open("rb"))
+            assert within(20, opened.read) == data
