@@ -1,5 +1,6 @@
 """Where `mountdl` and `mount.mountdl` begin: the commands, with what only the top row knows given to them."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,11 +23,19 @@ def mount_helper() -> None:
 
 
 def _interruptible(run: Callable[[], int]) -> int:
+    _have_standard_streams()
     # What follows is imported in here: a Ctrl-C during the 0.1 s that this takes deserves no traceback either.
     try:
         return run()
     except KeyboardInterrupt:
         return _INTERRUPTED
+
+
+def _have_standard_streams() -> None:
+    """Open what is closed of standard input, output and error: else files that we open get their numbers."""
+    for stream, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, stream) is None:
+            setattr(sys, stream, Path(os.devnull).open(mode))  # noqa: SIM115  # for life
 
 
 def _main() -> int:

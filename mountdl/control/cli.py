@@ -49,10 +49,19 @@ def _guarded(name: str, run: Callable[[], int]) -> int:
     except OSError as error:
         # Files are named in their own sentences; what is left is our output, on a full disk.
         _drop_output()
-        where = "standard output" if error.filename is None else error.filename
+        where = error.filename or ("the folder that this runs in" if _homeless() else "standard output")
         print(f"{name}: {shown(where)}: {error.strerror or error}", file=sys.stderr)
         return ExitStatus.IO
     return status
+
+
+def _homeless() -> bool:
+    """Say whether the folder that we were begun in is gone, so that nothing can be named relative to it."""
+    try:
+        os.getcwd()  # noqa: PTH109  # Path.cwd is that, and more to import
+    except OSError:
+        return True
+    return False
 
 
 def _drop_output() -> None:

@@ -151,6 +151,17 @@ def test_unmount_with_reads_that_hang(mirrors: Mirrors, mounted: Mounts, source:
     assert not mounted_on(mount.path)
 
 
+def test_with_standard_streams_closed(published: Path, mounted: Mounts, film_bytes: bytes) -> None:
+    """As some supervisors begin their services."""
+    place, cache = mounted.place(), mounted.home / "cache"
+    words = " ".join(command("mount", "--cache-dir", cache, published, place))
+    assert run("sh", "-c", f"{words} <&- >&- 2>&-").returncode == 0
+    try:
+        assert (place / NAME).read_bytes() == film_bytes[: 2 * MIB]
+    finally:
+        assert mountdl("unmount", place).returncode == 0
+
+
 def test_a_daemon_that_is_stopped(published: Path, mounted: Mounts, film_bytes: bytes) -> None:
     """No command waits for ever for it; once it goes on all is as before."""
     mount = mounted(published)
