@@ -118,11 +118,11 @@ class _Mounted:
         if target is not None:
             nursery.start_soon(graduation.run, self.settings.store.directory, target, self._finished)
 
-    def _finished(self) -> list[tuple[PurePosixPath, Content]]:
+    def _finished(self) -> list[tuple[PurePosixPath, Outline]]:
         active = {key for key in self._engine.active() if self._engine.complete(key)}
         nodes = self._watch.built.tree.nodes() if active else ()
         shown = [node for node in nodes if isinstance(node, File) and node.outline.key in active]
-        return [(PurePosixPath(node.path), node.content) for node in shown]
+        return [(PurePosixPath(node.path), node.outline) for node in shown]
 
     async def _local(self, stack: ExitStack) -> tuple[Path, str | None]:
         """Return the source as a path, and what relative URLs in it are relative to.
@@ -180,7 +180,7 @@ class _Mounted:
         self._shown(built.tree)
         if len(built.contents) <= WARMED:
             for content in built.contents.values():
-                self._engine.warm(content.full)
+                self._engine.warm(content)
 
     def _discarded(self, content: Content) -> None:
         self._bad.add(content.key)
@@ -201,7 +201,7 @@ class _Mounted:
         """See `Files`."""
         return self._engine.open(content)
 
-    def warm(self, content: Content) -> None:
+    def warm(self, content: Outline) -> None:
         """See `Files`."""
         self._engine.warm(content)
 

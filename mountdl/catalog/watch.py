@@ -34,6 +34,7 @@ from mountdl.catalog.sizes import Memory, Resolve, Sizes
 from mountdl.catalog.tree import Inodes, empty
 from mountdl.descriptors.learned import Learned, awaited
 from mountdl.descriptors.model import Caution, Descriptor
+from mountdl.errors import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -341,10 +342,13 @@ class Watch:
         try:
             # Not given up when cancelled: the inodes must not be in two hands.
             built = await trio.to_thread.run_sync(make, limiter=self._thread)
-        except Exception:
+        except Exception as error:
             if not self.first_scan.is_set():
                 raise
-            log.exception("building the tree failed in a way that is a bug of mountdl; the last one stays")
+            if isinstance(error, StoreError):
+                log.warning("the tree stays as it was: %s", error)
+            else:
+                log.exception("building the tree failed in a way that is a bug of mountdl; the last one stays")
             self._note(error="building the tree failed, the last one stays")
             return
         self._build_time = trio.current_time() - start

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import trio
 
-from mountdl.content import Content, ContentKey
+from mountdl.content import ContentKey, Outline
 from mountdl.control.cache_files import handed_out
 from mountdl.errors import MountdlError
 from mountdl.store.place import DATA, Place
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 LOOK = 1.0
 """Seconds between two looks at what has become complete."""
 
-Finished = Callable[[], Iterable[tuple[PurePosixPath, Content]]]
+Finished = Callable[[], Iterable[tuple[PurePosixPath, Outline]]]
 """Returns the files that are complete among those that something was fetched for lately."""
 
 
@@ -41,13 +41,13 @@ async def run(store: Path, target: Path, finished: Finished) -> None:
                 log.warning("%s can't graduate: %s", path, error)
 
 
-def _hand_out(store: Path, target: Path, content: Content) -> str:
+def _hand_out(store: Path, target: Path, content: Outline) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(target):
         return "it was there already"
     fd = Place(store / "contents", content.key).open(DATA, os.O_RDONLY)
     try:
-        return handed_out(fd, content.size, content.digest, target, _ignored)
+        return handed_out(fd, content.size, content.full.digest, target, _ignored)
     finally:
         os.close(fd)
 

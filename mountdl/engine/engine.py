@@ -156,8 +156,9 @@ class Engine:
         self._contents = contents
         for key, download in self._downloads.items():
             shown = contents.get(key)
-            if shown is not None and shown.full != download.content:
-                self._adopt(download, shown.full)
+            content = None if shown is None else _full(shown)
+            if content is not None and content != download.content:
+                self._adopt(download, content)
 
     def _adopt(self, download: Download, content: Content) -> None:
         old = download.roster.states
@@ -182,9 +183,10 @@ class Engine:
         """Say whether *content* is paused."""
         return content.key in self._paused
 
-    def warm(self, content: Content) -> None:
-        """Connect to the best mirror of *content* ahead of a first read."""
-        if content.mirrors and content.key not in self._downloads:
+    def warm(self, shown: Outline) -> None:
+        """Connect to the best mirror of a content ahead of a first read."""
+        content = None if shown.key in self._downloads else _full(shown)
+        if content is not None and content.mirrors:
             transport = self._transports.get(scheme(content.mirrors[0].url))
             if transport is not None:
                 transport.warm(content.mirrors[0])
@@ -278,3 +280,12 @@ class Engine:
     def active(self) -> tuple[ContentKey, ...]:
         """Return the keys of running downloads."""
         return tuple(self._downloads)
+
+
+def _full(shown: Outline) -> Content | None:
+    """Return all that is known of a content; None while the disk that keeps it fails: who opens it is told."""
+    try:
+        return shown.full
+    except StoreError as error:
+        log.warning("%s: %s", shown.key, error)
+        return None

@@ -15,7 +15,7 @@ class Files(Protocol):
     def open(self, content: Content) -> Reader:
         """Return a reader. Raises StoreError."""
 
-    def warm(self, content: Content) -> None:
+    def warm(self, content: Outline) -> None:
         """Expect a first read of *content* soon."""
 
     def blocks(self, content: Outline) -> int:

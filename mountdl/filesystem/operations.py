@@ -91,7 +91,7 @@ class Operations(pyfuse3.Operations):
         if found is None:
             raise FUSEError(errno.ENOENT)
         if isinstance(found, File):
-            self._files.warm(found.content)
+            self._files.warm(found.outline)
         self._known[found.inode] = self._known.get(found.inode, 0) + 1
         return self._attributes(found)
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from trio._core import _run as trio_run
 from trio.testing import MockClock
 
-from mountdl.content import content_of, merge
+from mountdl.content import Content, content_of, merge
 from mountdl.engine import engine
 from mountdl.engine.engine import LINGER
-from mountdl.errors import ContentUnavailable, SourceUnavailable
+from mountdl.errors import ContentUnavailable, SourceUnavailable, StoreError
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings
 from tests.support.content import content, entry, pattern
@@ -283,3 +283,33 @@ def test_every_read_is_right_while_one_source_is_honest(kinds: list[str], seed: 
 def test_silent_sources_are_not_waited_for(tmp_path: Path, kinds: list[str], seed: int) -> None:
     """Sources that are silent on each of their connections don't keep a reader from the honest one."""
     run_stress(tmp_path, kinds, seed)
+
+
+class _Unreadable:
+    """An outline of which the rest is on a disk that fails."""
+
+    def __init__(self, whole: Content) -> None:
+        self.key, self.size, self.level, self.judged = whole.key, whole.size, whole.level, whole.judged
+
+    @property
+    def full(self) -> Content:
+        raise StoreError("can't read what descriptors say: Input/output error")
+
+
+async def test_a_disk_that_fails_under_the_catalog_fails_only_who_opens(
+    tmp_path: Path, clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Downloads that run go on with what they know, and a look at the file is no reason to end."""
+    whole = content(DATA, urls=("fake://a",))
+    async with running(tmp_path, {"fake://a": FakeSource(DATA, "a")}) as bench:
+        reader = bench.engine.open(whole)
+        bench.engine.update({whole.key: _Unreadable(whole)})
+        assert DATA == await reader.read(Extent(0, 400))
+        assert bench.engine.status(_Unreadable(whole)).size == 400
+        other = content(DATA[:100], urls=("fake://a",))
+        bench.engine.warm(_Unreadable(other))
+
+    assert [record.message.partition(": ")[2] for record in caplog.records] == [
+        "can't read what descriptors say: Input/output error"
+    ] * 2
+    caplog.clear()
