@@ -89,9 +89,14 @@ def locate(path: Path, registry: Registry) -> tuple[Entry, str]:
             return entry, "" if inside == Path() else str(inside)
     mounted = mounttable.around(mounttable.resolved(path))
     if mounted is not None and mounted.ours and mounttable.dead(mounted.mountpoint):
-        where = shown(mounted.mountpoint)
-        raise UsageError(f"the daemon of {where} is dead: mount it again, or mountdl unmount {where}", ExitStatus.IO)
+        raise bereft(mounted.mountpoint)
     raise UsageError(f"{shown(path)} is not in a mount of mountdl that you run", ExitStatus.NOT_FOUND)
+
+
+def bereft(mountpoint: Path) -> UsageError:
+    """Return what to say of a mount whose daemon is gone."""
+    where = shown(mountpoint)
+    return UsageError(f"the daemon of {where} is dead: mount it again, or mountdl unmount {where}", ExitStatus.IO)
 
 
 def locate_file(path: Path, registry: Registry) -> tuple[Entry, str]:

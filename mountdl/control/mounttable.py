@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +21,12 @@ _MOST_LINKS = 40
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """A line of the table: what is mounted on *mountpoint*, of which type and called what."""
+    """A line of the table: what is mounted on *mountpoint*, of which type, called what, with which options."""
 
     mountpoint: Path
     filesystem: str
     source: str
+    options: str = ""
 
     @property
     def ours(self) -> bool:
@@ -43,7 +45,7 @@ def _parsed(line: bytes) -> Mounted | None:
     before, after = head.split(b" "), tail.split(b" ")
     if not dash or len(before) < 6 or len(after) < 2:
         return None
-    return Mounted(Path(_plain(before[4])), os.fsdecode(after[0]), _plain(after[1]))
+    return Mounted(Path(_plain(before[4])), os.fsdecode(after[0]), _plain(after[1]), os.fsdecode(b" ".join(after[2:])))
 
 
 def _plain(field: bytes) -> str:
@@ -94,6 +96,13 @@ def dead(mountpoint: Path) -> bool:
     except OSError as error:
         return error.errno == errno.ENOTCONN
     return False
+
+
+def orphans(served: Collection[str]) -> list[Path]:
+    """Return where this user has mounts whose daemons are gone; those in *served* have theirs."""
+    own = f"user_id={os.geteuid()}"
+    mine = {each.mountpoint for each in read() if each.ours and own in each.options.split(",")}
+    return sorted(each for each in mine if str(each) not in served and dead(each))
 
 
 def unmount(mountpoint: Path, *, lazy: bool = False) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mountdl.control import client, text
+from mountdl.control import client, mounttable, text
 from mountdl.control.messages import Json
 from mountdl.control.registry import Entry, Registry
 from mountdl.control.text import shown
@@ -231,8 +231,11 @@ def run(path: Path | None, registry: Registry, *, as_json: bool, watch: bool) ->
 def _status(path: Path | None, registry: Registry, *, as_json: bool) -> tuple[Sequence[str], UsageError | None]:
     """Return the lines to show, and what the first daemon that can't be asked is blamed for."""
     asked: list[tuple[Entry, str | None]]
+    dead: UsageError | None = None
     if path is None:
         asked = [(entry, None) for entry in registry.alive()]
+        orphans = mounttable.orphans([entry.mountpoint for entry, _ in asked])
+        dead = client.bereft(orphans[0]) if orphans else None
     else:
         entry, inside = client.locate(path, registry)
         asked = [(entry, inside or None)]
@@ -243,10 +246,11 @@ def _status(path: Path | None, registry: Registry, *, as_json: bool) -> tuple[Se
             documents.append(client.ask(mount, {"verb": "status", "path": within}))
         except UsageError as error:
             silent = silent or error
+    silent = silent or dead
     if as_json:
         return [json.dumps({"mounts": documents}, indent=2)] if documents or not asked else [], silent
     if not asked:
-        return ["nothing is mounted"], None
+        return [] if dead else ["nothing is mounted"], dead
     of_file = asked[0][1] is not None
     return [line for document in documents for line in (file_lines if of_file else mount_lines)(document)], silent
 

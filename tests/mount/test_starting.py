@@ -182,6 +182,10 @@ def test_a_dead_mount_is_cleared_away(published: Path, mounted: Mounts, film_byt
     mount = mounted(published)
     mount.kill()
     assert mounted_on(mount.path)
+    told = mountdl("status")
+    assert told.returncode == 17
+    assert f"the daemon of {mount.path} is dead: mount it again, or mountdl unmount {mount.path}" in told.stderr
+    assert "nothing is mounted" not in told.stdout
     assert mountdl("unmount", mount.path).returncode == 0
     assert not mounted_on(mount.path)
 
