@@ -91,7 +91,8 @@ def test_a_killed_mount_goes_on_where_it_was(mounted: Mounts, source: Path, tmp_
         assert data == again.read("a.bin")
         assert len(list((again.cache / "swarms").glob("run-*"))) <= 1
         eventually(3, lambda: handle.status().all_time_upload > before)
-        assert handle.status().all_time_upload - before < 22_000_000
+        # What was ahead of the reader was not handed over when it ended, a second's worth and more.
+        assert handle.status().all_time_upload - before < 26_000_000
 
 
 def test_a_liar_is_named(mounted: Mounts, source: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from mountdl.sources.swarm.layout import Layout, pick
 from mountdl.sources.swarm.modes import IDLE, LINGER, fetched_enough
 from mountdl.sources.swarm.offering import AT_ONCE, Offering
 from mountdl.sources.swarm.waiting import READ_AT_ONCE, REMEMBERED, Order, ReadingBack, Waiting
-from mountdl.sources.swarm.wants import AHEAD_MS, NEXT, NOT_WANTED, SOON, WANTED, Told, Wants
+from mountdl.sources.swarm.wants import AHEAD_MS, NOT_WANTED, SOON, WANTED, Told, Wants
 
 
 def in_a_row(sizes: list[int], length: int) -> Torrent:
@@ -125,19 +125,23 @@ def test_all_that_is_lacking_stays_wanted_but_of_what_mirrors_bring() -> None:
 
 
 def test_what_is_next_to_a_reader_comes_before_the_rest() -> None:
-    """Not what is here or in the store, nor where mirrors serve too, nor before anybody reads."""
-    torrent = in_a_row([AHEAD * 3], AHEAD // 4)
-    layout, here = Layout(torrent), bytearray(12)
-    reading = member(torrent, Extent(AHEAD // 2, AHEAD))
+    """The nearer the sooner. Not what is here or in the store, nor where mirrors serve too, nor before anybody reads."""
+    near, _, far = (bytes_off for bytes_off, _ in AHEAD)
+    high, _, low = (priority for _, priority in AHEAD)
+    torrent = in_a_row([far * 3], near)
+    layout, here = Layout(torrent), bytearray(3 * far // near)
+    reading = member(torrent, Extent(near * 6, near * 8))
     here[4] = 1
 
-    assert [] == list(window(layout, reading, here))
-    reading.ahead = 1
-    assert [1] == list(window(layout, reading, here))
-    reading.ahead = 4
-    assert [5, 6, 7] == list(window(layout, reading, here))
+    assert {} == window(layout, reading, here)
+    reading.ahead = 3
+    found = window(layout, reading, here)
+    assert set(range(3, 3 + far // near)) - {4, 6, 7} == found.keys()
+    assert (high, low) == (found[3], found[2 + far // near])
+    assert [found[piece] for piece in sorted(found)] == sorted(found.values(), reverse=True)
+    assert all(WANTED < each < SOON for each in found.values())
     reading.mirrored = True
-    assert [] == list(window(layout, reading, here))
+    assert {} == window(layout, reading, here)
 
 
 @given(ROWS, st.data())
@@ -163,7 +167,7 @@ class ToldMachine(RuleBasedStateMachine):
         super().__init__()
         self.told, self.has = Told(), dict[int, int]()
 
-    wishes = st.dictionaries(st.integers(0, 9), st.sampled_from([WANTED, NEXT, SOON]))
+    wishes = st.dictionaries(st.integers(0, 9), st.sampled_from([WANTED, 4, SOON]))
 
     def tell(self, changes: list[tuple[int, int]]) -> None:
         self.has.update(changes)

@@ -4,7 +4,7 @@ Law: while somebody may want more, something is wanted that is not here: a torre
 its peers, they part, and the next read waits for new connections. What mirrors bring is not wanted of a swarm.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,9 +14,9 @@ from mountdl.extents import Extent, ExtentSet
 from mountdl.sources.base import Audience, Holdings
 from mountdl.sources.swarm.layout import Layout
 
-AHEAD = 32 << 20
-"""Bytes behind what a reader is asked for that come before the rest of the file: flights follow one another with
-gaps, in which a swarm brings what is asked for next."""
+AHEAD = ((2 << 20, 6), (8 << 20, 5), (32 << 20, 4))
+"""Priorities of what lies, in bytes, behind what a reader is asked for: flights follow one another with gaps, in which
+a swarm brings what is asked for next."""
 FEWEST = 4
 """Pieces wanted of a file that mirrors may bring sooner: the last ones, where they come last."""
 
@@ -133,9 +133,17 @@ def unasked(layout: Layout, member: Member, here: Sequence[int]) -> Iterable[int
     return islice(lacking, FEWEST) if member.mirrored else lacking
 
 
-def window(layout: Layout, member: Member, here: Sequence[int]) -> Iterable[int]:
-    """Return the pieces of *member* that come before others, for readers will come there next."""
+def window(layout: Layout, member: Member, here: Sequence[int]) -> Mapping[int, int]:
+    """Return the priorities of those pieces of *member* that come before others, for readers will come there next.
+
+    The nearer the higher: what a peer was asked for comes, up to a second of its rate, before anything asked later.
+    """
     if member.mirrored or member.ahead is None:
-        return ()
-    pieces = range(member.ahead, member.ahead + max(1, AHEAD // layout.length))
-    return (piece for piece in missing(layout, member.file, member.holdings.verified, pieces) if not here[piece])
+        return {}
+    found: dict[int, int] = {}
+    for bytes_off, priority in AHEAD:
+        pieces = range(member.ahead, member.ahead + max(1, bytes_off // layout.length))
+        for piece in missing(layout, member.file, member.holdings.verified, pieces):
+            if not here[piece]:
+                found.setdefault(piece, priority)
+    return found

@@ -6,7 +6,7 @@ calls verified is offered.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -28,7 +28,7 @@ from mountdl.sources.swarm.offering import Offering
 from mountdl.sources.swarm.scratch import discard
 from mountdl.sources.swarm.session import Session
 from mountdl.sources.swarm.waiting import Order, ReadingBack, Waiting
-from mountdl.sources.swarm.wants import NEXT, WANTED, Told, Wants
+from mountdl.sources.swarm.wants import WANTED, Told, Wants
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class Swarm:
             member.ahead = pieces.stop
         if priority is Priority.READ:
             self._reading.hurry(pieces)
-        wanted = dict.fromkeys(window(self.layout, member, self._here), NEXT)
+        wanted = dict(window(self.layout, member, self._here))
         wanted.update((piece, self._wants.priority(piece)) for piece in pieces if not self._here[piece])
         self._tell(self._told.more(wanted))
         if self._finished and wanted:
@@ -140,7 +140,7 @@ class Swarm:
         left = [piece for piece in self._wants.remove(pieces, priority) if not self._here[piece]]
         if not self._wants:
             self._idle_since = trio.current_time()
-        if self._handle is None or self.mode is not Mode.FETCHING:
+        if self._handle is None or self.mode is not Mode.FETCHING or not self._session.started:
             return
         for piece in left:
             self._handle.reset_piece_deadline(piece)
@@ -183,13 +183,13 @@ class Swarm:
         self._handle.set_download_limit(-1 if self._wants else TRICKLE)
 
     def _priorities(self) -> dict[int, int]:
-        wanted = dict.fromkeys(self._of_all(unasked), WANTED)
-        wanted.update(dict.fromkeys(self._of_all(window), NEXT))
+        members = self._inventory.members
+        rest = (unasked(self.layout, member, self._here) for member in members)
+        wanted = dict.fromkeys(chain.from_iterable(rest), WANTED)
+        for member in members:
+            wanted.update(window(self.layout, member, self._here))
         wanted.update(self._wants.priorities(self._here))
         return wanted
-
-    def _of_all(self, pieces: Callable[[Layout, Member, Sequence[int]], Iterable[int]]) -> Iterable[int]:
-        return chain.from_iterable(pieces(self.layout, member, self._here) for member in self._inventory.members)
 
     @property
     def _mirrored(self) -> bool:

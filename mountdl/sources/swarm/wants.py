@@ -8,7 +8,8 @@ SPACING_MS = 50
 """Milliseconds between the deadlines of pieces in a row; no other spacing from 0 to 1000 was better."""
 AHEAD_MS = 2000
 """Milliseconds that what is wanted ahead of a reader comes after what one waits for."""
-NOT_WANTED, WANTED, NEXT, SOON = 0, 1, 4, 7
+NOT_WANTED, WANTED, SOON = 0, 1, 7
+"""libtorrent's priorities; what comes next to a reader is between."""
 
 
 class Wants:
