@@ -20,7 +20,8 @@ from mountdl.content import content_of
 from mountdl.descriptors.model import Entry, PieceDigests
 from mountdl.engine.demand import Want
 from mountdl.engine.engine import Engine
-from mountdl.engine.planner import FlightView, SourceView, plan
+from mountdl.engine.planner import plan
+from mountdl.engine.views import FlightView, SourceView
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import ChunkMap
 from mountdl.priorities import Priority

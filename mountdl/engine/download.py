@@ -19,12 +19,13 @@ from mountdl.engine.demand import Demand, Want
 from mountdl.engine.fleet import Fleet
 from mountdl.engine.flight import Flight, SourceState
 from mountdl.engine.incidents import Incidents
-from mountdl.engine.planner import Assignment, plan
+from mountdl.engine.planner import plan
 from mountdl.engine.roster import Roster
 from mountdl.engine.settling import Settling
 from mountdl.engine.sparing import Sparing
 from mountdl.engine.status import DownloadStatus
 from mountdl.engine.traffic import Traffic
+from mountdl.engine.views import Assignment
 from mountdl.engine.waiting import Waiter, Waiters
 from mountdl.engine.windows import Windows
 from mountdl.errors import ContentUnavailable, MountdlError, SourceError, StoreCrowded, StoreError
@@ -70,7 +71,7 @@ class Download:
             self._settling.borders = Borders(content, stored, fetch, self._settling.settle_border)
         self.glance = self._settling.glance
         self._demand = Demand()
-        self._windows = Windows(self._demand, content.chunk_map)
+        self._windows = Windows(self._demand, content.chunk_map, lambda: self.roster.pace(stored.reach))
         self._settling.fresh.ahead = self._windows.ahead
         self._fleet = Fleet(self)
         self._waiters = Waiters()
@@ -123,7 +124,7 @@ class Download:
         if self._background.used(extent.length) and self._settings.background != "off":
             self.want(Extent(0, self.content.size))
         now = trio.current_time()
-        window = self._windows.advance(extent, now, min(self.roster.rate, self.stored.reach), self._settling.held)
+        window = self._windows.advance(extent, now, self._settling.held)
         if now < self._no_background_until:
             self._windows.clear()  # what the store can't take need not be fetched before somebody waits for it
         elif window is not None:
@@ -240,8 +241,9 @@ class Download:
 
     def _tick(self) -> None:
         now = trio.current_time()
-        for host in {id(state.host): state.host for state in self.roster.states}.values():
-            host.lanes.sample(now, host.delivered, host.busy(now))
+        for host in self.roster.sample(now):
+            self._fleet.trim(host)
+        self._windows.widen(self._settling.held)
         self._windows.expire(now)
         self._settling.fresh.trim()
         self._background.fulfil(self.readable)

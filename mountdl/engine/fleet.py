@@ -11,7 +11,8 @@ from typing import Protocol
 import trio
 
 from mountdl.engine.flight import Flight, Intake, SourceState
-from mountdl.engine.planner import Assignment, FlightView
+from mountdl.engine.scoreboard import HostScore
+from mountdl.engine.views import Assignment, FlightView
 from mountdl.errors import SourceError, SourceRefused, SourceUnavailable, StoreError
 from mountdl.extents import Extent, ExtentSet
 from mountdl.priorities import Priority
@@ -71,6 +72,18 @@ class Fleet:
         for flight in self._flights.values():
             if not (but_awaited and flight.priority is Priority.READ):
                 flight.scope.cancel()
+
+    def trim(self, host: HostScore) -> None:
+        """End flights to *host* that nobody waits for, the farthest ahead first, as far as it has too many.
+
+        More connections than pay were tried: what they bring would keep readers waiting for what comes first.
+        """
+        many = [flight for flight in self._flights.values() if flight.state.host is host]
+        ahead = sorted(
+            (each for each in many if each.priority is not Priority.READ), key=lambda each: -each.extent.start
+        )
+        for flight in ahead[: max(0, len(many) - host.lanes.allowed)]:
+            flight.scope.cancel()
 
     def launch(self, assignment: Assignment, state: SourceState, nursery: trio.Nursery) -> Flight:
         """Begin to carry out *assignment*, which is for *state*."""

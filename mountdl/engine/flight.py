@@ -9,8 +9,8 @@ from typing import Protocol
 import trio
 
 from mountdl.descriptors.model import MirrorRef, SwarmRef
-from mountdl.engine.planner import FlightView
 from mountdl.engine.scoreboard import OVERLAP, HostScore, SourceScore
+from mountdl.engine.views import FlightView
 from mountdl.extents import Extent, ExtentSet
 from mountdl.priorities import Priority
 from mountdl.sources.base import Source

@@ -12,108 +12,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mountdl.engine.demand import Want
+from mountdl.engine.splitting import parts
+from mountdl.engine.views import LONGEST_FLIGHT, Assignment, FlightView, SourceView
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import ChunkMap
 from mountdl.priorities import Priority
 
 MIB = 1 << 20
-LONGEST_FLIGHT = 16 * MIB
-"""Bytes. Long enough that a request's own cost (0.3 ms, measured) and a gap between two vanish."""
 MOST_ASKED = 16
 """Sources that are asked for the same bytes at most, when one after the other falls silent."""
 ASKED_AGAIN = 1.0
 """Seconds until a silent flight is expected to go on, twice its silence, that let its own source be asked again."""
 GIVEN_UP = 4.0
 """Seconds until a silent flight is expected to go on, twice its silence, that are too many for a reader who waits."""
+LONG = 0.6
+"""Seconds until a flight is expected to have ended that make it worth splitting before anything else is begun: as it
+was cut when little was known of its source. Those that are cut by what is known take half a second."""
 TOP_UP = 4 * MIB
 """Bytes by which a window that is more than half full is topped up at least."""
 SHORTEST_URGENT = 128 << 10
 """Bytes. An urgent extent is not cut finer than a kernel read request."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceView:
-    """A source as the planner sees it. *latency* in seconds, *rate* in bytes a second of one flight.
-
-    *free* lanes for any flight, *urgent* lanes for a reader's; *rank*: lower is preferred where
-    nothing else decides; *longest* and *least*: bytes that a flight of its should carry at most and,
-    while so many are missing, at least; *strikes*: failures since it last delivered; *sequential*: it
-    delivers from offset 0 only; *bad*: never to ask of it.
-    """
-
-    source: int
-    free: int
-    urgent: int
-    latency: float
-    rate: float
-    rank: int = 0
-    longest: int = LONGEST_FLIGHT
-    least: int = 0
-    strikes: int = 0
-    sequential: bool = False
-    bad: tuple[Extent, ...] = ()
-
-    def eta(self, length: int) -> float:
-        """Return the seconds it is expected to take for *length* bytes asked now."""
-        return self.latency + length / self.rate
-
-    def may(self, extent: Extent) -> bool:
-        """Say whether all of *extent* may be asked of it."""
-        return self.reach(extent) == extent
-
-    def reach(self, extent: Extent) -> Extent:
-        """Return how much of *extent*, from its start on, may be asked of it."""
-        if self.sequential and extent.start:
-            return Extent(extent.start, extent.start)
-        stop = min((bad.start for bad in self.bad if bad.overlaps(extent)), default=extent.stop)
-        return Extent(extent.start, max(extent.start, stop))
-
-    def past(self, offset: int, stop: int) -> int:
-        """Return where, at *stop* at the latest, it may go on when it may not bring the byte at *offset*."""
-        if self.sequential:
-            return stop
-        return min((bad.stop for bad in self.bad if bad.start <= offset < bad.stop), default=stop)
-
-
-@dataclass(frozen=True, slots=True)
-class FlightView:
-    """A flight as the planner sees it: *extent* is what it has still to deliver, in order.
-
-    *wait*: seconds until its next byte is expected; *rate* in bytes a second from then on. *stalled*: it
-    is silent for longer than its host ever is; *filled*: what it has still to deliver is held already;
-    *limited*: it is as slow as the user's limits make it.
-    """
-
-    flight: int
-    source: int
-    extent: Extent
-    priority: Priority
-    wait: float
-    rate: float
-    stalled: bool = False
-    filled: bool = False
-    limited: bool = False
-
-    def due(self, stop: int) -> float:
-        """Return the seconds until it is expected to have delivered the bytes up to *stop*."""
-        return self.wait + max(0, min(stop, self.extent.stop) - self.extent.start) / self.rate
-
-    def again(self, view: SourceView, length: int) -> float:
-        """Return the seconds that *view* is expected to take for *length* bytes of this, asked now.
-
-        Where the user's limits are what makes this slow, another would get no more than it does.
-        """
-        return view.latency + length / (min(view.rate, self.rate) if self.limited else view.rate)
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """The decision that *source* shall fly *extent*; *hedge*: another flight is late with it."""
-
-    source: int
-    extent: Extent
-    priority: Priority
-    hedge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +77,10 @@ def plan(
         if want.priority is Priority.READ:
             table.serve_read(want)
         else:
+            table.split(want, LONG)
             table.serve_window(want)
+            if want.extent.stop == chunk_map.size:
+                table.split(want)
     for want in wants:
         table.hedge(want)
     return Plan(tuple(table.assignments), tuple(table.cancels(wants)), table.starved)
@@ -195,8 +116,10 @@ class _Table:
                 return gap
         return None
 
-    def assign(self, view: SourceView, extent: Extent, priority: Priority, *, hedge: bool = False) -> None:
-        self.assignments.append(Assignment(view.source, extent, priority, hedge))
+    def assign(
+        self, view: SourceView, extent: Extent, priority: Priority, *, hedge: bool = False, split: bool = False
+    ) -> None:
+        self.assignments.append(Assignment(view.source, extent, priority, hedge, split))
         self.flying.add(extent)
         self.spare -= self.free[view.source] > 0
         self.free[view.source] -= 1
@@ -326,6 +249,41 @@ class _Table:
         if stop <= gap.start:  # a chunk longer than a flight
             stop = gap.start + max(length, MIB)
         return Extent(gap.start, min(gap.stop, stop))
+
+    # -- a flight is long ---------------------------------------------------------------------------------
+
+    def split(self, want: Want, least: float = 0.0) -> None:
+        """Give lanes that are idle the end of the flight that would be last with *want*, if not for *least* seconds.
+
+        It finds that held when it comes there, and ends.
+        """
+        able = [view for view in self.views.values() if self.helps(view)]
+        late = [(flight.due(rest.stop), flight, rest) for flight in self.flights if (rest := self.alone(flight, want))]
+        seconds, flight, rest = max(late, key=lambda each: each[0], default=(0.0, None, None))
+        if not able or flight is None or rest is None or seconds < least:
+            return
+        view = min(able, key=lambda view: (view.eta(MIB), view.rank))
+        lanes, shortest = min(self.lanes, self.free[view.source]), min(MIB, want.extent.length)
+        for part in parts(flight, rest, view, lanes, shortest, self.chunk_map.floor):
+            if view.may(part):
+                self.assign(view, part, want.priority, split=True)
+
+    def helps(self, view: SourceView) -> bool:
+        """Say whether *view* is idle and a connection more to it may bring more."""
+        return self.has_lane(view, Priority.READAHEAD) and view.divides and not view.strikes and not view.sequential
+
+    def alone(self, flight: FlightView, want: Want) -> Extent | None:
+        """Return what *flight* alone is to bring of *want*, if that is what it brings next."""
+        view = self.views.get(flight.source)
+        rest = next(self.held.missing(flight.extent), None)
+        if rest is None or view is None or flight.limited or rest.start != flight.extent.start:
+            return None
+        if view.sequential or not view.divides:
+            return None  # the one can't be asked for less, the other brings it in no order
+        others = [other.extent for other in self.flights if other is not flight and other.extent.overlaps(rest)]
+        others += [made.extent for made in self.assignments if made.extent.overlaps(rest)]
+        alone = Extent(rest.start, max(rest.start, min((other.start for other in others), default=rest.stop)))
+        return alone.intersection(want.extent) or None
 
     # -- what flies is late -------------------------------------------------------------------------------
 

@@ -32,6 +32,8 @@ GROWTH = 1.5
 """The window is this many times what was read in sequence."""
 SMALLEST_WINDOW = 3 << 20
 """Bytes: less would not outlast the round trip that it costs."""
+LANE = 2 << 20
+"""Bytes of a window for each connection that pays, so that all have something to bring and something to go on with."""
 LARGEST_WINDOW = 32 << 20
 SMALLEST_CAP = 16 << 20
 MOST_CURSORS = 8
@@ -65,11 +67,12 @@ class Readahead:
         self._size = size
         self.cursors: list[Cursor] = []
 
-    def advance(self, extent: Extent, now: float, rate: float, *, missing: bool = False) -> Cursor:
+    def advance(self, extent: Extent, now: float, rate: float, lanes: int = 1, *, missing: bool = False) -> Cursor:
         """Take a read in and return its cursor, whose window is what is worth fetching ahead.
 
         *rate* is what all sources together bring, in bytes a second: a window need not be longer than
-        two seconds of it, nor less than `SMALLEST_CAP`. *missing*: the read has to wait for bytes.
+        two seconds of it, nor less than `SMALLEST_CAP`. *lanes*: connections that pay. *missing*: the read has to
+        wait for bytes.
         """
         cursor = self._find(extent)
         if cursor is None:
@@ -82,7 +85,7 @@ class Readahead:
         if cursor.run >= READ_ON:
             cursor.trial_until = None
         cursor.used_at = now
-        cursor.window = self._window(cursor, rate)
+        cursor.window = self._window(cursor, rate, lanes)
         return cursor
 
     @staticmethod
@@ -91,6 +94,12 @@ class Readahead:
         cursor.came += max(0, extent.stop - cursor.position)
         cursor.position = max(cursor.position, extent.stop)
         cursor.run = min(cursor.run + extent.length, cursor.came)
+
+    def widen(self, rate: float, lanes: int) -> None:
+        """Take in that *lanes* connections pay: windows that are open may have become longer."""
+        for cursor in self.cursors:
+            if cursor.window:
+                cursor.window = self._window(cursor, rate, lanes)
 
     def answered(self, extent: Extent, now: float) -> None:
         """Take in that a read of *extent* got its bytes: a stream on trial there goes on for a moment only."""
@@ -127,13 +136,13 @@ class Readahead:
         self.cursors.append(cursor)
         return cursor
 
-    def _window(self, cursor: Cursor, rate: float) -> Extent:
+    def _window(self, cursor: Cursor, rate: float, lanes: int) -> Extent:
         start = stop = min(cursor.position, self._size)
         if cursor.trial_until is not None or cursor.run >= READ_ON:
             stop = max(start, HEAD_WINDOW)
         if cursor.run >= EVIDENCE:
             cap = min(max(SMALLEST_CAP, int(rate * 2)), LARGEST_WINDOW)
-            stop = start + min(max(int(cursor.run * GROWTH), SMALLEST_WINDOW), cap)
+            stop = start + min(max(int(cursor.run * GROWTH), SMALLEST_WINDOW, lanes * LANE), cap)
         if start < HEAD_WINDOW and cursor.run < HEAD_WINDOW // 2:
-            stop = min(stop, HEAD_WINDOW + BEYOND_HEAD)
+            stop = min(stop, HEAD_WINDOW + BEYOND_HEAD * lanes)
         return Extent(start, stop).clip(self._size)

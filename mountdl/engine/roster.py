@@ -7,18 +7,20 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from mountdl.descriptors.model import SwarmRef
 from mountdl.engine.flight import SourceState
-from mountdl.engine.planner import LONGEST_FLIGHT, SourceView
 from mountdl.engine.scoreboard import HostScore
 from mountdl.engine.status import SourceStatus
+from mountdl.engine.views import LONGEST_FLIGHT, SourceView
 from mountdl.errors import ContentChanged, ContentUnavailable, MountdlError, SourceError, SourceMismatch
 from mountdl.extents import Extent
 from mountdl.sources.base import Joined
 
 OFFLINE_PATIENCE = 5.0
 """Seconds that a reader waits for sources that all fail before it is told so."""
-TRIAL_FLIGHT = 2 << 20
-"""Bytes of a flight while more lanes are on trial: where they only compete, little is in their way."""
+TRIAL_FLIGHT = 1 << 20
+"""Bytes of a flight while more lanes are on trial, or what takes a few round trips: where they only compete, little is
+in their way."""
 SPARE = 2
 """Lanes to a host beyond those that pay, for readers only: a seek need not wait for a long flight."""
 
@@ -43,6 +45,23 @@ class Roster:
     def rate(self) -> float:
         """What all usable sources are expected to bring together, in bytes a second."""
         return sum(s.host.rate * s.host.lanes.allowed for s in self.states if not s.score.dropped)
+
+    @property
+    def lanes(self) -> int:
+        """Connections that pay, or are on trial, to all usable mirrors together; at least 1."""
+        mirrors = (s for s in self.states if not s.score.dropped and not isinstance(s.ref, SwarmRef))
+        return max(1, sum(host.lanes.allowed for host in {s.host for s in mirrors}))
+
+    def pace(self, reach: float) -> tuple[float, int]:
+        """Return what may be expected, in bytes a second and at most *reach*, and the connections that bring it."""
+        return min(self.rate, reach), self.lanes
+
+    def sample(self, now: float) -> list[HostScore]:
+        """Measure what connections bring; return the hosts that have fewer from now on, for they did not pay."""
+        hosts = {state.host: state.host.lanes.allowed for state in self.states}
+        for host in hosts:
+            host.lanes.sample(now, host.delivered, host.busy(now), host.latency.mean)
+        return [host for host, before in hosts.items() if host.lanes.allowed < before]
 
     def views(self, now: float) -> list[SourceView]:
         """Return the sources that may be asked now, as the planner sees them."""
@@ -89,10 +108,11 @@ class Roster:
             latency=host.latency.mean,
             rate=max(host.rate, 1.0),
             rank=state.rank,
-            longest=TRIAL_FLIGHT if host.lanes.trying else LONGEST_FLIGHT,
+            longest=_trial_flight(host) if host.lanes.trying else LONGEST_FLIGHT,
             strikes=score.strikes,
             least=limits.least,
             sequential=limits.sequential,
+            divides=not isinstance(state.ref, SwarmRef),
             bad=(*score.bad, *(extent for extent, avoiding in self._avoid.items() if state in avoiding)),
         )
 
@@ -211,6 +231,10 @@ class Roster:
         if state.flights:
             return "active"
         return "failing" if state.score.strikes else "idle"
+
+
+def _trial_flight(host: HostScore) -> int:
+    return max(TRIAL_FLIGHT, int(host.rate * (2 * host.round_trip + 0.05)))
 
 
 def _promise(state: SourceState) -> tuple[bool, bool, bool, float, int]:

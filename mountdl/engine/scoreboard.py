@@ -6,6 +6,7 @@ Pure: `now` is an argument, in seconds of whatever clock the caller uses.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Protocol
 
 from mountdl.errors import SourceError, SourceMismatch, SourceRefused, SourceUnavailable
@@ -54,12 +55,18 @@ class Estimate:
 
 
 class Lanes:
-    """How many connections to a host pay: doubled while that adds throughput, else taken back."""
+    """How many connections to a host pay: twice or four times as many while that adds throughput, else what did."""
 
-    EPOCH = 0.3
-    """Seconds of full use before a verdict; for what delivers more than `FAST` bytes a second, longer."""
-    FAST = 5e6
-    LONGEST_EPOCH = 3.0
+    FIRST = 1 << 20
+    """Bytes that come from a host before more than one connection is tried: the chunk that its first reader waits for
+    shares its way with nothing."""
+    EPOCH = 0.15
+    """Seconds of full use before a verdict; before more are tried, as many times longer as the square of how many times
+    `FAST` is delivered: where that is much, a trial costs more than it is likely to gain."""
+    FAST = 4e6
+    LONGEST_EPOCH = 5.0
+    SLOW = 5e6
+    """Bytes a second of one connection below which four times as many are tried at once, else twice."""
     GAIN = 1.15
     HOLD = 20.0
     """Seconds before more lanes are tried again after they did not pay."""
@@ -68,20 +75,28 @@ class Lanes:
         self.limit = limit
         self.allowed = 1
         self._before: tuple[int, float] | None = None
-        self._epoch: tuple[float, int] | None = None
-        self._hold_until = 0.0
+        self._last: tuple[float, int, bool] | None = None
+        self._seconds, self._bytes = 0.0, 0
+        self._ready_at = self._hold_until = 0.0
 
-    def sample(self, now: float, delivered: int, busy: int) -> None:
-        """Take in that *delivered* bytes came from the host in all and *busy* lanes are in use now."""
-        if busy < self.allowed:
-            self._epoch = None
-        elif self._epoch is None:
-            self._epoch = (now, delivered)
-        elif now - self._epoch[0] >= self.EPOCH:
-            rate = (delivered - self._epoch[1]) / (now - self._epoch[0])
-            if self.trying or now - self._epoch[0] >= min(self.EPOCH * rate / self.FAST, self.LONGEST_EPOCH):
+    def sample(self, now: float, delivered: int, busy: int, latency: float = 0.0) -> None:
+        """Take in that *delivered* bytes came from the host in all and *busy* lanes are in use now.
+
+        *latency*: seconds from asking on a new connection to its first byte; they are nobody's fault.
+        """
+        full = busy * 4 >= self.allowed * 3 and delivered > 0
+        last, self._last = self._last, (now, delivered, full)
+        if full and not (last and last[2]) and not self._seconds and self.trying:
+            self._ready_at = now + latency
+        if last is None or not (last[2] and full) or last[0] < self._ready_at:
+            return  # what comes over fewer lanes than are allowed says nothing
+        self._seconds += now - last[0]
+        self._bytes += delivered - last[1]
+        if self._seconds >= self.EPOCH and delivered >= self.FIRST:
+            rate = self._bytes / self._seconds
+            if self.trying or self._seconds >= min(self.EPOCH * (rate / self.FAST) ** 2, self.LONGEST_EPOCH):
                 self._judge(now, rate)
-                self._epoch = (now, delivered)
+                self._last, self._seconds, self._bytes = None, 0.0, 0
 
     @property
     def trying(self) -> bool:
@@ -89,12 +104,16 @@ class Lanes:
         return self._before is not None
 
     def _judge(self, now: float, rate: float) -> None:
-        if self._before is not None and rate < self._before[1] * self.GAIN:
-            self.allowed, self._before = self._before[0], None
-            self._hold_until = now + self.HOLD
-        elif now >= self._hold_until and self.allowed < self.limit:
+        if self._before is not None:
+            lanes, least = self._before[0], max(self._before[1], 1.0)
+            paid = lanes if rate < least * self.GAIN else ceil(lanes * rate / least - 0.25)
+            full = paid * 4 < self.allowed * 3
+            self.allowed, self._before = min(self.allowed, paid), None
+            if full:
+                self._hold_until = now + self.HOLD
+        if now >= self._hold_until and self.allowed < self.limit:
             self._before = (self.allowed, rate)
-            self.allowed = min(self.limit, self.allowed * 2)
+            self.allowed = min(self.limit, self.allowed * (4 if rate < self.SLOW * self.allowed else 2))
 
 
 class Flying(Protocol):

@@ -1,24 +1,45 @@
 """What is wanted ahead of readers: one READAHEAD want for each cursor. Pure."""
 
+from collections.abc import Callable
+
 from mountdl.engine.demand import Demand, Want
-from mountdl.engine.readahead import TOLERANCE, Readahead
+from mountdl.engine.readahead import TOLERANCE, Cursor, Readahead
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import ChunkMap
 from mountdl.priorities import Priority
 
 
 class Windows:
-    """Keeps *demand* in step with where readers of one content are."""
+    """Keeps *demand* in step with where readers of one content are.
 
-    def __init__(self, demand: Demand, chunk_map: ChunkMap) -> None:
-        self._demand, self._chunk_map = demand, chunk_map
+    *pace* tells what is to be expected, in bytes a second, and of how many connections.
+    """
+
+    def __init__(self, demand: Demand, chunk_map: ChunkMap, pace: Callable[[], tuple[float, int]]) -> None:
+        self._demand, self._chunk_map, self._pace = demand, chunk_map, pace
         self._readahead = Readahead(chunk_map.size)
         self._wants: dict[int, Want] = {}
+        self._lanes = 1
 
-    def advance(self, extent: Extent, now: float, rate: float, held: ExtentSet) -> Extent | None:
+    def advance(self, extent: Extent, now: float, held: ExtentSet) -> Extent | None:
         """Take a read of *extent* in; return the window that is wanted now if it changed and misses bytes."""
-        cursor = self._readahead.advance(extent, now, rate, missing=not held.covers(extent))
+        rate, lanes = self._pace()
+        cursor = self._readahead.advance(extent, now, rate, lanes, missing=not held.covers(extent))
         self._withdraw()
+        return self._want(cursor, held)
+
+    def widen(self, held: ExtentSet) -> None:
+        """Want more ahead of readers where more connections pay now; who waits for one thing asks for no other."""
+        rate, lanes = self._pace()
+        before, self._lanes = self._lanes, lanes
+        if lanes <= before:
+            return
+        self._readahead.widen(rate, lanes)
+        for cursor in self._readahead.cursors:
+            if id(cursor) in self._wants:
+                self._want(cursor, held)
+
+    def _want(self, cursor: Cursor, held: ExtentSet) -> Extent | None:
         old = self._wants.get(id(cursor))
         window = self._chunk_map.cover(cursor.window)
         if old is not None:

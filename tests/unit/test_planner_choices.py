@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from mountdl.engine.demand import Want
-from mountdl.engine.planner import GIVEN_UP, Assignment, FlightView, SourceView, plan
+from mountdl.engine.planner import GIVEN_UP, plan
+from mountdl.engine.views import Assignment, FlightView, SourceView
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import ChunkMap
 from mountdl.priorities import Priority
@@ -328,3 +329,42 @@ def test_of_two_silent_flights_to_one_mirror_the_longer_silent_ends() -> None:
     assert plan([wanting(0, 4, READAHEAD)], NOTHING, [first, second], [source()], CHUNKS).cancels == ()
     other = replace(second, source=1)
     assert plan([wanting(0, 4)], NOTHING, [first, other], [source()], CHUNKS).cancels == ()
+
+
+def slow(start: int, stop: int, *, source: int = 0, rate: float = 5.0) -> FlightView:
+    return replace(flight(start, stop, source=source, priority=READAHEAD), rate=rate)
+
+
+def test_an_idle_lane_takes_the_end_of_a_long_flight() -> None:
+    """Begun when nothing was known of its source, it would take eight seconds; the second half is asked beside it."""
+    [made] = decided([wanting(0, 40, READAHEAD)], [source()], flights=[slow(0, 40)])
+
+    assert made.split
+    assert not made.hedge
+    assert made.extent == Extent(20, 40)
+
+
+def test_a_flight_is_split_once() -> None:
+    """What another brings already is not split again."""
+    flights = [slow(0, 40), replace(slow(20, 40), flight=8)]
+    made = decided([wanting(0, 40, READAHEAD)], [source(free=0)], flights=flights)
+
+    assert not made
+    again = decided([wanting(0, 40, READAHEAD)], [source(free=1)], flights=flights)
+    assert all(each.extent.start < 20 or each.extent.start > 20 for each in again)
+
+
+def test_nothing_is_split_for_who_delivers_in_no_order_or_all_in_one() -> None:
+    """A swarm shares its peers however often it is asked; a stream without ranges can't be asked for less."""
+    wants, flights = [wanting(0, 40, READAHEAD)], [slow(0, 40)]
+    assert not decided(wants, [source(divides=False)], flights=flights)
+    assert not decided(wants, [source(sequential=True)], flights=flights)
+    assert not decided(wants, [source(strikes=1)], flights=flights)
+    assert not decided(wants, [source(bad=(Extent(20, 40),))], flights=flights)
+
+
+def test_short_flights_are_split_at_the_end_of_a_file_only() -> None:
+    """In the middle of a stream an idle lane has something new to begin soon; at its end it helps the slowest."""
+    middle, end = slow(0, 20, rate=40.0), slow(SIZE - 20, SIZE, rate=40.0)
+    assert not decided([wanting(0, 20, READAHEAD)], [source(latency=0.01)], flights=[middle])
+    assert decided([wanting(SIZE - 20, SIZE, READAHEAD)], [source(latency=0.01)], flights=[end])

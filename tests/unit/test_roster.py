@@ -2,9 +2,9 @@
 
 from mountdl.descriptors.model import MirrorRef
 from mountdl.engine.flight import SourceState
-from mountdl.engine.planner import LONGEST_FLIGHT
 from mountdl.engine.roster import MOST_OFFERED, OFFLINE_PATIENCE, SPARE, TRIAL_FLIGHT, Roster
 from mountdl.engine.scoreboard import SECOND_CHANCE, HostScore
+from mountdl.engine.views import LONGEST_FLIGHT
 from mountdl.errors import (
     ContentChanged,
     ContentUnavailable,
@@ -16,6 +16,7 @@ from mountdl.errors import (
 from mountdl.extents import Extent
 from tests.support.fakes import FakeSource
 
+MIB = 1 << 20
 CHUNK, OTHER = Extent(0, 16), Extent(16, 32)
 WAIT, TRIES = 1.0, 5
 
@@ -92,11 +93,37 @@ def test_a_source_that_takes_one_flight_gets_one() -> None:
 def test_flights_are_short_while_lanes_are_on_trial() -> None:
     """What only competes for one link is over soon."""
     a = state("a")
-    for now, delivered in ((0.0, 0), (1.0, 1000)):
-        a.host.lanes.sample(now, delivered, 1)
+    for now in range(4):
+        a.host.lanes.sample(now, 1 + now * MIB, 1)
 
     assert a.host.lanes.trying
-    assert roster(a).views(1.0)[0].longest == TRIAL_FLIGHT
+    assert TRIAL_FLIGHT <= roster(a).views(1.0)[0].longest < LONGEST_FLIGHT
+
+
+def test_connections_that_pay_are_counted_once_a_host() -> None:
+    """Two mirrors on one server share its connections; one that was dropped has none."""
+    a, b, c = state("a"), state("b"), state("c")
+    b.host = a.host
+    a.host.lanes.allowed = 4
+    made = roster(a, b, c)
+    assert made.lanes == 5
+    c.score.drop(0.0)
+    assert made.lanes == 4
+    assert roster().lanes == 1
+    assert made.pace(1e6) == (1e6, 4)
+
+
+def test_hosts_whose_connections_did_not_pay_are_told() -> None:
+    """Once each trial has failed, and not when it is begun."""
+    a, told = state("a"), []
+    for now in range(40):
+        for _ in range(a.host.lanes.allowed):
+            a.host.flying.add(Ahead())
+        a.host.delivered = 1 + now * MIB
+        told += roster(a).sample(float(now))
+
+    assert told
+    assert set(told) == {a.host}
 
 
 def test_a_failing_source_gets_one_flight_of_a_reader() -> None:

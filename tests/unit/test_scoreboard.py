@@ -79,21 +79,70 @@ class Link:
             self.seen.append(self.lanes.allowed)
 
 
-def test_lanes_double_while_they_pay() -> None:
-    """A host that limits each connection is given as many as allowed, and no more."""
+def test_lanes_grow_while_they_pay() -> None:
+    """A host that limits each connection is given as many as allowed, and no more: quickly where one brings little."""
     link = Link(1e6, 1e9)
     link.run(10)
 
-    assert sorted(set(link.seen)) == [1, 2, 4, 8]
+    assert sorted(set(link.seen)) == [1, 4, 8]
     assert link.lanes.allowed == 8
+
+    quicker = Link(10e6, 1e9)
+    quicker.run(10)
+    assert sorted(set(quicker.seen)) == [1, 2, 4, 8]
+
+
+def test_one_connection_brings_the_first_bytes() -> None:
+    """The chunk that the first reader waits for shares its way with nothing, however long it takes."""
+    link = Link(1e5, 1e9)
+    link.run(Lanes.FIRST / 1e5 - 0.1)
+    assert link.lanes.allowed == 1
+    link.run(0.2)
+    assert link.lanes.allowed == 4
+
+
+def test_a_fast_connection_is_not_doubled_soon() -> None:
+    """Where much comes, a trial costs more than it is likely to gain; where little comes, it is begun at once."""
+    link = Link(20e6, 1e9)
+    link.run(3)
+    assert link.lanes.allowed == 1
+    link.run(2.5)
+    assert link.lanes.allowed >= 2
+
+    slow = Link(4e6, 1e9)
+    slow.run(0.5)
+    assert slow.lanes.allowed >= 4
+
+
+def test_a_connection_has_time_to_open() -> None:
+    """What a new connection takes until its first byte counts neither for nor against it."""
+    lanes, now, delivered = Lanes(8), 0.0, 0.0
+    opened = float("inf")
+    for _ in range(60):
+        before, now = lanes.allowed, now + 0.05
+        delivered += 1e6 * 0.05 * (lanes.allowed if now > opened else 1)
+        lanes.sample(now, int(delivered), lanes.allowed, 0.4)
+        opened = now + 0.4 if lanes.allowed > before else opened
+
+    assert lanes.allowed == 8
+
+
+def test_a_trial_is_judged_while_flights_end() -> None:
+    """Lanes that are idle now and then, between two flights, do not keep a trial from its verdict."""
+    link = Link(1e6, 1e6)
+    while not link.lanes.trying:
+        link.run(0.05)
+    for _ in range(40):
+        link.run(0.05, busy=3)
+    assert link.lanes.allowed == 1
 
 
 def test_lanes_that_do_not_pay_are_taken_back() -> None:
-    """Where one connection fills the link, a second is tried, and given back."""
+    """Where one connection fills the link, more are tried once, and given back."""
     link = Link(1e6, 1e6)
     link.run(10)
 
-    assert max(link.seen) == 2
+    assert max(link.seen) == 4
     assert link.lanes.allowed == 1
     assert not link.lanes.trying
 
@@ -110,11 +159,11 @@ def test_lanes_are_tried_again_later() -> None:
 
 
 def test_lanes_stop_where_the_link_is_full() -> None:
-    """Half-way: three connections' worth of link ends with the lanes that paid."""
+    """Half-way: three connections' worth of link ends with the three lanes that paid."""
     link = Link(1e6, 3e6)
     link.run(10)
 
-    assert link.lanes.allowed == 4
+    assert link.lanes.allowed == 3
 
 
 def test_lanes_not_in_use_are_not_judged() -> None:

@@ -1,0 +1,43 @@
+"""What is wanted ahead of readers, as connections come to pay."""
+
+from mountdl.engine.demand import Demand
+from mountdl.engine.windows import Windows
+from mountdl.extents import Extent, ExtentSet
+from mountdl.integrity import ChunkMap
+from mountdl.priorities import Priority
+
+MIB = 1 << 20
+SIZE = 1000 * MIB
+
+
+class Paced:
+    """A file of which more and more connections bring something."""
+
+    def __init__(self) -> None:
+        self.lanes, self.demand = 1, Demand()
+        self.windows = Windows(self.demand, ChunkMap(SIZE, MIB), lambda: (1e9, self.lanes))
+
+    def wanted(self, lanes: int) -> list[Extent]:
+        """Return what is wanted once *lanes* connections pay."""
+        self.lanes = lanes
+        self.windows.widen(ExtentSet())
+        assert all(want.priority is Priority.READAHEAD for want in self.demand)
+        return [want.extent for want in self.demand]
+
+
+def test_a_window_grows_with_the_connections_that_pay() -> None:
+    """A reader who waits asks for nothing meanwhile: what is ahead of him is more once there are more to bring it."""
+    paced = Paced()
+    paced.windows.advance(Extent(500 * MIB, 501 * MIB), 0.0, ExtentSet())
+
+    assert paced.wanted(1) == [Extent(501 * MIB, 504 * MIB)]
+    assert paced.wanted(8) == [Extent(501 * MIB, 517 * MIB)]
+    assert paced.wanted(2) == [Extent(501 * MIB, 517 * MIB)]
+
+
+def test_no_window_is_opened_by_connections() -> None:
+    """Who has not read on is brought nothing more for it."""
+    paced = Paced()
+    paced.windows.advance(Extent(500 * MIB, 500 * MIB + 4096), 0.0, ExtentSet())
+
+    assert not paced.wanted(8)
