@@ -23,11 +23,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import beside
 import lab
 import ratios
 
 HERE = Path(__file__).resolve().parent
-BESIDE = lab.HOME.parent / "shared/bench/bench.py"
 _TOOLS = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
 
 
@@ -52,7 +52,7 @@ BENCHMARKS = {
     "ftp": Benchmark("ftp.py", "16", "", "", ("vsftpd", "curl")),
     "sftp": Benchmark("sftp.py", "--megabytes 16 --rounds 1", "", "", ("sshd", "sftp", "sshfs", "fusermount3")),
     "swarm": Benchmark("swarm.py", "32", "", "", ("fusermount3",)),
-    "beside": Benchmark(str(BESIDE), None, "--runs 1", "--runs 3", ("nginx", "fusermount3", "gcc")),
+    "beside": Benchmark("beside.py", None, "--runs 1", "--runs 3", ("nginx", "fusermount3", "gcc")),
 }
 
 
@@ -95,11 +95,10 @@ def run(name: str, arguments: str, gathered: Path, patience: float) -> bool:
     """Run one benchmark; return whether it came to its end."""
     benchmark = BENCHMARKS[name]
     script = HERE / benchmark.script
-    extra = ["--json", str(gathered.with_name("beside.json"))] if name == "beside" else []
     print(f"==> {name} {arguments}".rstrip(), flush=True)
     environment = {**os.environ, ratios.GATHERED: str(gathered), "PYTHONPATH": str(lab.HOME)}
     environment["MOUNTDL"] = environment.get("MOUNTDL", str(Path(sys.executable).with_name("mountdl")))
-    command = [sys.executable, str(script), *arguments.split(), *extra]
+    command = [sys.executable, str(script), *arguments.split()]
     try:
         subprocess.run(command, check=True, timeout=patience, env=environment, cwd=lab.HOME)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
@@ -123,7 +122,7 @@ def main() -> int:
             benchmark = BENCHMARKS[name]
             arguments = benchmark.quick if options.quick else benchmark.slow if options.slow else benchmark.usual
             lacking = missing(benchmark)
-            if arguments is None or (name == "beside" and not BESIDE.exists()):
+            if arguments is None or (name == "beside" and not beside.PLACE.exists()):
                 continue
             if lacking:
                 left_out.append(f"{name}, which needs {', '.join(lacking)}")
