@@ -166,7 +166,8 @@ def prune(directory: Path, order: Pruning, registry: Registry, *, as_json: bool)
         return
     for key in busy:
         print(f"{text.short(key, 60)} is open in a mount and stays")
-    print(f"{text.size(freed)} freed, {text.size(after)} left")
+    stays = ", pinned or open in a mount" if order.size is not None and after > order.size else ""
+    print(f"{text.size(freed)} freed, {text.size(after)} left{stays}")
 
 
 def _removed(store: Store, order: Pruning, registry: Registry) -> list[str]:

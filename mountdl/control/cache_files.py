@@ -30,6 +30,8 @@ from mountdl.store.place import DATA, Place, write_all
 STEP = 1 << 20
 PARTIAL = (".part", ".!qB", ".aria2", ".crdownload", ".partial")
 """What other programs add to the names of files that are not complete."""
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+"""What link(2) says where a file can't have a second name."""
 _FICLONE = 0x40049409  # linux/fs.h
 
 
@@ -58,7 +60,10 @@ def handed_out(source: int, size: int, digest: Digest | None, target: Path, tell
 
     *tell* hears of bytes as they are done. May run in a worker thread.
     """
-    made, name = tempfile.mkstemp(prefix=f".{target.name[:200]}.", dir=target.parent)
+    try:
+        made, name = tempfile.mkstemp(prefix=f".{target.name[:200]}.", dir=target.parent)
+    except OSError as error:
+        raise UsageError(f"can't write {shown(target)}: {error.strerror}", _status(error)) from error
     try:
         how = "reflinked" if _reflinked(source, made) else "copied"
         check = None if digest is None else WholeCheck(digest, size)
@@ -76,14 +81,26 @@ def handed_out(source: int, size: int, digest: Digest | None, target: Path, tell
                 f"{shown(target.name)} in the cache is not sound; mountdl cache verify", ExitStatus.CHECKSUM
             )
         os.fsync(made)
-        os.fchmod(made, 0o644 & ~_umask())
-        os.link(name, target)  # unlike rename it never replaces what came there meanwhile
+        with suppress(PermissionError):  # FAT has no modes
+            os.fchmod(made, 0o644 & ~_umask())
+        _named(Path(name), target)
     except OSError as error:
         raise UsageError(f"can't write {shown(target)}: {error.strerror}", _status(error)) from error
     finally:
         os.close(made)
-        Path(name).unlink()
+        Path(name).unlink(missing_ok=True)
     return how if digest is not None else f"{how}, without a digest of the whole to check it by"
+
+
+def _named(made: Path, target: Path) -> None:
+    """Call the file *made* *target*. Raises FileExistsError where something has that name."""
+    try:
+        os.link(made, target)  # unlike rename it never replaces what came there meanwhile
+    except OSError as error:
+        # FAT, and many network file systems, have no second names.
+        if error.errno not in _NO_LINKS or target.exists():
+            raise
+        made.rename(target)
 
 
 def _status(error: OSError) -> ExitStatus:

@@ -164,7 +164,9 @@ def _check_free(mountpoint: Path, registry: Registry) -> None:
         and mounttable.unmount(mountpoint, lazy=True) is None
     ):
         return
-    by = "mountdl unmount it first" if mounted.ours else f"of type {shown(mounted.filesystem)}; unmount it first"
+    by = (
+        "mountdl unmount it first" if mounted.ours else f"of type {shown(mounted.filesystem)}; choose another directory"
+    )
     raise UsageError(f"{shown(mountpoint)} is busy: something is mounted there ({by})", ExitStatus.UNKNOWN)
 
 

@@ -217,7 +217,8 @@ def _replacing(out: Path) -> Iterator[int]:
     try:
         try:
             yield descriptor
-            os.fchmod(descriptor, _mode(out))
+            with contextlib.suppress(PermissionError):  # FAT has no modes
+                os.fchmod(descriptor, _mode(out))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -38,7 +38,7 @@ def _handler(file: Path | None, *, foreground: bool) -> logging.Handler:
     layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     if file is not None:
         try:
-            handler = logging.FileHandler(file)
+            handler = logging.handlers.WatchedFileHandler(file)  # begun anew where logrotate took it away
         except OSError as error:
             raise UsageError(f"--log: {file} can't be written: {error.strerror}", ExitStatus.IO) from error
     elif foreground:
