@@ -5,6 +5,7 @@ what its descriptor left out. Languages are compared by prefix (RFC 4647 section
 letters without case; the version exactly.
 """
 
+import operator
 from dataclasses import replace
 
 from mountdl.descriptors import names
@@ -34,6 +35,8 @@ def prefer(descriptor: Descriptor, settings: PreferenceSettings) -> Descriptor:
             kept.append(_ordered(entry, settings))
         else:
             cautions.append(Caution("not-preferred", f"its {trait} is not the preferred one", str(entry.path)))
+    if len(cautions) == len(descriptor.cautions) and all(map(operator.is_, kept, descriptor.entries)):
+        return descriptor
     return replace(descriptor, entries=tuple(kept), cautions=tuple(cautions))
 
 
@@ -60,6 +63,8 @@ def _country(code: str) -> str:
 
 
 def _ordered(entry: Entry, settings: PreferenceSettings) -> Entry:
+    if not settings.locations and not settings.protocol:
+        return entry
     locations = {_country(code) for code in settings.locations}
     protocol = settings.protocol.strip().lower() if settings.protocol else None
 
