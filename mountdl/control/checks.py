@@ -34,6 +34,7 @@ def check(settings: Settings, registry: Registry) -> list[str]:
     hints = check_places(settings)
     if "://" in mount.source or mount.source.lower().startswith("magnet:"):
         return hints
+    check_apart(Path(mount.source), settings.store.directory)
     return hints + check_source(Path(mount.source))
 
 
@@ -91,6 +92,16 @@ def check_store(store: Path, mountpoint: Path) -> None:
         return  # a loop of links: the store says so when it is opened
     if place.is_relative_to(mountpoint):
         raise UsageError(f"the store {shown(store)} would be inside the mount: choose another --cache-dir")
+
+
+def check_apart(source: Path, store: Path) -> None:
+    """Raise UsageError when *source* lies in *store*, which is never searched: nothing of it would be shown."""
+    try:
+        inside = source.is_dir() and source.resolve().is_relative_to(store.resolve())
+    except (OSError, RuntimeError):
+        return
+    if inside:
+        raise UsageError(f"the source {shown(source)} lies in the store {shown(store)}: choose another --cache-dir")
 
 
 def check_places(settings: Settings) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mountdl.control.checks import check_places, check_store
+from mountdl.control.checks import check_apart, check_places, check_store
 from mountdl.control.configuration import Given, settings
 from mountdl.errors import UsageError
 
@@ -19,6 +19,17 @@ def test_a_store_inside_the_mount_is_refused(store: str, tmp_path: Path) -> None
 
     with pytest.raises(UsageError, match="would be inside the mount"):
         check_store(tmp_path / store, tmp_path / "mnt")
+
+
+def test_a_source_inside_the_store_is_refused(tmp_path: Path) -> None:
+    """The store is never searched, so the mount would stay empty without a word."""
+    (tmp_path / "cache" / "files").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("cache")
+    for source in ("cache", "cache/files", "link/files"):
+        with pytest.raises(UsageError, match="lies in the store"):
+            check_apart(tmp_path / source, tmp_path / "cache")
+    check_apart(tmp_path, tmp_path / "cache")
+    check_apart(tmp_path / "cache2", tmp_path / "cache")
 
 
 @pytest.mark.parametrize("store", ["cache", "mnt2", ".", "loop/cache"])
