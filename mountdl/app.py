@@ -302,8 +302,10 @@ def _parse(name: str, data: bytes, *, preferences: PreferenceSettings, swarms: S
 async def _on_signals(
     end: Callable[[], None], *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED
 ) -> None:
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # what other daemons reopen their logs at would kill this one
+        signal.signal(number, signal.SIG_IGN)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
         task_status.started()
-        async for number in received:
-            log.info("ended by %s", signal.Signals(number).name)
+        async for came in received:
+            log.info("ended by %s", signal.Signals(came).name)
             end()

@@ -118,6 +118,15 @@ def test_a_signal_unmounts(published: Path, mounted: Mounts, number: signal.Sign
     assert not mounted_on(mount.path)
 
 
+def test_signals_for_other_daemons_do_not_kill(published: Path, mounted: Mounts, film_bytes: bytes) -> None:
+    """Scripts for logrotate send them; the mount was dead then."""
+    mount = mounted(published)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        os.kill(mount.pid, number)
+    assert mount.read(NAME, MIB, 4096) == film_bytes[MIB : MIB + 4096]
+    mount.unmount()
+
+
 def test_a_busy_mount_is_not_torn_away(published: Path, mounted: Mounts, film_bytes: bytes) -> None:
     """Unmount says who uses it, and reading goes on."""
     mount = mounted(published)
