@@ -98,7 +98,9 @@ def kept(name: str, said: Descriptor, shelf: Shelf) -> tuple[KeptFile, ...] | No
 def _plain(entry: Entry) -> bool:
     """Say whether *entry* is a file that is shown as it is, and nothing beside it."""
     sized = entry.size is not None and 0 <= entry.size <= LARGEST
-    return sized and entry.signature is None and not documents(entry) and not awaited(entry)
+    # Before it is packed: of a torrent with millions of digests that would be another copy of them.
+    short = entry.pieces is None or len(entry.pieces.digests) < MOST
+    return sized and short and entry.signature is None and not documents(entry) and not awaited(entry)
 
 
 def cautions_by_file(cautions: tuple[Caution, ...]) -> dict[str, tuple[Caution, ...]]:

@@ -394,6 +394,19 @@ BAD = Document("b.meta4", 100 * 10**9, DescriptorError("empty", "it is empty"))
 STAMP = Stamp(1, 2, 3, 4)
 
 
+def test_a_file_that_comes_in_parts_is_read_whole() -> None:
+    """A read that gives less than was asked for is no end; one that gives nothing is."""
+    there, other = os.pipe()
+    try:
+        os.write(other, b"01234")
+        worker = threading.Timer(0.05, lambda: (os.write(other, b"567"), os.close(other)))
+        worker.start()
+        assert reading._bytes(there, 10) == b"01234567"
+        worker.join()
+    finally:
+        os.close(there)
+
+
 def test_judging() -> None:
     """Good is shown, old and bad is refused, fresh and bad waits, unreachable stays."""
     earlier = Known(None, GOOD)
