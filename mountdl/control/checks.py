@@ -28,7 +28,7 @@ def check(settings: Settings, registry: Registry) -> list[str]:
     mount = settings.mount
     check_fuse()
     check_mountpoint(mount.mountpoint, registry)
-    check_store(settings.store.directory, mount.mountpoint)
+    check_outside(settings)
     if mount.allow_other:
         check_allow_other()
     hints = check_places(settings)
@@ -84,14 +84,19 @@ def check_mountpoint(mountpoint: Path, registry: Registry) -> None:
         raise UsageError(f"{shown(mountpoint)} is not empty ({shown(min(names))} is in it): choose another directory")
 
 
-def check_store(store: Path, mountpoint: Path) -> None:
-    """Raise UsageError when *store* would lie in the mount: its daemon would wait for itself, for ever."""
-    try:
-        place = store.resolve()
-    except (OSError, RuntimeError):
-        return  # a loop of links: the store says so when it is opened
-    if place.is_relative_to(mountpoint):
-        raise UsageError(f"the store {shown(store)} would be inside the mount: choose another --cache-dir")
+def check_outside(settings: Settings) -> None:
+    """Raise UsageError when the daemon would have files of its own in the mount: it would wait for itself, for ever."""
+    mount = settings.mount
+    own = {"the store": settings.store.directory, "--graduate:": settings.store.graduate, "--log:": mount.log}
+    own["--save-cookies:"] = settings.http.save_cookies
+    for name, path in own.items():
+        try:
+            inside = path is not None and path.resolve().is_relative_to(mount.mountpoint)
+        except (OSError, RuntimeError):
+            continue  # a loop of links: whoever opens it says so
+        if inside:
+            other = "--cache-dir" if name == "the store" else "place"
+            raise UsageError(f"{name} {shown(path)} would be inside the mount: choose another {other}")
 
 
 def check_apart(source: Path, store: Path) -> None:

@@ -6,19 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from mountdl.control.checks import check_apart, check_places, check_store
+from mountdl.control.checks import check_apart, check_outside, check_places
 from mountdl.control.configuration import Given, settings
 from mountdl.errors import UsageError
 
 
-@pytest.mark.parametrize("store", ["mnt", "mnt/cache", "link/cache", "elsewhere/../mnt/deep/er"])
-def test_a_store_inside_the_mount_is_refused(store: str, tmp_path: Path) -> None:
-    """Its daemon would ask itself for its own files: not even umount came back."""
+@pytest.mark.parametrize("option", ["cache-dir", "log", "graduate", "save-cookies"])
+@pytest.mark.parametrize("place", ["mnt", "mnt/cache", "link/cache", "elsewhere/../mnt/deep/er"])
+def test_files_of_the_daemon_inside_the_mount_are_refused(option: str, place: str, tmp_path: Path) -> None:
+    """It would ask itself for its own files: not even umount came back."""
     (tmp_path / "mnt").mkdir()
     (tmp_path / "link").symlink_to("mnt")
 
     with pytest.raises(UsageError, match="would be inside the mount"):
-        check_store(tmp_path / store, tmp_path / "mnt")
+        check_outside(settings("s", tmp_path / "mnt", [Given(option, str(tmp_path / place), f"--{option}")], {}))
 
 
 def test_a_source_inside_the_store_is_refused(tmp_path: Path) -> None:
@@ -38,7 +39,7 @@ def test_other_stores_are_left_to_the_store(store: str, tmp_path: Path) -> None:
     (tmp_path / "mnt").mkdir()
     (tmp_path / "loop").symlink_to("loop")
 
-    check_store(tmp_path / store, tmp_path / "mnt")
+    check_outside(settings("s", tmp_path / "mnt", [Given("cache-dir", str(tmp_path / store), "--cache-dir")], {}))
 
 
 @pytest.mark.parametrize(
