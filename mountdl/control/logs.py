@@ -1,5 +1,6 @@
 """Where messages of a mount go: a file, the system's log, or standard error."""
 
+import contextlib
 import logging
 import logging.handlers
 from pathlib import Path
@@ -38,7 +39,7 @@ def _handler(file: Path | None, *, foreground: bool) -> logging.Handler:
     layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     if file is not None:
         try:
-            handler = logging.handlers.WatchedFileHandler(file)  # begun anew where logrotate took it away
+            handler = _Rotated(file)
         except OSError as error:
             raise UsageError(f"--log: {file} can't be written: {error.strerror}", ExitStatus.IO) from error
     elif foreground:
@@ -56,6 +57,15 @@ def _system() -> logging.Handler:
         return logging.handlers.SysLogHandler(str(_SYSTEM), logging.handlers.SysLogHandler.LOG_DAEMON)
     except OSError:
         return logging.NullHandler()
+
+
+class _Rotated(logging.handlers.WatchedFileHandler):
+    """Begins its file anew where logrotate took it away."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write *record*; lose it where the file can't be opened any more: no work of ours may end for that."""
+        with contextlib.suppress(OSError):
+            super().emit(record)
 
 
 class _Formatter(logging.Formatter):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -58,16 +59,24 @@ def test_a_place_that_is_missing_is_named(source: int, tmp_path: Path) -> None:
 
 
 def test_a_log_that_is_rotated_is_begun_anew(tmp_path: Path) -> None:
-    """Else the daemon would write to the old one until its end."""
+    """Else the daemon would write to the old one until its end. One whose folder is gone ends nothing."""
     root = logging.getLogger()
     before, level, loud = list(root.handlers), root.level, logging.raiseExceptions
-    file = tmp_path / "log"
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    file = folder / "log"
     try:
         logs.set_up(file, "info", foreground=False)
         for word in ("one", "two"):
             logging.getLogger("mountdl").warning(word)
             file.rename(tmp_path / word)
         assert [(tmp_path / word).read_text().split()[-1] for word in ("one", "two")] == ["one", "two"]
+        shutil.rmtree(folder)
+        for _ in range(2):
+            logging.getLogger("mountdl").warning("lost")
+        folder.mkdir()
+        logging.getLogger("mountdl").warning("three")
+        assert file.read_text().split()[-1] == "three"
     finally:
         for handler in root.handlers:
             if handler not in before:
