@@ -176,10 +176,12 @@ def test_a_daemon_that_is_stopped(published: Path, mounted: Mounts, film_bytes: 
     mount = mounted(published)
     os.kill(mount.pid, signal.SIGSTOP)
     try:
-        for verb, where in (("status", mount.path), ("status", mount / NAME), ("why", mount / NAME), ("status", None)):
-            done = mountdl(*[verb, where][: 1 if where is None else 2])
+        inside = mount / NAME
+        for words in (["status", mount.path], ["status", inside], ["status"], ["why", inside], ["wait", inside],
+                      ["unmount", mount.path]):  # fmt: skip
+            done = mountdl(*words, timeout=10)
             assert done.returncode == 2
-            assert f"(process {mount.pid}) is stopped: kill -CONT {mount.pid} lets it go on\n" in done.stderr
+            assert f"(process {mount.pid}) is stopped: kill -CONT {mount.pid} lets it go on" in done.stderr
     finally:
         os.kill(mount.pid, signal.SIGCONT)
     assert mount.read(NAME, 0, 4096) == film_bytes[:4096]
