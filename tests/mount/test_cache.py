@@ -43,7 +43,9 @@ def test_list_names_what_mounts_show(mirrors: Mirrors, mounted: Mounts, source: 
     mount = filled(mirrors, mounted, source, film_bytes)
     assert cache(mount.cache, "pin", mount / NAME).returncode == 0
     [found] = told(mount.cache, "list")["contents"]
-    assert (found["names"], found["pinned"]) == ([str(mount / NAME)], True)
+    # Other mounts of this machine may show the same content.
+    mine = [name for name in found["names"] if name.startswith(str(mount.path))]
+    assert (mine, found["pinned"]) == ([str(mount / NAME)], True)
     assert found["disk"] >= len(film_bytes)
     assert mount.xattr(NAME, "pin") == "1"
     assert cache(mount.cache, "unpin", found["key"][:20]).returncode == 0
