@@ -242,8 +242,15 @@ class _Table:
         return part.length >= TOP_UP or part.start - want.extent.start < want.extent.length // 2
 
     def flight_part(self, view: SourceView, gap: Extent, want: Want) -> Extent:
-        """Cut *gap* to what one flight should carry: about half a second, all lanes having a share."""
+        """Cut *gap* to what one flight should carry: about half a second, each lane having a share.
+
+        Where there are several, each has two parts of a window: it ends when the flight of its first bytes does, and
+        with one part each the others would wait for that.
+        """
+        lanes = self.spare + len(self.flights) + len(self.assignments)
         share = want.extent.length // max(1, self.spare)
+        if lanes > 2:
+            share = min(share, max(want.extent.length // (2 * lanes), 2 * MIB))
         length = min(int(view.rate / 2), view.longest, max(share, MIB))
         stop = self.chunk_map.floor(gap.start + max(length, MIB))
         if stop <= gap.start:  # a chunk longer than a flight

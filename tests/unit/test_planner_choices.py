@@ -368,3 +368,13 @@ def test_short_flights_are_split_at_the_end_of_a_file_only() -> None:
     middle, end = slow(0, 20, rate=40.0), slow(SIZE - 20, SIZE, rate=40.0)
     assert not decided([wanting(0, 20, READAHEAD)], [source(latency=0.01)], flights=[middle])
     assert decided([wanting(SIZE - 20, SIZE, READAHEAD)], [source(latency=0.01)], flights=[end])
+
+
+def test_several_lanes_share_a_window_in_two_parts_each() -> None:
+    """The first of four mirrors is done with its part when the others still have something to go on with."""
+    fast = [replace(source(number), rate=1000.0) for number in range(4)]
+    made = decided([wanting(0, 60, READAHEAD)], fast[:3])
+    assert [each.extent.length for each in made] == [8] * 3
+
+    alone = decided([wanting(0, 60, READAHEAD)], fast[:1])
+    assert [each.extent.length for each in alone] == [60]
