@@ -17,11 +17,12 @@ from mountdl.content import Content, Level, content_of, digest_of
 from mountdl.control import text
 from mountdl.control.cache import chosen, opened
 from mountdl.control.create_progress import Progress
+from mountdl.control.inspect import document
 from mountdl.control.registry import Registry
 from mountdl.control.text import shown
 from mountdl.descriptors import SUFFIXES, parse
 from mountdl.descriptors.model import Entry
-from mountdl.errors import ExitStatus, StoreError, UsageError
+from mountdl.errors import ExitStatus, MountdlError, StoreError, UsageError
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import Digest, WholeCheck
 from mountdl.store import Store, Stored
@@ -163,9 +164,9 @@ def _described(file: Path, descriptors: Sequence[Path]) -> Content:
 
 def _entries(path: Path) -> Iterator[Entry]:
     try:
-        yield from parse(path.name, path.read_bytes()).entries
-    except OSError as error:
-        raise UsageError(f"{shown(path)}: {error.strerror}", ExitStatus.NOT_FOUND) from error
+        yield from parse(path.name, document(str(path))).entries
+    except MountdlError as error:
+        raise UsageError(f"{shown(path)}: {error}", error.exit_status) from error
 
 
 def _plain(name: str) -> str:

@@ -88,13 +88,17 @@ def _member(name: str, value: object) -> str:
 def load(named: str | Head, preferences: PreferenceSettings) -> Descriptor:
     """Return the descriptor that *named* is. Raises DescriptorError, or UsageError when it can't be read."""
     if isinstance(named, Head):
-        return parse_headers(_read(named.path), named.url)
+        return parse_headers(document(named.path), named.url)
     if LINK in named:
         return parse_link(named)
-    return prefer(parse(Path(named).name, _read(named), base_url=preferences.base_uri), preferences)
+    return prefer(parse(Path(named).name, document(named), base_url=preferences.base_uri), preferences)
 
 
-def _read(path: str) -> bytes:
+def document(path: str) -> bytes:
+    """Return what is in a file that somebody named, or a little more than any document may have of it.
+
+    Raises UsageError, which does not name the file.
+    """
     try:
         # Not blocking: opening a pipe that nobody writes to would wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)

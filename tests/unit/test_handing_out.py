@@ -13,6 +13,7 @@ import pytest
 
 from mountdl.control import logs
 from mountdl.control.cache_files import handed_out
+from mountdl.control.cli import main
 from mountdl.errors import ExitStatus, UsageError
 
 DATA = b"0123456789" * 1000
@@ -85,3 +86,24 @@ def test_a_log_that_is_rotated_is_begun_anew(tmp_path: Path) -> None:
         root.setLevel(level)
         logging.getLogger("mountdl").setLevel(logging.NOTSET)
         logging.raiseExceptions = loud
+
+
+def test_a_descriptor_to_adopt_by_is_read_like_any(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A device without end took all memory, a pipe all time; what is wrong is said with the name."""
+    pipe, empty, file = tmp_path / "pipe", tmp_path / "empty.meta4", tmp_path / "file"
+    os.mkfifo(pipe)
+    for each in (empty, file):
+        each.touch()
+    for descriptor, status, words in (
+        (Path("/dev/zero"), 17, "it is a folder, pipe or device"),
+        (pipe, 17, "it is a folder, pipe or device"),
+        (tmp_path / "none", 3, "there is no such file"),
+        (empty, 20, "the document is empty"),
+    ):
+        given = ["cache", "adopt", "--cache-dir", str(tmp_path / "c"), str(file), "--descriptor", str(descriptor)]
+        assert main(given, _unused, _unused) == status  # type: ignore[arg-type]
+        assert f"mountdl: {descriptor}: {words}" in capsys.readouterr().err
+
+
+def _unused(*_: object) -> None:
+    raise AssertionError("no mount is wanted")
