@@ -321,7 +321,9 @@ class Download:
     def _launch(self, assignment: Assignment, nursery: trio.Nursery) -> None:
         if assignment.hedge:
             for late in self._fleet.overlapping(assignment.extent):
-                self.incidents.add(late.state.source.name, "was late; another source was asked too", assignment.extent)
+                self.incidents.add(
+                    late.state.source.name, "was late; its bytes were asked for once more", assignment.extent
+                )
         self._fleet.launch(assignment, self.roster.states[assignment.source], nursery)
 
     def certify(self, extent: Extent) -> None:

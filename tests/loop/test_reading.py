@@ -137,6 +137,20 @@ async def test_a_stalled_source_is_hedged(tmp_path: Path, clock: MockClock) -> N
         assert 0 == stalled.flying
 
 
+async def test_a_source_that_is_alone_is_asked_once_more(tmp_path: Path, clock: MockClock) -> None:
+    """By another connection, where its first one is silent; `mountdl why` tells of no other source then."""
+
+    def silent_at_first(source: FakeSource, offset: int) -> bytes | None:
+        source.pause = 1e6 if len(source.fetched) == 1 else 0.001
+        return None
+
+    what = content(DATA, urls=("fake://only",))
+    async with running(tmp_path, {"fake://only": FakeSource(DATA, name="only", fault=silent_at_first)}) as bench:
+        assert DATA[:40] == await bench.engine.open(what).read(Extent(0, 40))
+        said = [(incident.source, incident.what) for incident in bench.engine.incidents(what)]
+        assert ("only", "was late; its bytes were asked for once more") in said
+
+
 async def test_no_source_at_all_fails_at_once(tmp_path: Path, clock: MockClock) -> None:
     """A file without any usable source fails with a sentence, not after a minute."""
     async with running(tmp_path, {}) as bench:
