@@ -1,0 +1,141 @@
+"""How peers are found and spoken to: the DHT, peer exchange, encryption. All on loopback."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+
+pytest.importorskip("libtorrent")
+
+import libtorrent as lt
+
+from mountdl.descriptors.magnet import link_of
+from mountdl.descriptors.model import Descriptor, Magnet, SwarmRef
+from mountdl.errors import ContentUnavailable, SourceUnavailable
+from mountdl.extents import Extent
+from mountdl.settings import EngineSettings
+from tests.support.swarms import free_port, loopback, one_file, peer, seed, seeding, tracker, with_tracker
+from tests.wire.test_swarm import Bench, noise, running
+
+FORCED = {
+    "in_enc_policy": int(lt.enc_policy.forced),
+    "out_enc_policy": int(lt.enc_policy.forced),
+    "allowed_enc_level": int(lt.enc_level.rc4),
+}
+"""A peer that speaks RC4 or not at all."""
+PLAIN = {"in_enc_policy": int(lt.enc_policy.disabled), "out_enc_policy": int(lt.enc_policy.disabled)}
+NODE = {
+    "enable_dht": True,
+    "dht_restrict_routing_ips": False,
+    "dht_restrict_search_ips": False,
+    "dht_enforce_node_id": False,
+    "dht_announce_interval": 1,
+}
+"""A node of a DHT whose nodes have one address."""
+
+
+async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    with trio.fail_after(seconds):
+        while not condition():
+            await trio.sleep(0.05)
+
+
+@pytest.mark.parametrize("required", [True, False], ids=["we-require-it", "only-they-do"])
+async def test_a_peer_that_requires_encryption_is_read_from(tmp_path: Path, required: bool) -> None:  # noqa: FBT001
+    """Whether we require it too or merely can."""
+    data = noise(1_000_000)
+    made = one_file(tmp_path / "seed", data)
+    with peer(**FORCED) as other:
+        seed(other, made, tmp_path / "seed")
+        async with running(tmp_path / "cache", settings=loopback(require_encryption=required)) as bench:
+            [content] = bench.contents(made, other.address)
+            assert data == await bench.engine.open(content).read(Extent(0, len(data)))
+
+
+async def test_who_speaks_in_plain_is_not_spoken_to_where_encryption_is_required(tmp_path: Path) -> None:
+    """It has all of it; nothing comes."""
+    made = one_file(tmp_path / "seed", noise(100_000))
+    with peer(**PLAIN) as other:
+        handle = seed(other, made, tmp_path / "seed")
+        settings, patience = loopback(require_encryption=True), EngineSettings(read_timeout=2)
+        async with running(tmp_path / "cache", settings=settings, engine=patience) as bench:
+            [content] = bench.contents(made, other.address)
+            with pytest.raises(ContentUnavailable):
+                await bench.engine.open(content).read(Extent(0, 1000))
+        assert handle.status().all_time_upload == 0
+
+
+@pytest.mark.skipif(shutil.which("aria2c") is None, reason="aria2c is not installed")
+async def test_aria2_that_requires_encryption_gets_from_us(tmp_path: Path) -> None:
+    """With --bt-require-crypto=true and RC4, what we had from another peer."""
+    data = noise(1_000_000)
+    made, settings = one_file(tmp_path / "seed", data), loopback(seed_ratio=0.0)
+    with seeding(made, tmp_path / "seed") as other, tracker() as (names, url):
+        async with running(tmp_path / "cache", settings=settings) as bench:
+            [content] = bench.contents(made, other.address)
+            assert data == await bench.engine.open(content).read(Extent(0, len(data)))
+            names.peers = [settings.ports[0]]
+            (tmp_path / "t.torrent").write_bytes(with_tracker(made, url))
+            with trio.fail_after(40):
+                done = await trio.run_process(
+                    ["aria2c", "-d", tmp_path / "aria2", "--enable-dht=false", "--enable-dht6=false", "--seed-time=0",
+                     "--interface=127.0.0.1", f"--listen-port={free_port()}", "--summary-interval=0", "--quiet",
+                     "--bt-require-crypto=true", "--bt-min-crypto-level=arc4", "--bt-stop-timeout=20",
+                     tmp_path / "t.torrent"],
+                    check=False, capture_stdout=True,
+                )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert data == (tmp_path / "aria2" / "a.bin").read_bytes()
+
+
+async def test_a_peer_tells_of_another(tmp_path: Path) -> None:
+    """The only one that we know lacks a piece; the one that it knows has it (BEP 11)."""
+    data = noise(1_000_000)
+    made = one_file(tmp_path / "seed", data)
+    keeping = {"close_redundant_connections": False}
+    with peer(**keeping) as known, peer(**keeping) as told:
+        seed(told, made, tmp_path / "seed")
+        # Slow, for whoever has nothing more to give is left before it says whom it knows.
+        handle = seed(known, made, tmp_path / "seed", upload=100_000, lacking=(15,))
+        handle.connect_peer(("127.0.0.1", told.port))
+        await until(lambda: handle.status().num_peers)
+        async with running(tmp_path / "cache", engine=EngineSettings(read_timeout=60, background="off")) as bench:
+            [content] = bench.contents(made, known.address)
+            assert data == await bench.engine.open(content).read(Extent(0, len(data)))
+
+
+async def test_the_dht_leads_to_peers_and_metadata(tmp_path: Path) -> None:
+    """A magnet that names nobody: the node that we know knows of the peer, which tells what is in the torrent."""
+    data = noise(500_000)
+    made = one_file(tmp_path / "seed", data)
+    with peer(**NODE) as hub, peer(**NODE) as other:
+        for each in (hub, other):
+            await until(each.session.is_dht_running)
+        other.session.add_dht_node(("127.0.0.1", hub.port))
+        handle = seed(other, made, tmp_path / "seed")
+        async with running(tmp_path / "cache", settings=loopback(dht=True, metadata_timeout=4.0)) as bench:
+            await bench.swarms._binding.load()
+            bench.swarms._session.start().add_dht_node(("127.0.0.1", hub.port))
+            await trio.sleep(1.5)  # the nodes get to know one another
+            handle.force_dht_announce()
+            link = link_of(Magnet("a.bin", btih=handle.info_hashes().v1.to_bytes()))
+            with trio.fail_after(60):
+                while (found := await resolved(bench, SwarmRef(link, "torrent"))) is None:
+                    handle.force_dht_announce()
+            assert [entry.size for entry in found.entries] == [len(data)]
+            [content] = bench.contents(made)
+            content = replace(content, swarms=(SwarmRef(link, "torrent"),))
+            assert data == await bench.engine.open(content).read(Extent(0, len(data)))
+
+
+async def resolved(bench: Bench, ref: SwarmRef) -> Descriptor | None:
+    """Return what *ref* leads to; None when nobody told in time."""
+    try:
+        return await bench.swarms.resolve(ref)
+    except SourceUnavailable:
+        return None
