@@ -129,9 +129,11 @@ class Swarm:
             member.ahead = pieces.stop
         if priority is Priority.READ:
             self._reading.hurry(pieces)
+        if self._handle is None or self.mode is not Mode.FETCHING:
+            return  # all that is wanted by then is told once it is added
         wanted = dict(window(self.layout, member, self._here))
         wanted.update((piece, self._wants.priority(piece)) for piece in pieces if not self._here[piece])
-        self._tell(self._told.more(wanted))
+        self._tell(self._handle, self._told.more(wanted))
         if self._finished and wanted:
             self._find_peers_again()
 
@@ -171,16 +173,14 @@ class Swarm:
 
     def _reprioritize(self) -> None:
         if self._handle is not None and self.mode is Mode.FETCHING:
-            self._tell(self._told.all(self._priorities()))
+            self._tell(self._handle, self._told.all(self._priorities()))
 
-    def _tell(self, changes: list[tuple[int, int]]) -> None:
-        if self._handle is None or self.mode is not Mode.FETCHING:
-            return
+    def _tell(self, handle: alerts.Handle, changes: list[tuple[int, int]]) -> None:
         if changes:
-            self._handle.prioritize_pieces(changes)
+            handle.prioritize_pieces(changes)
         for piece, milliseconds in self._wants.deadlines(self._here):
-            self._handle.set_piece_deadline(piece, milliseconds, 0)
-        self._handle.set_download_limit(-1 if self._wants else TRICKLE)
+            handle.set_piece_deadline(piece, milliseconds, 0)
+        handle.set_download_limit(-1 if self._wants else TRICKLE)
 
     def _priorities(self) -> dict[int, int]:
         members = self._inventory.members
