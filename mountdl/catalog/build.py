@@ -103,7 +103,9 @@ def build(
     for document in ordered:
         builder.plant(document)
     for document in ordered:
+        before = builder.placed
         builder.place(document)
+        builder.arrange(before)
     builder.name_displaced()
     builder.add_signatures()
     builder.add_memos()
@@ -148,6 +150,16 @@ class _Builder:
         self._pools = Pools()
         self._strays.clear()
         return contents
+
+    @property
+    def placed(self) -> int:
+        """How many files have a place."""
+        return len(self._leaves)
+
+    def arrange(self, since: int) -> None:
+        """Put the files that were placed when there were *since* in the tree's order: they are completed in it."""
+        if self.placed - since > 1:
+            self._leaves[since:] = sorted(self._leaves[since:], key=_shown)
 
     def plant(self, document: Document) -> None:
         """Give the folder of *document* its own name."""
@@ -372,3 +384,12 @@ def date_of(said: Descriptor, mtime_ns: int) -> int:
     """Return the date of what a descriptor *said*: its own, else that of its file, *mtime_ns*."""
     found = next((value for value in (said.updated_ns, said.published_ns) if value is not None), mtime_ns)
     return max(0, min(found, LARGEST))
+
+
+def _shown(leaf: Leaf) -> list[str]:
+    """Return the names of the folders that *leaf* is in, from the top, and its own."""
+    names, folder = [leaf.name], leaf.parent
+    while folder.parent is not None:
+        names.append(folder.name)
+        folder = folder.parent
+    return names[::-1]

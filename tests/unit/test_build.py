@@ -117,6 +117,16 @@ def test_several_files_are_shown_at_their_own_paths() -> None:
     assert "a/d/y.iso" == file_at(result, "a/d/y.iso").path
 
 
+def test_contents_are_in_the_order_in_which_files_are_listed() -> None:
+    """By descriptor, then as its folders show them: `--background all` completes them so."""
+    files = [entry(path, number) for number, path in enumerate(["z", "b/y", "b/x/2", "a", "b/x/1"])]
+    result = built(document("n.meta4", entry("first", 8), entry("second", 9)), document("m.meta4", *files))
+
+    order = [content.key for content in result.contents.values()]
+    listed = ["m/a", "m/b/x/1", "m/b/x/2", "m/b/y", "m/z", "n/first", "n/second"]
+    assert [file_at(result, path).content.key for path in listed] == order
+
+
 def test_a_descriptor_without_wanted_entries_shows_nothing() -> None:
     """Its folder is not shown either."""
     assert sorted(
