@@ -30,6 +30,8 @@ LONG = 0.6
 was cut when little was known of its source. Those that are cut by what is known take half a second."""
 TOP_UP = 4 * MIB
 """Bytes by which a window that is more than half full is topped up at least."""
+TOP_UP_TIME = 0.05
+"""Seconds that such a flight should last at least: a request and the gap behind it take 1 ms of a busy machine."""
 SHORTEST_URGENT = 128 << 10
 """Bytes. An urgent extent is not cut finer than a kernel read request."""
 
@@ -217,7 +219,7 @@ class _Table:
             chance = self.chance(view, self.from_chunk(max(gap.start, want.extent.start + lead), want))
             if chance is not None:
                 part = self.flight_part(view, chance, want)
-                if self.worthwhile(part, want):
+                if self.worthwhile(view, part, want):
                     self.assign(view, self.at_least(view, part), want.priority)
                     return True
         return False
@@ -235,11 +237,13 @@ class _Table:
         start = min(start, want.extent.stop)
         return Extent(self.chunk_map.floor(start), want.extent.stop)
 
-    def worthwhile(self, part: Extent, want: Want) -> bool:
-        """Say whether to fly *part* now: a short one at the far end of a window waits until it has grown."""
+    def worthwhile(self, view: SourceView, part: Extent, want: Want) -> bool:
+        """Say whether *view* should fly *part* now: a short one at the far end of a window waits until it has grown."""
         if want.priority is not Priority.READAHEAD or part.stop < want.extent.stop or part.stop == self.chunk_map.size:
             return True
-        return part.length >= TOP_UP or part.start - want.extent.start < want.extent.length // 2
+        half = want.extent.length // 2
+        least = max(TOP_UP, min(int(view.rate * TOP_UP_TIME), half))
+        return part.length >= least or part.start - want.extent.start < half
 
     def flight_part(self, view: SourceView, gap: Extent, want: Want) -> Extent:
         """Cut *gap* to what one flight should carry: about half a second, each lane having a share.
@@ -265,9 +269,11 @@ class _Table:
         It finds that held when it comes there, and ends.
         """
         able = [view for view in self.views.values() if self.helps(view)]
+        if not able:
+            return
         late = [(flight.due(rest.stop), flight, rest) for flight in self.flights if (rest := self.alone(flight, want))]
         seconds, flight, rest = max(late, key=lambda each: each[0], default=(0.0, None, None))
-        if not able or flight is None or rest is None or seconds < least:
+        if flight is None or rest is None or seconds < least:
             return
         view = min(able, key=lambda view: (view.eta(MIB), view.rank))
         lanes, shortest = min(self.lanes, self.free[view.source]), min(MIB, want.extent.length)
@@ -329,7 +335,7 @@ class _Table:
             return True
         if len(owing) >= MOST_ASKED:
             return True
-        return any(made.hedge and made.extent.overlaps(part) for made in self.assignments)
+        return any((made.hedge or made.split) and made.extent.overlaps(part) for made in self.assignments)
 
     def cancels(self, wants: Sequence[Want]) -> Iterable[int]:
         """Yield flights that bring nothing any more, and unwanted ones that are in a reader's way.
