@@ -105,10 +105,8 @@ class Download:
             self._alarm.set()
             with trio.move_on_after(self._settings.read_timeout):
                 await waiter.answered(self.readable, self._replan)
-            if waiter.error is not None:
-                raise waiter.error
-            if not waiter.event.is_set():
-                raise self._too_late(extent)
+            if waiter.error is not None or not waiter.event.is_set():
+                raise waiter.error or self._too_late(extent)
             if self.error is earlier:
                 self.error = None
         finally:
