@@ -69,7 +69,7 @@ class Download:
         self._settling = Settling(content, stored, self.roster, self.incidents, self._verdict, self.store_failed)
         if fetch is not None and content.borders and content.level is Level.NONE:
             self._settling.borders = Borders(content, stored, fetch, self._settling.settle_border)
-        self.glance = self._settling.glance
+        self.readable, self.glance = self._settling.readable, self._settling.glance
         self._demand = Demand()
         self._windows = Windows(self._demand, content.chunk_map, lambda: self.roster.pace(stored.reach))
         self._settling.fresh.ahead = self._windows.ahead
@@ -82,10 +82,6 @@ class Download:
         self._nursery: trio.Nursery | None = None
 
     # -- what readers see ---------------------------------------------------------------------------------
-
-    def readable(self, extent: Extent) -> bool:
-        """Say whether a read may return *extent* now."""
-        return self._settling.readable(extent)
 
     async def ensure(self, extent: Extent) -> None:
         """Return once *extent* is readable.
