@@ -17,8 +17,9 @@ from mountdl.store.stored import Stored
 
 in_thread = trio.to_thread.run_sync
 
-BATCH = 4 << 20
-"""Bytes hashed in one hop, but at least one chunk."""
+BATCH = 2 << 20
+"""Bytes hashed in one hop, but at least one chunk. All threads together may have put so much each on the disk that the
+quota has yet to count."""
 
 
 @dataclass(eq=False, frozen=True, slots=True)
