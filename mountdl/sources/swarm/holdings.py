@@ -30,11 +30,6 @@ class Part:
     path: Path
     verified: ExtentSet
 
-    @property
-    def whole(self) -> bool:
-        """Whether all of it is here."""
-        return self.verified.total == self.file.size
-
 
 @dataclass(eq=False, slots=True)
 class Member:

@@ -8,6 +8,7 @@ for half of what may lie there.
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from mountdl.sources.swarm.holdings import Part
@@ -32,12 +33,9 @@ class Offering:
         """Return the pieces to hand over now, and take them as handed over: *held* by the store, but not *here*."""
         room = min(self._most - len(self._handed), max(1, AT_ONCE // self._layout.length))
         lacking = (piece for piece, each in enumerate(held) if each and not here[piece] and piece not in self._handed)
-        chosen = [piece for piece, _ in zip(lacking, range(room), strict=False)]
+        chosen = list(islice(lacking, room))
         self._handed.update(chosen)
         return chosen
-
-    def __contains__(self, piece: object) -> bool:
-        return piece in self._handed
 
     def hand_over(self, handle: "lt.torrent_handle", parts: Iterable[Part], pieces: Iterable[int]) -> None:
         """Give *pieces* of *parts* to *handle*, those that can be read. For a worker thread."""

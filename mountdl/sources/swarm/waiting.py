@@ -82,18 +82,14 @@ class Waiting:
                 if not orders:
                     del self._orders[piece]
 
-    def bring(self, piece: int, data: bytes, *, keep: bool = True) -> None:
-        """Give the bytes of *piece* to all who wait for it, and to who asks soon if they are to *keep*."""
-        if keep:
-            self._remember(piece, data)
-        for order in self._orders.pop(piece, ()):
-            order.bring(piece, data)
-
-    def _remember(self, piece: int, data: bytes) -> None:
+    def bring(self, piece: int, data: bytes) -> None:
+        """Give the bytes of *piece* to all who wait for it, and to who asks soon."""
         self._remembered += len(data) - len(self._recent.pop(piece, b""))
         self._recent[piece] = data
         while self._remembered > REMEMBERED and len(self._recent) > 1:
             self._remembered -= len(self._recent.popitem(last=False)[1])
+        for order in self._orders.pop(piece, ()):
+            order.bring(piece, data)
 
     def fail(self, piece: int, error: SourceError) -> None:
         """Have all who wait for *piece* raise *error*."""
