@@ -118,8 +118,8 @@ class SwarmSource:
             self._claims.discard(claim)
             swarm.withdraw(claim.order)
             swarm.unwant(pieces, priority)
-            for piece in claim.hastened:
-                swarm.unwant(range(piece, piece + 1), Priority.READ)
+            if claim.hastened:
+                swarm.unwant(claim.hastened, Priority.READ)
 
     def hasten(self, extent: Extent) -> None:
         """See `Joined`."""
@@ -129,10 +129,11 @@ class SwarmSource:
             part = claim.extent.intersection(extent)
             if claim.priority is Priority.READ or not part:
                 continue
-            for piece in self._swarm.layout.pieces(self._member.file, part):
-                if piece in claim.order.left and piece not in claim.hastened:
-                    claim.hastened.add(piece)
-                    self._swarm.want(self._member, range(piece, piece + 1), Priority.READ)
+            needed = self._swarm.layout.pieces(self._member.file, part)
+            pieces = [piece for piece in needed if piece in claim.order.left and piece not in claim.hastened]
+            if pieces:
+                claim.hastened.update(pieces)
+                self._swarm.want(self._member, pieces, Priority.READ)
 
     async def _ready(self) -> tuple[Swarm, Member]:
         with trio.move_on_after(PATIENCE):

@@ -6,7 +6,7 @@ calls verified is offered.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -121,12 +121,12 @@ class Swarm:
 
     # -- fetching -------------------------------------------------------------------------------------------
 
-    def want(self, member: Member, pieces: range, priority: Priority) -> None:
+    def want(self, member: Member, pieces: Sequence[int], priority: Priority) -> None:
         """Have *pieces* of *member* fetched with *priority* until `unwant` is called with the same."""
         self._wants.add(pieces, priority)
         self._enter(Mode.FETCHING)
-        if priority is not Priority.BACKGROUND:
-            member.ahead = pieces.stop
+        if pieces and priority is not Priority.BACKGROUND:
+            member.ahead = pieces[-1] + 1
         if priority is Priority.READ:
             self._reading.hurry(pieces)
         if self._handle is None or self.mode is not Mode.FETCHING:
@@ -137,7 +137,7 @@ class Swarm:
         if self._finished and wanted:
             self._find_peers_again()
 
-    def unwant(self, pieces: range, priority: Priority) -> None:
+    def unwant(self, pieces: Iterable[int], priority: Priority) -> None:
         """Undo a `want`."""
         left = [piece for piece in self._wants.remove(pieces, priority) if not self._here[piece]]
         if not self._wants:
