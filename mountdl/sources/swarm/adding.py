@@ -13,7 +13,7 @@ from mountdl.descriptors import bencode
 from mountdl.descriptors.magnet import link_of
 from mountdl.descriptors.model import Magnet, Torrent
 from mountdl.settings import SwarmSettings
-from mountdl.sources.swarm.holdings import Part
+from mountdl.sources.swarm.holdings import Part, held
 from mountdl.sources.swarm.layout import Layout
 
 if TYPE_CHECKING:
@@ -121,14 +121,13 @@ def stir(handle: "lt.torrent_handle", count: int, peers: Iterable[str]) -> None:
         handle.connect_peer(peer)
 
 
-def give(atp: "lt.add_torrent_params", layout: Layout, parts: Iterable[Part]) -> int:
+def give(atp: "lt.add_torrent_params", layout: Layout, parts: Sequence[Part]) -> int:
     """Have *atp* offer *parts* out of the store's files and want nothing; return how many pieces that is."""
-    parts = tuple(parts)
-    held = layout.held({part.file.index: part.verified for part in parts})
+    here = held(layout, parts)
     atp.renamed_files = paths(atp, {(part.file.offset, part.file.size): part.path for part in parts})
-    atp.have_pieces = held
-    atp.piece_priorities = [int(each) for each in held]
-    return sum(held)
+    atp.have_pieces = here
+    atp.piece_priorities = [int(each) for each in here]
+    return sum(here)
 
 
 def paths(atp: "lt.add_torrent_params", files: Mapping[tuple[int, int], Path]) -> dict[int, str]:

@@ -17,7 +17,7 @@ class Giving:
 
     def goes_on(self, held: int, uploaded: int, now: float) -> bool:
         """Say whether to give still, *uploaded* bytes being given of a torrent of which *held* are here."""
-        if self._longest == 0 or not held:
+        if not self.at_all or not held:
             return False
         if self._since is None:
             self._since = now

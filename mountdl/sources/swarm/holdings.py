@@ -50,6 +50,11 @@ def part_of(file: TorrentFile, holdings: Holdings) -> Part:
     return Part(file, holdings.key, holdings.path, holdings.verified.copy())
 
 
+def held(layout: Layout, parts: Iterable[Part]) -> list[bool]:
+    """Say of each piece whether all of it is in *parts*."""
+    return layout.held({part.file.index: part.verified for part in parts})
+
+
 class Inventory:
     """The files of a torrent that are or were in use, and what the store has of each."""
 
@@ -91,7 +96,7 @@ class Inventory:
 
     def held(self) -> list[bool]:
         """Say of each piece whether all of it is here."""
-        return self._layout.held({part.file.index: part.verified for part in self.parts()})
+        return held(self._layout, self.parts())
 
 
 def missing(layout: Layout, file: TorrentFile, verified: ExtentSet, pieces: range | None = None) -> Iterator[int]:

@@ -21,7 +21,7 @@ from mountdl.settings import SwarmSettings
 from mountdl.sources.swarm import adding, alerts
 from mountdl.sources.swarm.alerts import Alert
 from mountdl.sources.swarm.giving import Giving
-from mountdl.sources.swarm.holdings import Inventory, Member, unasked, window
+from mountdl.sources.swarm.holdings import Inventory, Member, held, unasked, window
 from mountdl.sources.swarm.layout import Layout
 from mountdl.sources.swarm.modes import Mode, fetched_enough
 from mountdl.sources.swarm.offering import Offering
@@ -376,7 +376,7 @@ class Swarm:
         if self.mode is not Mode.FETCHING or self._handle is None or self._offering.running or not self._giving.at_all:
             return
         parts = self._inventory.parts()
-        pieces = self._offering.choose(self._inventory.held(), self._here)
+        pieces = self._offering.choose(held(self.layout, parts), self._here)
         if pieces:
             self._offering.running = True
             self._work(partial(self._offering.hand_over, self._handle, parts, pieces))
@@ -394,5 +394,5 @@ class Swarm:
 
     def _gives(self, now: float) -> bool:
         """Say whether to give others what is here, still."""
-        held = self._inventory.held()
-        return self._giving.goes_on(sum(held) * self.layout.length, self.uploaded + self._uploaded_now, now)
+        here = sum(self._inventory.held()) * self.layout.length
+        return self._giving.goes_on(here, self.uploaded + self._uploaded_now, now)
