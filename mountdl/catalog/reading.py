@@ -75,8 +75,7 @@ def read(path: str, relative: str, parse: Parse, shelf: Shelf | None = None) -> 
         return Reading(stamp, None)
     name = relative.rpartition("/")[2]
     said = _parse(parse, name, data)
-    aside = None if shelf is None or isinstance(said, DescriptorError) else kept(name, said, shelf)
-    if aside is None or isinstance(said, DescriptorError):
+    if shelf is None or isinstance(said, DescriptorError) or (aside := kept(name, said, shelf)) is None:
         return Reading(stamp, Document(relative, stamp.mtime_ns, said))
     # A tuple of one takes 64 bytes, and most descriptors are of one file.
     return Reading(stamp, Document(relative, date_of(said, stamp.mtime_ns), aside[0] if len(aside) == 1 else aside))

@@ -212,10 +212,11 @@ def differences(
             path = join(folder, name)
             if stamp != stamps.get(path) or path in forced:
                 read.append(path)
-    return sorted(read), sorted(path for path in stamps if not _listed(listings, path))
+    return sorted(read), sorted(path for path in stamps if listed(listings, path) is None)
 
 
-def _listed(listings: Mapping[str, Listing], path: str) -> bool:
+def listed(listings: Mapping[str, Listing], path: str) -> Stamp | None:
+    """Return the stamp that *listings* have of the file *path*; None where they don't name it."""
     folder, _, name = path.rpartition("/")
     listing = listings.get(folder)
-    return listing is not None and name in listing.files
+    return None if listing is None else listing.files.get(name)

@@ -29,7 +29,7 @@ from mountdl.catalog.kept import Shelf
 from mountdl.catalog.place import find_place
 from mountdl.catalog.reading import Known, Parse, judge, read
 from mountdl.catalog.refresh import Refresher, Reload
-from mountdl.catalog.scan import Listing, Place, Stamp, Walk, differences, list_folder
+from mountdl.catalog.scan import Listing, Place, Stamp, Walk, differences, list_folder, listed
 from mountdl.catalog.sizes import Memory, Resolve, Sizes
 from mountdl.catalog.tree import Inodes, empty
 from mountdl.descriptors.learned import Learned, awaited
@@ -313,9 +313,7 @@ class Watch:
 
     def _listed(self, path: str, stamp: Stamp | None) -> Stamp | None:
         """Return *stamp*, or the same one that the listing of its folder holds: one is enough in memory."""
-        folder, _, name = path.rpartition("/")
-        listing = self._listings.get(folder)
-        there = None if listing is None else listing.files.get(name)
+        there = listed(self._listings, path)
         return there if there == stamp else stamp
 
     def _learn(self, path: str, known: Known) -> bool:
