@@ -33,7 +33,7 @@ CHANGES = "it leads to a torrent that changes (BEP 46), which can't be asked for
 """Why a magnet link with a public key only stays unresolved."""
 
 MOST_REASONS = 10
-"""Reasons told of a descriptor of which no file is left."""
+"""Reasons told of a descriptor of which files, or all, are not shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,7 @@ def build(
     for document in ordered:
         builder.plant(document)
     for document in ordered:
-        before = builder.placed
         builder.place(document)
-        builder.arrange(before)
     builder.name_displaced()
     builder.add_signatures()
     builder.add_memos()
@@ -151,16 +149,6 @@ class _Builder:
         self._strays.clear()
         return contents
 
-    @property
-    def placed(self) -> int:
-        """How many files have a place."""
-        return len(self._leaves)
-
-    def arrange(self, since: int) -> None:
-        """Put the files that were placed when there were *since* in the tree's order: they are completed in it."""
-        if self.placed - since > 1:
-            self._leaves[since:] = sorted(self._leaves[since:], key=_shown)
-
     def plant(self, document: Document) -> None:
         """Give the folder of *document* its own name."""
         place = document.folder
@@ -171,18 +159,21 @@ class _Builder:
             self._planted[place] = folder
 
     def place(self, document: Document) -> None:
-        """Give what *document* says its places."""
-        folder = self._planted[document.folder]
-        said = document.said
-        if isinstance(said, KeptFile | tuple):
+        """Give what *document* says its places, its files in the order of the tree: they are completed in it."""
+        folder, said, before = self._planted[document.folder], document.said, len(self._leaves)
+        if isinstance(said, DescriptorError):
+            self._refuse(folder, document, said)
+        elif isinstance(said, Descriptor):
+            self._place_said(folder, said, document)
+        else:
             for each in said if isinstance(said, tuple) else (said,):
                 *parts, name = each.path.split("/")
                 leaf = Leaf(name, each, document.mtime_ns, each.cautions)
                 self._claim(self._down(folder, parts), leaf, each, document)
-            return
-        if isinstance(said, DescriptorError):
-            self._refuse(folder, document, said)
-            return
+        if len(self._leaves) - before > 1:
+            self._leaves[before:] = sorted(self._leaves[before:], key=lambda leaf: (*leaf.parent.names(), leaf.name))
+
+    def _place_said(self, folder: Folder, said: Descriptor, document: Document) -> None:
         mtime_ns = date_of(said, document.mtime_ns)
         remarks = cautions_by_file(said.cautions)
         self._place_entries(folder, said.entries, mtime_ns, remarks, document)
@@ -190,15 +181,11 @@ class _Builder:
         alone = not said.entries and len(swarms) == 1
         for magnet in swarms:
             self._place_magnet(folder, magnet, mtime_ns, document, alone=alone)
-        lost = left_out(said)
-        if lost and (said.entries or swarms):
-            more = f"; and {len(lost) - MOST_REASONS} more" if len(lost) > MOST_REASONS else ""
-            text = (
-                f"{document.path}: not all that it names is shown as it stands: {'; '.join(lost[:MOST_REASONS])}{more}"
-            )
-            self.cautions.append(Caution("left-out", text))
         if not said.entries and not swarms:
             self._explain(folder, document, said.cautions)
+        elif lost := left_out(said):
+            text = f"{document.path}: not all that it names is shown as it stands: {_reasons(lost)}"
+            self.cautions.append(Caution("left-out", text))
 
     def _place_entries(
         self,
@@ -235,10 +222,8 @@ class _Builder:
         """Say why nothing of *document* is shown, unless that is what the user prefers."""
         if any(caution.code == "not-preferred" for caution in cautions):
             return
-        told = [f"{caution.file}: {caution.message}" if caution.file else caution.message for caution in cautions]
-        more = f"; and {len(told) - MOST_REASONS} more" if len(told) > MOST_REASONS else ""
-        reasons = "; ".join(told[:MOST_REASONS]) or "it describes none"
-        self._refuse(folder, document, DescriptorError("no-files", f"no file is left of it: {reasons}{more}"))
+        reasons = _reasons(cautions) or "it describes none"
+        self._refuse(folder, document, DescriptorError("no-files", f"no file is left of it: {reasons}"))
 
     def _place_leaf(self, folder: Folder, parts: tuple[str, ...], leaf: Leaf, document: Document) -> None:
         folder = self._down(folder, parts[:-1])
@@ -386,10 +371,8 @@ def date_of(said: Descriptor, mtime_ns: int) -> int:
     return max(0, min(found, LARGEST))
 
 
-def _shown(leaf: Leaf) -> list[str]:
-    """Return the names of the folders that *leaf* is in, from the top, and its own."""
-    names, folder = [leaf.name], leaf.parent
-    while folder.parent is not None:
-        names.append(folder.name)
-        folder = folder.parent
-    return names[::-1]
+def _reasons(cautions: Sequence[Caution]) -> str:
+    """Return what *cautions* say, as one phrase: the first of them, and how many more there are."""
+    told = [f"{each.file}: {each.message}" if each.file else each.message for each in cautions[:MOST_REASONS]]
+    more = len(cautions) - MOST_REASONS
+    return "; ".join([*told, f"and {more} more"] if more > 0 else told)

@@ -112,8 +112,7 @@ def cautions_by_file(cautions: tuple[Caution, ...]) -> dict[str, tuple[Caution, 
     return {name: tuple(remarks) for name, remarks in found.items()}
 
 
-def left_out(said: Descriptor) -> list[str]:
+def left_out(said: Descriptor) -> list[Caution]:
     """Return why files that *said* names are not among its entries."""
     entries = {str(entry.path) for entry in said.entries}
-    lost = [caution for caution in said.cautions if caution.code in _LOSSES and caution.file not in entries]
-    return [f"{caution.file}: {caution.message}" if caution.file else caution.message for caution in lost]
+    return [caution for caution in said.cautions if caution.code in _LOSSES and caution.file not in entries]
