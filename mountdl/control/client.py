@@ -31,12 +31,9 @@ def ask(entry: Entry, request: Json, *, timeout: float | None = PATIENCE) -> Jso
             return result(decoded(_line(connection, entry, until)))
     except (TimeoutError, BlockingIOError) as error:
         # Connecting says EAGAIN where as many wait already as may, unix(7).
-        raise _silent(entry) from error
+        raise UsageError(stopped(entry) or f"{_who(entry)} does not answer", ExitStatus.TIMEOUT) from error
     except OSError as error:
-        raise UsageError(
-            f"the daemon of {shown(entry.mountpoint)} (process {entry.pid}) is not reached: {error.strerror or error}",
-            ExitStatus.IO,
-        ) from error
+        raise UsageError(f"{_who(entry)} is not reached: {error.strerror or error}", ExitStatus.IO) from error
 
 
 def _line(connection: socket.socket, entry: Entry, until: float) -> bytes:
@@ -57,24 +54,22 @@ def _received(connection: socket.socket, entry: Entry, until: float) -> bytes:
         try:
             return connection.recv(1 << 16)
         except TimeoutError:
-            if time.monotonic() >= until or stopped(entry.pid):
+            if time.monotonic() >= until or stopped(entry):
                 raise
 
 
-def _silent(entry: Entry) -> UsageError:
-    who = f"the daemon of {shown(entry.mountpoint)} (process {entry.pid})"
-    if stopped(entry.pid):
-        return UsageError(f"{who} is stopped: kill -CONT {entry.pid} lets it go on", ExitStatus.TIMEOUT)
-    return UsageError(f"{who} does not answer", ExitStatus.TIMEOUT)
+def _who(entry: Entry) -> str:
+    return f"the daemon of {shown(entry.mountpoint)} (process {entry.pid})"
 
 
-def stopped(pid: int) -> bool:
-    """Say whether the process was stopped by a signal, or by who debugs it."""
+def stopped(entry: Entry) -> str | None:
+    """Return what to say of a daemon that was stopped, by a signal or by who debugs it; None of one that runs."""
     try:
         # proc_pid_stat(5): pid, name in brackets, which may hold anything, state.
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in {b"T", b"t"}
+        state = Path(f"/proc/{entry.pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except (OSError, IndexError):
-        return False
+        return None
+    return f"{_who(entry)} is stopped: kill -CONT {entry.pid} lets it go on" if state in {b"T", b"t"} else None
 
 
 def locate(path: Path, registry: Registry) -> tuple[Entry, str]:

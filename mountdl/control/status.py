@@ -270,7 +270,7 @@ def wait(path: Path, registry: Registry, *, what: str, timeout: float | None) ->
     try:
         client.ask(entry, {"verb": "want", "path": inside, "what": what, "timeout": timeout}, timeout=patience)
     except UsageError as error:
-        if error.exit_status is ExitStatus.TIMEOUT and timeout is not None and not client.stopped(entry.pid):
+        if error.exit_status is ExitStatus.TIMEOUT and timeout is not None and not client.stopped(entry):
             wanted = "complete" if what == "all" else "playable"
             raise UsageError(f"{shown(path)} is not {wanted} after {timeout:g} s", ExitStatus.TIMEOUT) from error
         raise

@@ -23,12 +23,8 @@ def run(path: Path, registry: Registry, patience: float = PATIENCE) -> None:
         raise UsageError(f"{shown(mountpoint)} is not a mount", ExitStatus.NOT_FOUND)
     if mounted is not None and not mounted.ours:
         raise UsageError(f"{shown(mountpoint)} is not a mount of mountdl but of {shown(mounted.filesystem)}")
-    if entry is not None and stopped(entry.pid):
-        raise UsageError(
-            f"the daemon of {shown(mountpoint)} (process {entry.pid}) is stopped: kill -CONT {entry.pid} lets it go on;"
-            " then unmount it",
-            ExitStatus.TIMEOUT,
-        )
+    if entry is not None and (halted := stopped(entry)):
+        raise UsageError(f"{halted}; then unmount it", ExitStatus.TIMEOUT)
     if mounted is not None:
         # A mount whose daemon is dead has readers that only wait for its end.
         refused = mounttable.unmount(mountpoint, lazy=entry is None and mounttable.dead(mountpoint))
