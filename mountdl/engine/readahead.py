@@ -45,7 +45,8 @@ LIFE = 60.0
 class Cursor:
     """A place where reading goes on: *position* is next, *run* bytes before it were read in sequence, more or less.
 
-    *trial_until*: when a stream from the head ends if nothing more is read; None: there is none.
+    *trial_until*: when a stream from the head ends if nothing more is read; None: there is none. *came*: bytes that it
+    has come since the first read, what was skipped included; what was read twice must not count for more.
     """
 
     position: int
