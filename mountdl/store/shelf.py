@@ -37,11 +37,15 @@ class Shelf:
             with self._lock:
                 if self._fd is None:
                     self._fd = _nameless(self._folder)
-                waiting = self._free.get(room)
-                place = waiting.popleft() if waiting else self._end
-                if place == self._end:
-                    self._end += room
-            write_all(self._fd, data, place)
+                if waiting := self._free.get(room):
+                    place = waiting.popleft()
+                else:
+                    place, self._end = self._end, self._end + room
+            try:
+                write_all(self._fd, data, place)
+            except OSError:
+                self.free(place, len(data))
+                raise
         return place
 
     def get(self, place: int, length: int) -> bytes:

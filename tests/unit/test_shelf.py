@@ -1,5 +1,6 @@
 """What is set aside reads back, and the room of what is given back is used again."""
 
+import errno
 import gc
 import os
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mountdl.errors import StoreDamaged, StoreError
+from mountdl.errors import StoreDamaged, StoreError, StoreFull
 from mountdl.store.shelf import Shelf
 
 
@@ -37,6 +38,22 @@ def test_room_is_used_again(shelf: Shelf) -> None:
     assert (before, first) == (shelf.size, third)
     assert shelf.get(second, 100) == b"b" * 100
     assert shelf.get(third, 120) == b"c" * 120
+
+
+def test_a_full_disk_takes_no_room(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is tried: what comes when there is room again lies where that would have been."""
+
+    def full(fd: int, data: bytes, offset: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as context:
+        context.setattr("mountdl.store.shelf.write_all", full)
+        for _ in range(3):
+            with pytest.raises(StoreFull):
+                shelf.put(b"x" * 100)
+
+    assert shelf.put(b"y" * 100) == 0
+    assert shelf.size == 128
 
 
 @given(st.lists(st.tuples(st.binary(max_size=300), st.booleans()), max_size=40))
