@@ -4,7 +4,7 @@ Everything that chooses lives here; nothing that waits does. The planner does no
 sockets or files: give it the same arguments and it answers the same. It is total: it re-decides
 everything at each call, and what it does not assign stays wanted.
 
-Laws (tests/unit/test_planner.py): it never assigns bytes that are held or flying, but as a hedge;
+Laws (tests/unit/test_planner.py): it never assigns bytes that are held or flying, but as a hedge or a split;
 never more flights than lanes; no background byte while a reader's want has a gap and a lane.
 """
 
