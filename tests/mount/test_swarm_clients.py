@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import shutil
 import socket
 import subprocess
@@ -18,16 +17,13 @@ import pytest
 
 pytest.importorskip("libtorrent")
 
+from tests.support.content import pattern
 from tests.support.mirrors import Mirrors
 from tests.support.mounts import Mounts, eventually, needs_fuse, run
 from tests.support.samples import disc, film
 from tests.support.swarms import free_port, info_hash, many_files, one_file, seeding, tracker, with_tracker
 
 pytestmark = needs_fuse
-
-
-def noise(length: int, seed: int = 1) -> bytes:
-    return random.Random(seed).randbytes(length)
 
 
 def needs(program: str) -> pytest.MarkDecorator:
@@ -143,7 +139,7 @@ def test_aria2_gets_from_us_what_we_had_from_a_mirror(
     mounted: Mounts, mirrors: Mirrors, source: Path, tmp_path: Path
 ) -> None:
     """The metalink's torrent has no peer but us; what came by HTTP is given to the swarm."""
-    data = noise(3_000_000)
+    data = pattern(3_000_000)
     made = one_file(tmp_path / "seed", data, "f.bin")
     mirror = mirrors.add("m", {"f.bin": data, "f.torrent": made})
     (source / "f.meta4").write_text(meta4(data, mirror.of("f.bin"), mirror.of("f.torrent")))
@@ -168,7 +164,7 @@ def test_a_metalink_names_a_file_inside_a_torrent(
     mounted: Mounts, mirrors: Mirrors, source: Path, tmp_path: Path
 ) -> None:
     """Its only mirror is gone: the swarm brings the file that the metalink's name picks, checked by its digest."""
-    files = {"a.bin": noise(400_000, 1), "sub/b.bin": noise(400_000, 2)}
+    files = {"a.bin": pattern(400_000, 1), "sub/b.bin": pattern(400_000, 2)}
     with tracker() as (names, url):
         made = with_tracker(many_files(tmp_path / "seed", files), url)
         mirror = mirrors.add("m", {"t.torrent": made})
@@ -184,7 +180,7 @@ def test_a_metalink_names_a_file_inside_a_torrent(
 @needs("transmission-daemon")
 def test_transmission_seeds(mounted: Mounts, source: Path, tmp_path: Path) -> None:
     """It lets a newcomer wait for up to 10 s before it sends anything."""
-    files = {"one.bin": noise(700_000, 1), "sub/two.bin": noise(900_000, 2)}
+    files = {"one.bin": pattern(700_000, 1), "sub/two.bin": pattern(900_000, 2)}
     port = free_port()
     with tracker() as (names, url):
         names.peers = [port]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("libtorrent")
 
+from tests.support.content import pattern
 from tests.support.mounts import Mounts, eventually, needs_fuse
 from tests.support.swarms import free_port, many_files, one_file, peer, seed, seeding, tracker, with_tracker
 
 pytestmark = needs_fuse
-
-
-def noise(length: int, seed: int = 1) -> bytes:
-    return random.Random(seed).randbytes(length)
 
 
 def resident(pid: int) -> int:
@@ -29,7 +25,7 @@ def test_many_torrents_take_little_memory(mounted: Mounts, source: Path, tmp_pat
     """Below 200 MB with 200 of them, 5 of which are read: those that nobody reads are in no session."""
     with tracker() as (names, url), peer() as other:
         for number in range(200):
-            made = one_file(tmp_path / "seed", noise(300_000, number), f"f{number}.bin")
+            made = one_file(tmp_path / "seed", pattern(300_000, number), f"f{number}.bin")
             if number < 5:
                 seed(other, made, tmp_path / "seed")
             (source / f"t{number}.torrent").write_bytes(with_tracker(made, url))
@@ -37,14 +33,14 @@ def test_many_torrents_take_little_memory(mounted: Mounts, source: Path, tmp_pat
         mount = mounted(source, listen_port=free_port())
         eventually(90, lambda: (mount / "f199.bin").exists())
         for number in range(5):
-            assert noise(300_000, number) == mount.read(f"f{number}.bin")
+            assert pattern(300_000, number) == mount.read(f"f{number}.bin")
         assert len({path.partition("info_hash=")[2].partition("&")[0] for path in names.asked}) <= 5
         assert resident(mount.pid) < 200_000_000
 
 
 def test_a_torrent_is_completed_in_the_order_of_the_tree(mounted: Mounts, source: Path, tmp_path: Path) -> None:
     """With --background all: as its files are listed in the mount, whatever their order in the torrent."""
-    files = {f"{name}.bin": noise(1_500_000, place) for place, name in enumerate("febdac")}
+    files = {f"{name}.bin": pattern(1_500_000, place) for place, name in enumerate("febdac")}
     with tracker() as (names, url):
         made = many_files(tmp_path / "seed", files)
         (source / "t.torrent").write_bytes(with_tracker(made, url))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import random
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 pytest.importorskip("libtorrent")
 
 from mountdl.sources.swarm.session import STRIKES
+from tests.support.content import pattern
 from tests.support.mirrors import Mirrors
 from tests.support.mounts import Mounts, eventually, needs_fuse, run
 from tests.support.swarms import (
@@ -30,13 +30,9 @@ from tests.support.swarms import (
 pytestmark = needs_fuse
 
 
-def noise(length: int, seed: int = 1) -> bytes:
-    return random.Random(seed).randbytes(length)
-
-
 def test_a_torrent_in_the_folder_is_read_from_its_swarm(mounted: Mounts, source: Path, tmp_path: Path) -> None:
     """First a piece in the middle, then the whole file, byte for byte."""
-    data = noise(20_000_000)
+    data = pattern(20_000_000)
     with tracker() as (names, url):
         made = one_file(tmp_path / "seed", data, length=262144, announce=url)
         (source / "a.torrent").write_bytes(made)
@@ -55,7 +51,7 @@ def test_a_torrent_in_the_folder_is_read_from_its_swarm(mounted: Mounts, source:
 
 def test_a_magnet_gives_way_to_what_is_in_it(mounted: Mounts, source: Path, tmp_path: Path) -> None:
     """The note goes when a peer has told; the next mount needs no peer to know."""
-    files = {"one.bin": noise(300_000, 1), "sub/two.bin": noise(500_000, 2), "three.bin": noise(10, 3)}
+    files = {"one.bin": pattern(300_000, 1), "sub/two.bin": pattern(500_000, 2), "three.bin": pattern(10, 3)}
     made = many_files(tmp_path / "seed", files)
     with seeding(made, tmp_path / "seed") as peer:
         link = f"magnet:?xt=urn:btih:{info_hash(made)}&dn=shown&so=0-1&x.pe={peer.address}"
@@ -74,7 +70,7 @@ def test_a_magnet_gives_way_to_what_is_in_it(mounted: Mounts, source: Path, tmp_
 
 def test_a_killed_mount_goes_on_where_it_was(mounted: Mounts, source: Path, tmp_path: Path) -> None:
     """Nothing that was good is fetched or waited for again, and what was fetched into is swept away."""
-    data = noise(30_000_000)
+    data = pattern(30_000_000)
     made = one_file(tmp_path / "seed", data, length=262144)
     with peer() as other, tracker() as (names, url):
         handle = seed(other, made, tmp_path / "seed", upload=10_000_000)
@@ -97,9 +93,9 @@ def test_a_killed_mount_goes_on_where_it_was(mounted: Mounts, source: Path, tmp_
 
 def test_a_liar_is_named(mounted: Mounts, source: Path, tmp_path: Path) -> None:
     """A peer that sends garbage is found out by the pieces, and shut out when it comes again from other ports."""
-    data = noise(3_000_000)
+    data = pattern(3_000_000)
     made = one_file(tmp_path / "seed", data, length=262144)
-    one_file(tmp_path / "lies", noise(3_000_000, 9), length=262144)
+    one_file(tmp_path / "lies", pattern(3_000_000, 9), length=262144)
     with tracker() as (names, url), seeding(made, tmp_path / "seed", upload=2_000_000) as good:
         with seeding(made, tmp_path / "lies", host="127.0.0.3") as liar:
             names.peers = [good.port, liar.address]
@@ -114,14 +110,14 @@ def test_a_liar_is_named(mounted: Mounts, source: Path, tmp_path: Path) -> None:
 
 def test_libtorrent_is_loaded_for_swarms_alone(mounted: Mounts, mirrors: Mirrors, source: Path, tmp_path: Path) -> None:
     """A metalink is mounted and read without its time and memory; the first use of a torrent brings it in."""
-    data = noise(100_000)
+    data = pattern(100_000)
     mirror = mirrors.add("m", {"plain.bin": data})
     (source / "a.meta4").write_text(
         f'<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="plain.bin"><size>{len(data)}</size>'
         f'<hash type="sha-256">{hashlib.sha256(data).hexdigest()}</hash><url>{mirror.of("plain.bin")}</url>'
         "</file></metalink>"
     )
-    (source / "b.torrent").write_bytes(one_file(tmp_path / "seed", noise(1000)))
+    (source / "b.torrent").write_bytes(one_file(tmp_path / "seed", pattern(1000)))
     mount = mounted(source, listen_port=free_port(), read_timeout=1)
 
     def loaded() -> bool:
@@ -140,7 +136,7 @@ def test_without_libtorrent_all_else_works(
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "libtorrent.py").write_text("raise ImportError('not on this machine')")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'broken'}:{Path(__file__).parents[2]}")
-    (source / "a.torrent").write_bytes(one_file(tmp_path / "seed", noise(1000)))
+    (source / "a.torrent").write_bytes(one_file(tmp_path / "seed", pattern(1000)))
     (source / "m.magnet").write_text(f"magnet:?xt=urn:btih:{'12' * 20}&dn=film.mkv")
     mount = mounted(source, read_timeout=2)
 

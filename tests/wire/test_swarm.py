@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from mountdl.sources.swarm.modes import Mode
 from mountdl.sources.swarm.transport import SwarmTransport
 from mountdl.store.store import Store
 from tests.support import torrents
+from tests.support.content import pattern
 from tests.support.fakes import FakeSource, FakeTransport
 from tests.support.swarms import (
     choking,
@@ -40,10 +40,6 @@ from tests.support.swarms import (
     seeding,
     tracker,
 )
-
-
-def noise(length: int, seed: int = 1) -> bytes:
-    return random.Random(seed).randbytes(length)
 
 
 async def no_load(url: str, wanted: Iterable[bytes | None]) -> Descriptor:
@@ -99,7 +95,7 @@ async def running(
 
 async def test_a_torrent_is_read_from_a_peer(tmp_path: Path) -> None:
     """A piece in the middle comes first, then all of it, verified."""
-    data = noise(3_000_001)
+    data = pattern(3_000_001)
     with tracker() as (names, url):
         made = one_file(tmp_path / "seed", data, announce=url)
         with seeding(made, tmp_path / "seed") as other:
@@ -115,7 +111,7 @@ async def test_a_torrent_is_read_from_a_peer(tmp_path: Path) -> None:
 
 async def test_files_in_a_row_are_verified_to_the_last_byte(tmp_path: Path) -> None:
     """Pieces that two files share are judged by libtorrent; only what is read is fetched, and pieces shared with it."""
-    files = {"a/one.bin": noise(200_000, 1), "two.bin": noise(333_333, 2), "three.bin": noise(1_500_000, 3)}
+    files = {"a/one.bin": pattern(200_000, 1), "two.bin": pattern(333_333, 2), "three.bin": pattern(1_500_000, 3)}
     with tracker() as (names, url):
         made = many_files(tmp_path / "seed", files, length=65536, announce=url)
         with seeding(made, tmp_path / "seed") as other:
@@ -133,7 +129,7 @@ async def test_files_in_a_row_are_verified_to_the_last_byte(tmp_path: Path) -> N
 @pytest.mark.parametrize("kind", ["v1", "v2", "hybrid"])
 async def test_all_versions(tmp_path: Path, kind: str) -> None:
     """As libtorrent itself makes them: of several files, with padding where the version has it."""
-    files = {"a.bin": noise(300_000, 1), "sub/b.bin": noise(70_000, 2), "c.txt": b"short"}
+    files = {"a.bin": pattern(300_000, 1), "sub/b.bin": pattern(70_000, 2), "c.txt": b"short"}
     made = made_by_libtorrent(tmp_path / "seed", files, kind)
     with seeding(made, tmp_path / "seed") as other:
         async with running(tmp_path / "cache") as bench:
@@ -145,7 +141,7 @@ async def test_all_versions(tmp_path: Path, kind: str) -> None:
 
 async def test_what_is_whole_is_held_once_and_given_to_others(tmp_path: Path) -> None:
     """A second peer gets from us what we have, out of the store's own file."""
-    data = noise(2_000_000)
+    data = pattern(2_000_000)
     made = one_file(tmp_path / "seed", data)
     settings = loopback(seed_ratio=0.0)
     with seeding(made, tmp_path / "seed") as other:
@@ -161,7 +157,7 @@ async def test_what_is_whole_is_held_once_and_given_to_others(tmp_path: Path) ->
 
 async def test_what_mirrors_brought_is_given_to_the_swarm(tmp_path: Path) -> None:
     """Nobody else has the torrent: a peer that finds us gets from us what came by a mirror."""
-    data = noise(1_000_000)
+    data = pattern(1_000_000)
     made = one_file(tmp_path / "seed", data)
     settings = loopback(seed_ratio=0.0)
     mirror = FakeSource(data, step=65536)
@@ -178,7 +174,7 @@ async def test_what_mirrors_brought_is_given_to_the_swarm(tmp_path: Path) -> Non
 
 async def test_what_was_whole_before_its_torrent_was_known_is_given(tmp_path: Path) -> None:
     """No piece is lacking when the swarm is joined, here after a restart: others get it all the same."""
-    data = noise(1_000_000)
+    data = pattern(1_000_000)
     made = one_file(tmp_path / "seed", data)
     settings = loopback(seed_ratio=0.0)
     [told] = parse("x.torrent", made).entries
@@ -195,7 +191,7 @@ async def test_what_was_whole_before_its_torrent_was_known_is_given(tmp_path: Pa
 @pytest.mark.parametrize("kind", ["v1", "v2", "hybrid"])
 async def test_what_mirrors_brought_of_an_unfinished_file_is_given(tmp_path: Path, kind: str) -> None:
     """Nobody has all of it: a peer that finds us meanwhile gets the pieces that are here, and no others."""
-    data = noise(6_000_000)
+    data = pattern(6_000_000)
     made = made_by_libtorrent(tmp_path / "seed", {"a.bin": data, "b.txt": b"short"}, kind)
     settings = loopback()
     mirror = FakeSource(data, step=65536, parallel=4)
@@ -229,7 +225,7 @@ def same(path: Path, data: bytes, offset: int) -> bool:
 async def test_a_swarm_that_comes_late_helps_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first peer finds us when the mirror has served alone for longer than a swarm stays without being asked."""
     monkeypatch.setattr(modes, "LINGER", 1.0)
-    data = noise(12_000_000)
+    data = pattern(12_000_000)
     made = one_file(tmp_path / "seed", data)
     settings = loopback()
     mirror = FakeSource(data, step=65536, pause=0.065, parallel=1)
@@ -258,7 +254,7 @@ async def test_a_swarm_that_comes_late_helps_still(tmp_path: Path, monkeypatch: 
 
 async def test_a_swarm_and_a_mirror_serve_one_file_together(tmp_path: Path) -> None:
     """Both bring some of it, neither all."""
-    data = noise(20_000_000)
+    data = pattern(20_000_000)
     made = one_file(tmp_path / "seed", data)
     mirror = FakeSource(data, step=65536, pause=0.01, parallel=1)
     with seeding(made, tmp_path / "seed", upload=8_000_000) as other:
@@ -277,7 +273,7 @@ async def test_a_swarm_and_a_mirror_serve_one_file_together(tmp_path: Path) -> N
 
 async def test_a_silent_swarm_costs_nothing(tmp_path: Path) -> None:
     """Whose peers never answer is not waited for, and asked for nothing, where there is a mirror."""
-    data = noise(3_000_000)
+    data = pattern(3_000_000)
     made = one_file(tmp_path / "seed", data)
     mirror = FakeSource(data, step=65536)
     async with running(tmp_path / "cache", {"fake://m": mirror}) as bench:
@@ -291,7 +287,7 @@ async def test_a_silent_swarm_costs_nothing(tmp_path: Path) -> None:
 
 async def test_a_swarm_that_lacks_pieces_and_a_mirror(tmp_path: Path) -> None:
     """What no peer has comes from the mirror; the file is whole and verified."""
-    data = noise(4_000_000)
+    data = pattern(4_000_000)
     made = one_file(tmp_path / "seed", data)
     mirror = FakeSource(data, step=65536, pause=0.005, parallel=1)
     with seeding(made, tmp_path / "seed", lacking=(20, 21, 40)) as other:
@@ -306,7 +302,7 @@ async def test_a_swarm_that_lacks_pieces_and_a_mirror(tmp_path: Path) -> None:
 
 async def test_a_peer_that_never_gives_is_given_up(tmp_path: Path) -> None:
     """A read fails within the read time-out and says of whom nothing came; so does one without any peer."""
-    made = one_file(tmp_path / "seed", noise(300_000))
+    made = one_file(tmp_path / "seed", pattern(300_000))
     with seeding(made, tmp_path / "seed", lacking=tuple(range(5))) as other:
         async with running(tmp_path / "cache", engine=EngineSettings(read_timeout=1.5)) as bench:
             [content] = bench.contents(made, other.address)
@@ -316,7 +312,7 @@ async def test_a_peer_that_never_gives_is_given_up(tmp_path: Path) -> None:
 
 async def test_a_peer_that_chokes_for_ever(tmp_path: Path) -> None:
     """It is waited for as long as for anybody who is late: a mirror and another peer bring what it promised."""
-    data = noise(2_000_000)
+    data = pattern(2_000_000)
     made = one_file(tmp_path / "seed", data)
     mirror = FakeSource(data, step=65536)
     with choking(made) as choker:
@@ -335,7 +331,7 @@ async def test_a_peer_that_chokes_for_ever(tmp_path: Path) -> None:
 
 async def test_a_peer_that_vanishes(tmp_path: Path) -> None:
     """In the middle of a read: a mirror goes on where it was."""
-    data = noise(6_000_000)
+    data = pattern(6_000_000)
     made = one_file(tmp_path / "seed", data)
     mirror = FakeSource(data, latency=0.3, step=65536, pause=0.02, parallel=1)
     with seeding(made, tmp_path / "seed", upload=2_000_000) as other:
@@ -359,7 +355,7 @@ async def connected(bench: Bench) -> None:
 
 async def test_a_torrent_that_contradicts_the_metalink_loses(tmp_path: Path) -> None:
     """What the swarm brings is judged by the metalink's digest: it is dropped, the file comes from the mirror."""
-    data, other = noise(8_000_000), noise(8_000_000, 7)
+    data, other = pattern(8_000_000), pattern(8_000_000, 7)
     made = one_file(tmp_path / "seed", other)
     mirror = FakeSource(data, latency=0.3, step=65536, pause=0.02, parallel=1)
     with seeding(made, tmp_path / "seed") as other:
@@ -376,7 +372,7 @@ async def test_a_torrent_that_contradicts_the_metalink_loses(tmp_path: Path) -> 
 
 async def test_what_is_evicted_is_not_offered(tmp_path: Path) -> None:
     """Another peer gets nothing from us once the bytes have gone, and the next read fetches them again."""
-    data = noise(1_000_000)
+    data = pattern(1_000_000)
     made = one_file(tmp_path / "seed", data)
     settings = loopback(seed_ratio=0.0)
     with seeding(made, tmp_path / "seed") as other:
@@ -399,7 +395,7 @@ async def test_what_is_evicted_is_not_offered(tmp_path: Path) -> None:
 
 async def test_little_lies_aside(tmp_path: Path) -> None:
     """What a torrent is fetched into never grows beyond its bound by much."""
-    data = noise(8_000_000)
+    data = pattern(8_000_000)
     made = one_file(tmp_path / "seed", data)
     with seeding(made, tmp_path / "seed", upload=8_000_000) as other:
         async with running(tmp_path / "cache", aside=2_000_000) as bench:

@@ -19,8 +19,9 @@ from mountdl.descriptors.model import Descriptor, Magnet, SwarmRef
 from mountdl.errors import ContentUnavailable, SourceUnavailable
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings
+from tests.support.content import pattern
 from tests.support.swarms import free_port, loopback, one_file, peer, seed, seeding, tracker, with_tracker
-from tests.wire.test_swarm import Bench, noise, running
+from tests.wire.test_swarm import Bench, running
 
 FORCED = {
     "in_enc_policy": int(lt.enc_policy.forced),
@@ -48,7 +49,7 @@ async def until(condition: Callable[[], object], seconds: float = 20) -> None:
 @pytest.mark.parametrize("required", [True, False], ids=["we-require-it", "only-they-do"])
 async def test_a_peer_that_requires_encryption_is_read_from(tmp_path: Path, required: bool) -> None:  # noqa: FBT001
     """Whether we require it too or merely can."""
-    data = noise(1_000_000)
+    data = pattern(1_000_000)
     made = one_file(tmp_path / "seed", data)
     with peer(**FORCED) as other:
         seed(other, made, tmp_path / "seed")
@@ -59,7 +60,7 @@ async def test_a_peer_that_requires_encryption_is_read_from(tmp_path: Path, requ
 
 async def test_who_speaks_in_plain_is_not_spoken_to_where_encryption_is_required(tmp_path: Path) -> None:
     """It has all of it; nothing comes."""
-    made = one_file(tmp_path / "seed", noise(100_000))
+    made = one_file(tmp_path / "seed", pattern(100_000))
     with peer(**PLAIN) as other:
         handle = seed(other, made, tmp_path / "seed")
         settings, patience = loopback(require_encryption=True), EngineSettings(read_timeout=2)
@@ -73,7 +74,7 @@ async def test_who_speaks_in_plain_is_not_spoken_to_where_encryption_is_required
 @pytest.mark.skipif(shutil.which("aria2c") is None, reason="aria2c is not installed")
 async def test_aria2_that_requires_encryption_gets_from_us(tmp_path: Path) -> None:
     """With --bt-require-crypto=true and RC4, what we had from another peer."""
-    data = noise(1_000_000)
+    data = pattern(1_000_000)
     made, settings = one_file(tmp_path / "seed", data), loopback(seed_ratio=0.0)
     with seeding(made, tmp_path / "seed") as other, tracker() as (names, url):
         async with running(tmp_path / "cache", settings=settings) as bench:
@@ -95,7 +96,7 @@ async def test_aria2_that_requires_encryption_gets_from_us(tmp_path: Path) -> No
 
 async def test_a_peer_tells_of_another(tmp_path: Path) -> None:
     """The only one that we know lacks a piece; the one that it knows has it (BEP 11)."""
-    data = noise(1_000_000)
+    data = pattern(1_000_000)
     made = one_file(tmp_path / "seed", data)
     keeping = {"close_redundant_connections": False}
     with peer(**keeping) as known, peer(**keeping) as told:
@@ -111,7 +112,7 @@ async def test_a_peer_tells_of_another(tmp_path: Path) -> None:
 
 async def test_the_dht_leads_to_peers_and_metadata(tmp_path: Path) -> None:
     """A magnet that names nobody: the node that we know knows of the peer, which tells what is in the torrent."""
-    data = noise(500_000)
+    data = pattern(500_000)
     made = one_file(tmp_path / "seed", data)
     with peer(**NODE) as hub, peer(**NODE) as other:
         for each in (hub, other):
