@@ -28,6 +28,7 @@ from mountdl.content import Content, ContentKey, Outline
 from mountdl.control import graduation, server
 from mountdl.control.desk import Desk
 from mountdl.descriptors import SUFFIXES, parse, prefer
+from mountdl.descriptors.links import is_remote
 from mountdl.descriptors.model import Descriptor
 from mountdl.engine.addresses import scheme
 from mountdl.engine.documents import torrent_at
@@ -130,7 +131,7 @@ class _Mounted:
         What a URL leads to is put into a folder that goes with the mount.
         """
         source = self.settings.mount.source
-        if not remote.is_remote(source):
+        if not is_remote(source):
             return Path(source), None
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="mountdl-")))
         return folder, await remote.place(source, folder, self._transports)

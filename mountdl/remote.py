@@ -20,14 +20,9 @@ from mountdl.sources.tunnel import UNRESOLVED
 log = logging.getLogger(__name__)
 
 
-def is_remote(source: str) -> bool:
-    """Say whether *source* is a URL or a magnet link rather than a path."""
-    return "://" in source or source.lower().startswith("magnet:")
-
-
 def shown(source: str) -> str:
     """Return *source* as everybody may see it: no user name, password, query or fragment; of a magnet link, topics."""
-    if not is_remote(source):
+    if not links.is_remote(source):
         return source
     plain, _, query = re.split("#", source, maxsplit=1)[0].partition("?")
     if source.lower().startswith("magnet:"):

@@ -14,6 +14,7 @@ from mountdl.control.configuration import home_netrc
 from mountdl.control.registry import Registry
 from mountdl.control.text import shown
 from mountdl.descriptors import SUFFIXES
+from mountdl.descriptors.links import is_remote
 from mountdl.errors import ExitStatus, UsageError
 from mountdl.settings import Settings
 
@@ -32,7 +33,7 @@ def check(settings: Settings, registry: Registry) -> list[str]:
     if mount.allow_other:
         check_allow_other()
     hints = check_places(settings)
-    if "://" in mount.source or mount.source.lower().startswith("magnet:"):
+    if is_remote(mount.source):
         return hints
     check_apart(Path(mount.source), settings.store.directory)
     return hints + check_source(Path(mount.source))

@@ -12,6 +12,7 @@ from pathlib import Path
 from mountdl.control import options, values
 from mountdl.control.options import BY_NAME, OPTIONS
 from mountdl.control.text import quoted
+from mountdl.descriptors.links import is_remote
 from mountdl.errors import ExitStatus, UsageError
 from mountdl.settings import (
     CredentialSettings,
@@ -234,7 +235,7 @@ def _fields(layer: Iterable[Given]) -> dict[str, object]:
 
 def located(source: str) -> str:
     """Return *source* with a path made absolute; URLs and magnet links stay as they are. Raises UsageError."""
-    if "://" in source or source.lower().startswith("magnet:"):
+    if is_remote(source):
         return source
     return str(place("SOURCE", source))
 

@@ -1,4 +1,4 @@
-"""Addresses that carry the address of their metalink: "URL#!metalink3!URL". Pure."""
+"""Addresses in the place of a path, and those that carry their metalink's: "URL#!metalink3!URL". Pure."""
 
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -11,6 +11,11 @@ _MARK = "!metalink3!"
 _METALINKS = frozenset({"http", "https", "ftp"})
 _METALINK = "application/metalink+xml"
 _NO_NAME = "index.html"
+
+
+def is_remote(source: str) -> bool:
+    """Say whether *source* is a URL or a magnet link rather than a path."""
+    return "://" in source or source.lower().startswith("magnet:")
 
 
 def split(text: str) -> tuple[str, str | None]:
