@@ -42,9 +42,6 @@ class Spared:
     awaited: tuple[Extent, ...] = ()
 
 
-UNUSED = Spared()
-
-
 class Candidate(NamedTuple):
     """A unit of some content that may go: *owner* is the caller's number for the content. Sorted, first goes first."""
 

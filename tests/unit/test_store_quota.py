@@ -18,7 +18,7 @@ from mountdl.settings import Limit
 from mountdl.store import Store, Stored, census
 from mountdl.store import room as rooms
 from mountdl.store.place import PIN, Place
-from mountdl.store.quota import UNUSED, Candidate, Keep, Spared, candidates, choose, gap
+from mountdl.store.quota import Candidate, Keep, Spared, candidates, choose, gap
 from mountdl.store.uses import MOST_UNITS, Clock, Uses
 
 MIB = 1 << 20
@@ -70,8 +70,8 @@ def test_edges_of_used_files_pins_and_what_is_ahead_are_kept_longer_and_what_is_
     assert found == {
         0: Keep.EDGE, 1: Keep.NORMAL, 3: Keep.NORMAL, 4: Keep.AHEAD, 5: Keep.NORMAL, 6: Keep.NORMAL, 7: Keep.EDGE
     }  # fmt: skip
-    assert {each.keep for each in candidates(0, there, uses, UNUSED, SIZE, pinned=True)} == {Keep.PINNED}
-    assert {each.keep for each in candidates(0, there, uses, UNUSED, SIZE, pinned=False)} == {Keep.NORMAL}
+    assert {each.keep for each in candidates(0, there, uses, Spared(), SIZE, pinned=True)} == {Keep.PINNED}
+    assert {each.keep for each in candidates(0, there, uses, Spared(), SIZE, pinned=False)} == {Keep.NORMAL}
 
 
 @given(st.integers(1, 1 << 50), st.integers(1, 1 << 26))

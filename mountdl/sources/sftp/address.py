@@ -3,7 +3,6 @@
 Law: what `Address.shown` gives holds no user name and no password, and stays percent-encoded.
 """
 
-import getpass
 from dataclasses import dataclass, field
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
@@ -49,11 +48,3 @@ def parse(url: str) -> Address | None:
     authority = parts.netloc.rpartition("@")[2]
     shown = f"sftp://{authority}{parts.path}"
     return Address(Place(host, port, user, password), path[3:] if path.startswith(b"/~/") else path, shown)
-
-
-def local_user() -> str:
-    """Return who runs this program, for sentences."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "this user"
