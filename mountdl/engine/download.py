@@ -230,7 +230,7 @@ class Download:
 
     def _interval(self) -> float:
         if self._waiters or self._fleet:
-            return 0.05 if self._waiters or self._windows.on_trial else 0.2
+            return 0.02 if self.roster.trying else 0.05 if self._waiters or self._windows.on_trial else 0.2
         return 1.0 if self._demand and not self.complete else 30.0
 
     def _tick(self) -> None:

@@ -243,7 +243,7 @@ class _Table:
             return True
         half = want.extent.length // 2
         least = max(TOP_UP, min(int(view.rate * TOP_UP_TIME), half))
-        return part.length >= least or part.start - want.extent.start < half
+        return part.length >= min(least, view.longest) or part.start - want.extent.start < half
 
     def flight_part(self, view: SourceView, gap: Extent, want: Want) -> Extent:
         """Cut *gap* to what one flight should carry: about half a second, each lane having a share.

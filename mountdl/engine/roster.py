@@ -56,6 +56,11 @@ class Roster:
         """Return what may be expected, in bytes a second and at most *reach*, and the connections that bring it."""
         return min(self.rate, reach), self.lanes
 
+    @property
+    def trying(self) -> bool:
+        """Whether it is to show soon how many connections pay: to a server that flies and is new, or on trial."""
+        return any(state.flights and (state.host.lanes.trying or not state.host.lanes.one) for state in self.states)
+
     def sample(self, now: float) -> list[HostScore]:
         """Measure what connections bring; return the hosts that have fewer from now on, for they did not pay."""
         hosts = {state.host: state.host.lanes.allowed for state in self.states}

@@ -4,7 +4,7 @@ Pure: `now` is an argument, in seconds of whatever clock the caller uses.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Protocol
@@ -58,8 +58,8 @@ class Lanes:
     """How many connections to a host pay: twice or four times as many while that adds throughput, else what did."""
 
     FIRST = 1 << 20
-    """Bytes that come from a host before more than one connection is tried: the chunk that its first reader waits for
-    shares its way with nothing."""
+    """Bytes that come from a host before more than one connection brings any: the chunk that its first reader waits for
+    shares its way with nothing. More are opened when it will be here before their first byte."""
     EPOCH = 0.15
     """Seconds of full use before a verdict; before more are tried, as many times longer as the square of how many times
     `FAST` is delivered: where that is much, a trial costs more than it is likely to gain."""
@@ -68,15 +68,24 @@ class Lanes:
     SLOW = 5e6
     """Bytes a second of one connection below which four times as many are tried at once, else twice."""
     GAIN = 1.15
+    PLAIN = 0.75
+    """Part of what as many connections would bring, were each as good as those before, that ends a trial early: no link
+    that they share looks like that."""
+    GLANCE = 0.05
+    """Seconds for which that must be so."""
+    FAILED = 0.1
+    """Seconds after which a trial that brings no more than before has failed: a reader waits meanwhile."""
     HOLD = 20.0
     """Seconds before more lanes are tried again after they did not pay."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.allowed = 1
+        self.one = 0.0
+        """Bytes a second of one connection, at the last verdict; 0 before the first one."""
         self._before: tuple[int, float] | None = None
         self._last: tuple[float, int, bool] | None = None
-        self._seconds, self._bytes = 0.0, 0
+        self._seen, self._latest = _Steps(), deque[tuple[float, int, int]]()
         self._ready_at = self._hold_until = 0.0
 
     def sample(self, now: float, delivered: int, busy: int, latency: float = 0.0) -> None:
@@ -85,35 +94,93 @@ class Lanes:
         *latency*: seconds from asking on a new connection to its first byte; they are nobody's fault.
         """
         full = busy * 4 >= self.allowed * 3 and delivered > 0
+        if self._last is not None and now <= self._last[0]:
+            return  # another content of this host's asked a moment ago
         last, self._last = self._last, (now, delivered, full)
-        if full and not (last and last[2]) and not self._seconds and self.trying:
+        if not full and self.trying and not self._seen.seconds:
             self._ready_at = now + latency
         if last is None or not (last[2] and full) or last[0] < self._ready_at:
             return  # what comes over fewer lanes than are allowed says nothing
-        self._seconds += now - last[0]
-        self._bytes += delivered - last[1]
-        if self._seconds >= self.EPOCH and delivered >= self.FIRST:
-            rate = self._bytes / self._seconds
-            if self.trying or self._seconds >= min(self.EPOCH * (rate / self.FAST) ** 2, self.LONGEST_EPOCH):
-                self._judge(now, rate)
-                self._last, self._seconds, self._bytes = None, 0.0, 0
+        self._add(now - last[0], delivered - last[1], min(busy, self.allowed))
+        if self._decided(delivered, latency):
+            self._judge(now)
+            self._seen, self._latest = _Steps(), deque()
+            self._ready_at = now + latency if self.trying else now
+
+    def _add(self, seconds: float, delivered: int, lanes: int) -> None:
+        self._seen.add(seconds, delivered, lanes)
+        self._latest.append((seconds, delivered, lanes))
+        while sum(step[0] for step in self._latest) - self._latest[0][0] >= self.GLANCE:
+            self._latest.popleft()
 
     @property
     def trying(self) -> bool:
         """Whether more lanes than before are on trial."""
         return self._before is not None
 
-    def _judge(self, now: float, rate: float) -> None:
+    def _decided(self, delivered: int, latency: float) -> bool:
+        """Say whether enough was seen for a verdict."""
+        seen = self._seen
+        if self._before is not None:
+            if seen.seconds >= self.EPOCH or self._plain(_Steps.of(self._latest)):
+                return True
+            return seen.seconds >= self.FAILED and seen.rate < self._before[1] * self.GAIN
+        least = self.EPOCH * min(max(1.0, seen.rate / self.FAST), 10.0) ** 2
+        return seen.seconds >= min(least, self.LONGEST_EPOCH) and delivered + seen.rate * latency / 2 >= self.FIRST
+
+    def _plain(self, seen: "_Steps") -> bool:
+        """Say whether the lanes on trial are as good as those before, beyond doubt."""
+        return seen.seconds >= self.GLANCE and seen.rate >= self.one * seen.lanes * self.PLAIN
+
+    def _judge(self, now: float) -> None:
+        seen = self._seen
         if self._before is not None:
             lanes, least = self._before[0], max(self._before[1], 1.0)
-            paid = lanes if rate < least * self.GAIN else ceil(lanes * rate / least - 0.25)
+            if self._plain(latest := _Steps.of(self._latest)):
+                seen, paid = latest, self.allowed
+            else:
+                paid = lanes if seen.rate < least * self.GAIN else ceil(lanes * seen.rate / least - 0.25)
             full = paid * 4 < self.allowed * 3
             self.allowed, self._before = min(self.allowed, paid), None
             if full:
                 self._hold_until = now + self.HOLD
+        self.one = seen.rate / max(1.0, min(seen.lanes, self.allowed))
         if now >= self._hold_until and self.allowed < self.limit:
-            self._before = (self.allowed, rate)
-            self.allowed = min(self.limit, self.allowed * (4 if rate < self.SLOW * self.allowed else 2))
+            self._before = (self.allowed, seen.rate)
+            self.allowed = min(self.limit, self.allowed * (4 if seen.rate < self.SLOW * self.allowed else 2))
+
+
+@dataclass(slots=True)
+class _Steps:
+    """What came in *seconds* of full use, and over how many lanes, summed over time."""
+
+    seconds: float = 0.0
+    delivered: int = 0
+    lane_seconds: float = 0.0
+
+    @classmethod
+    def of(cls, steps: Iterable[tuple[float, int, int]]) -> "_Steps":
+        """Return the sum of *steps*: seconds, bytes, lanes."""
+        total = cls()
+        for step in steps:
+            total.add(*step)
+        return total
+
+    def add(self, seconds: float, delivered: int, lanes: int) -> None:
+        """Take one more step in."""
+        self.seconds += seconds
+        self.delivered += delivered
+        self.lane_seconds += lanes * seconds
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second of all lanes."""
+        return self.delivered / self.seconds if self.seconds else 0.0
+
+    @property
+    def lanes(self) -> float:
+        """How many they were in the mean."""
+        return self.lane_seconds / self.seconds if self.seconds else 0.0
 
 
 class Flying(Protocol):
@@ -148,7 +215,7 @@ class HostScore:
     @property
     def rate(self) -> float:
         """Bytes a second of one connection, from the first byte on, over its latest flights."""
-        return self._bytes / self._seconds
+        return self._bytes / self._seconds if self.flights or not self.lanes.one else self.lanes.one
 
     def busy(self, now: float) -> int:
         """Return how many lanes are taken.

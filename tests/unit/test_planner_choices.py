@@ -376,3 +376,12 @@ def test_several_lanes_share_a_window_in_two_parts_each() -> None:
 
     alone = decided([wanting(0, 60, READAHEAD)], fast[:1])
     assert [each.extent.length for each in alone] == [60]
+
+
+def test_every_lane_on_trial_gets_something() -> None:
+    """A short end of a window waits until it has grown, but not where it is to show what a connection brings."""
+    wants, flights = [wanting(0, 24, READAHEAD)], [slow(0, 20, rate=1000.0)]
+    assert not decided(wants, [source(rate=1000.0)], flights=flights)
+
+    [made] = decided(wants, [source(rate=1000.0, longest=4)], flights=flights)
+    assert made.extent == Extent(20, 24)

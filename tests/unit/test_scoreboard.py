@@ -10,7 +10,6 @@ from mountdl.engine.scoreboard import (
     SECOND_CHANCE,
     Estimate,
     HostScore,
-    Lanes,
     SourceScore,
 )
 from mountdl.errors import SourceError, SourceMismatch, SourceRefused, SourceUnavailable
@@ -56,135 +55,6 @@ def test_an_estimate_stays_among_its_samples(samples: list[float]) -> None:
     assert estimate.bound >= estimate.mean
 
 
-# -- lanes ------------------------------------------------------------------------------------------------------
-
-
-class Link:
-    """A host whose lanes bring *one* bytes a second each, *all* together at most."""
-
-    def __init__(self, one: float, everything: float, limit: int = 8) -> None:
-        self.one, self.everything = one, everything
-        self.lanes = Lanes(limit)
-        self.now, self.delivered = 0.0, 0.0
-        self.seen = [1]
-
-    def run(self, seconds: float, busy: int | None = None) -> None:
-        """Use all lanes that are allowed, or *busy*, for a while."""
-        stop = self.now + seconds
-        while self.now < stop:
-            used = self.lanes.allowed if busy is None else busy
-            self.delivered += min(used * self.one, self.everything) * 0.05
-            self.now += 0.05
-            self.lanes.sample(self.now, int(self.delivered), used)
-            self.seen.append(self.lanes.allowed)
-
-
-def test_lanes_grow_while_they_pay() -> None:
-    """A host that limits each connection is given as many as allowed, and no more: quickly where one brings little."""
-    link = Link(1e6, 1e9)
-    link.run(10)
-
-    assert sorted(set(link.seen)) == [1, 4, 8]
-    assert link.lanes.allowed == 8
-
-    quicker = Link(10e6, 1e9)
-    quicker.run(10)
-    assert sorted(set(quicker.seen)) == [1, 2, 4, 8]
-
-
-def test_one_connection_brings_the_first_bytes() -> None:
-    """The chunk that the first reader waits for shares its way with nothing, however long it takes."""
-    link = Link(1e5, 1e9)
-    link.run(Lanes.FIRST / 1e5 - 0.1)
-    assert link.lanes.allowed == 1
-    link.run(0.2)
-    assert link.lanes.allowed == 4
-
-
-def test_a_fast_connection_is_not_doubled_soon() -> None:
-    """Where much comes, a trial costs more than it is likely to gain; where little comes, it is begun at once."""
-    link = Link(20e6, 1e9)
-    link.run(3)
-    assert link.lanes.allowed == 1
-    link.run(2.5)
-    assert link.lanes.allowed >= 2
-
-    slow = Link(4e6, 1e9)
-    slow.run(0.5)
-    assert slow.lanes.allowed >= 4
-
-
-def test_a_connection_has_time_to_open() -> None:
-    """What a new connection takes until its first byte counts neither for nor against it."""
-    lanes, now, delivered = Lanes(8), 0.0, 0.0
-    opened = float("inf")
-    for _ in range(60):
-        before, now = lanes.allowed, now + 0.05
-        delivered += 1e6 * 0.05 * (lanes.allowed if now > opened else 1)
-        lanes.sample(now, int(delivered), lanes.allowed, 0.4)
-        opened = now + 0.4 if lanes.allowed > before else opened
-
-    assert lanes.allowed == 8
-
-
-def test_a_trial_is_judged_while_flights_end() -> None:
-    """Lanes that are idle now and then, between two flights, do not keep a trial from its verdict."""
-    link = Link(1e6, 1e6)
-    while not link.lanes.trying:
-        link.run(0.05)
-    for _ in range(40):
-        link.run(0.05, busy=3)
-    assert link.lanes.allowed == 1
-
-
-def test_lanes_that_do_not_pay_are_taken_back() -> None:
-    """Where one connection fills the link, more are tried once, and given back."""
-    link = Link(1e6, 1e6)
-    link.run(10)
-
-    assert max(link.seen) == 4
-    assert link.lanes.allowed == 1
-    assert not link.lanes.trying
-
-
-def test_lanes_are_tried_again_later() -> None:
-    """A verdict holds for some time, then the way may have become better."""
-    link = Link(1e6, 1e6)
-    link.run(Lanes.HOLD - 1)
-    assert link.lanes.allowed == 1
-    link.everything = 1e9
-    link.run(Lanes.HOLD)
-
-    assert link.lanes.allowed > 1
-
-
-def test_lanes_stop_where_the_link_is_full() -> None:
-    """Half-way: three connections' worth of link ends with the three lanes that paid."""
-    link = Link(1e6, 3e6)
-    link.run(10)
-
-    assert link.lanes.allowed == 3
-
-
-def test_lanes_not_in_use_are_not_judged() -> None:
-    """While fewer flights than lanes are under way nothing can be learned."""
-    link = Link(1e6, 1e9)
-    link.run(60, busy=0)
-
-    assert link.lanes.allowed == 1
-
-
-@given(st.lists(st.tuples(st.floats(0, 2), st.integers(0, MIB), st.integers(0, 20)), max_size=60), st.integers(1, 16))
-def test_lanes_stay_within_their_limit(steps: list[tuple[float, int, int]], limit: int) -> None:
-    """Whatever happens: at least one lane, at most the limit."""
-    lanes, now, delivered = Lanes(limit), 0.0, 0
-    for seconds, length, busy in steps:
-        now, delivered = now + seconds, delivered + length
-        lanes.sample(now, delivered, busy)
-
-        assert 1 <= lanes.allowed <= limit
-
-
 # -- hosts ------------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +77,17 @@ def test_flights_about_to_end_take_no_lane() -> None:
 def test_a_host_nothing_is_known_of_is_thought_fast() -> None:
     """So that it is tried."""
     assert HostScore(8).rate == pytest.approx(RATE_PRIOR)
+
+
+def test_what_lanes_bring_is_known_before_a_flight_has_ended() -> None:
+    """The first verdict tells more than the guess; flights that have ended tell more than that."""
+    host = HostScore(8)
+    for step in range(10):
+        host.lanes.sample(step * 0.05, step * 200_000, host.lanes.allowed)
+    assert host.rate == pytest.approx(4e6, rel=0.01)
+    for _ in range(20):
+        host.flown(MIB, 1.0)
+    assert host.rate == pytest.approx(MIB, rel=0.05)
 
 
 def test_a_rate_follows_the_last_flights() -> None:
