@@ -74,7 +74,7 @@ class Swarm:
         self._offering = Offering(self.layout, self._most_aside // 2)
         self._told = Told()
         self._here = bytearray(self.layout.count)
-        self._offered = self._pieces_aside = 0
+        self._offered = 0
         self._downloaded = self._uploaded_now = 0
         self._finished = False
         self._idle_since = self._looked_at = trio.current_time()
@@ -222,7 +222,6 @@ class Swarm:
         self.uploaded += self._uploaded_now
         self.connected = self.seeds = self._downloaded = self._uploaded_now = self._offered = 0
         self._here = bytearray(self.layout.count)
-        self._pieces_aside = 0
         self._finished = False
         self._waiting.forget()
         self._reading.clear()
@@ -293,7 +292,6 @@ class Swarm:
             return
         self._here[piece] = 1
         self.progressed_at = trio.current_time()
-        self._pieces_aside += 1
         if piece in self._waiting:
             self._reading.add(piece)
             self._read_back()
@@ -349,7 +347,7 @@ class Swarm:
 
     def tick(self, now: float) -> None:
         """Stop fetching when nobody wants anything, offer what has come since, end what was given enough."""
-        if self._pieces_aside > self._most_aside and self.mode is Mode.FETCHING and not self._pending:
+        if self._here.count(1) > self._most_aside and self.mode is Mode.FETCHING and not self._pending:
             self._start_anew()
         if self._inventory.growing():
             self._idle_since = now
