@@ -292,7 +292,7 @@ class Store:
 
     def close(self) -> None:
         """Put all on record and let all files go, whatever is still open."""
-        for stored in [*self._open.values(), *self._parked.values()]:
+        for stored in self._tenants():
             self._let_go(stored)
         self._open.clear()
         self._parked.clear()
@@ -300,7 +300,7 @@ class Store:
     async def _checkpoint_all(self) -> None:
         # Shielded, so that a cancelled janitor does not leave a thread with half a checkpoint behind.
         with trio.move_on_after(CHECKPOINT_PATIENCE, shield=True) as scope:
-            for stored in [*self._open.values(), *self._parked.values()]:
+            for stored in self._tenants():
                 if stored not in (self._open.get(stored.key), self._parked.get(stored.key)):
                     continue  # closed meanwhile
                 if stored.dirty and (running := stored.begin_checkpoint()) is not None:
