@@ -147,6 +147,11 @@ class Flight:
         """What it has still to deliver."""
         return Extent(self.position, self.extent.stop)
 
+    @property
+    def delivers(self) -> bool:
+        """Whether its first byte came."""
+        return self.first_at is not None
+
     def ending(self, now: float) -> bool:
         """Say whether it delivers and the rest will be here sooner than another flight's first byte."""
         if self.first_at is None:

@@ -106,6 +106,7 @@ class _Table:
         self.urgent = {view.source: view.urgent for view in sources}
         self.spare = sum(self.free.values())  # kept, because it is asked for once for each source
         self.lanes = lanes - len(flights)
+        self.known = any(not view.unknown for view in sources)
         self.total_rate = sum(view.rate * max(1, view.free) for view in sources)
         self.ahead: list[Want] = []
         self.assignments: list[Assignment] = []
@@ -216,6 +217,8 @@ class _Table:
             lead = 0
             if want.priority is Priority.READAHEAD:
                 lead = int((view.eta(MIB) - best) * self.total_rate)
+                if view.unknown and self.known:  # the end of the window, where nobody waits for it soon
+                    lead = max(lead, want.extent.length - MIB)
             chance = self.chance(view, self.from_chunk(max(gap.start, want.extent.start + lead), want))
             if chance is not None:
                 part = self.flight_part(view, chance, want)
@@ -238,8 +241,16 @@ class _Table:
         return Extent(self.chunk_map.floor(start), want.extent.stop)
 
     def worthwhile(self, view: SourceView, part: Extent, want: Want) -> bool:
-        """Say whether *view* should fly *part* now: a short one at the far end of a window waits until it has grown."""
-        if want.priority is not Priority.READAHEAD or part.stop < want.extent.stop or part.stop == self.chunk_map.size:
+        """Say whether *view* should fly *part* now: a short one at the far end of a window waits until it has grown.
+
+        But not for one of which nothing is known: what it is good for should show early.
+        """
+        if (
+            view.unknown
+            or want.priority is not Priority.READAHEAD
+            or part.stop < want.extent.stop
+            or part.stop == self.chunk_map.size
+        ):
             return True
         half = want.extent.length // 2
         least = max(TOP_UP, min(int(view.rate * TOP_UP_TIME), half))

@@ -34,6 +34,9 @@ SMALLEST_WINDOW = 3 << 20
 """Bytes: less would not outlast the round trip that it costs."""
 LANE = 2 << 20
 """Bytes of a window for each connection that pays, so that all have something to bring and something to go on with."""
+LANE_TIME = 0.2
+"""Seconds that it should last where there are several, if they are fast, and up to `SMALLEST_CAP`: one is late by its
+round trip, and what it is to bring keeps the reader, the window with him and the others."""
 LARGEST_WINDOW = 32 << 20
 SMALLEST_CAP = 16 << 20
 MOST_CURSORS = 8
@@ -143,7 +146,8 @@ class Readahead:
             stop = max(start, HEAD_WINDOW)
         if cursor.run >= EVIDENCE:
             cap = min(max(SMALLEST_CAP, int(rate * 2)), LARGEST_WINDOW)
-            stop = start + min(max(int(cursor.run * GROWTH), SMALLEST_WINDOW, lanes * LANE), cap)
+            together = lanes * LANE if lanes == 1 else max(lanes * LANE, min(int(rate * LANE_TIME), SMALLEST_CAP))
+            stop = start + min(max(int(cursor.run * GROWTH), SMALLEST_WINDOW, together), cap)
         if start < HEAD_WINDOW and cursor.run < HEAD_WINDOW // 2:
             stop = min(stop, HEAD_WINDOW + BEYOND_HEAD * lanes)
         return Extent(start, stop).clip(self._size)

@@ -65,7 +65,7 @@ class Roster:
         """Measure what connections bring; return the hosts that have fewer from now on, for they did not pay."""
         hosts = {state.host: state.host.lanes.allowed for state in self.states}
         for host in hosts:
-            host.lanes.sample(now, host.delivered, host.busy(now), host.latency.mean)
+            host.sample(now)
         return [host for host, before in hosts.items() if host.lanes.allowed < before]
 
     def views(self, now: float) -> list[SourceView]:
@@ -118,6 +118,7 @@ class Roster:
             least=limits.least,
             sequential=limits.sequential,
             divides=not isinstance(state.ref, SwarmRef),
+            unknown=not host.latency.samples,
             bad=(*score.bad, *(extent for extent, avoiding in self._avoid.items() if state in avoiding)),
         )
 

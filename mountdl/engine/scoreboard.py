@@ -11,6 +11,7 @@ from typing import Protocol
 
 from mountdl.errors import SourceError, SourceMismatch, SourceRefused, SourceUnavailable
 from mountdl.extents import Extent, ExtentSet
+from mountdl.priorities import Priority
 
 LATENCY_PRIOR = 0.1
 """Seconds until the first byte, of a host nothing is known of."""
@@ -186,6 +187,14 @@ class _Steps:
 class Flying(Protocol):
     """A flight, as far as its host is concerned."""
 
+    @property
+    def priority(self) -> Priority:
+        """Who it is for."""
+
+    @property
+    def delivers(self) -> bool:
+        """Whether its first byte came."""
+
     def ending(self, now: float) -> bool:
         """Say whether it delivers, and will have ended before another flight's first byte could arrive."""
 
@@ -221,9 +230,21 @@ class HostScore:
         """Return how many lanes are taken.
 
         A flight about to end takes none: so the next request is on its way before the last one ends,
-        and connections don't compete for one link.
+        and connections don't compete for one link. But of those that nobody waits for one for each lane at most, lest
+        what is behind it keeps it from its end.
         """
-        return sum(1 for flight in self.flying if not flight.ending(now))
+        ending = [flight for flight in self.flying if flight.ending(now)]
+        ahead = sum(1 for flight in ending if flight.priority is not Priority.READ)
+        return len(self.flying) - len(ending) + max(0, ahead - self.lanes.allowed)
+
+    def sample(self, now: float) -> None:
+        """Have its lanes judged by what came.
+
+        Between trials only flights that deliver count: what a lane brings while it waits for a first byte is not what
+        it can.
+        """
+        delivering = sum(1 for flight in self.flying if flight.delivers)
+        self.lanes.sample(now, self.delivered, self.busy(now) if self.lanes.trying else delivering, self.latency.mean)
 
     def flown(self, length: int, seconds: float) -> None:
         """Take in a flight that brought *length* bytes in *seconds* after its first byte.

@@ -16,7 +16,8 @@ class SourceView:
     *free* lanes for any flight, *urgent* lanes for a reader's; *rank*: lower is preferred where
     nothing else decides; *longest* and *least*: bytes that a flight of its should carry at most and,
     while so many are missing, at least; *strikes*: failures since it last delivered; *sequential*: it
-    delivers from offset 0 only; *divides*: several flights of it are several connections; *bad*: never to ask of it.
+    delivers from offset 0 only; *divides*: several flights of it are several connections; *unknown*: nothing came from
+    its host yet; *bad*: never to ask of it.
     """
 
     source: int
@@ -30,6 +31,7 @@ class SourceView:
     strikes: int = 0
     sequential: bool = False
     divides: bool = True
+    unknown: bool = False
     bad: tuple[Extent, ...] = ()
 
     def eta(self, length: int) -> float:

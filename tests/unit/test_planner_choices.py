@@ -385,3 +385,13 @@ def test_every_lane_on_trial_gets_something() -> None:
 
     [made] = decided(wants, [source(rate=1000.0, longest=4)], flights=flights)
     assert made.extent == Extent(20, 24)
+
+
+def test_a_source_nothing_is_known_of_gets_something() -> None:
+    """It shows what it is good for, at the end of a window, where nobody waits for it soon."""
+    wants, flights = [wanting(0, 24, READAHEAD)], [slow(0, 20, rate=1000.0)]
+    [made] = decided(wants, [source(rate=1000.0, unknown=True)], flights=flights)
+    assert made.extent == Extent(20, 24)
+
+    known, unknown = source(1, rate=1000.0, free=0), source(rate=1000.0, unknown=True)
+    assert [each.extent for each in decided(wants, [known, unknown])] == [Extent(20, 24)]

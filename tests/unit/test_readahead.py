@@ -8,6 +8,8 @@ from mountdl.engine.readahead import (
     EVIDENCE,
     HEAD,
     HEAD_WINDOW,
+    LANE,
+    LANE_TIME,
     LARGEST_WINDOW,
     LIFE,
     MOST_CURSORS,
@@ -164,6 +166,19 @@ def test_two_interleaved_readers_keep_two_cursors() -> None:
     assert one.window.start == 20 * REQUEST
     assert other.window.start == 500 * MIB + 20 * REQUEST
     assert one.window.length == other.window.length > SMALLEST_WINDOW
+
+
+def test_fast_connections_have_more_ahead_of_them() -> None:
+    """Of four mirrors of 20 MB/s one is late by its round trip, and the others go on meanwhile; one has nobody to wait for."""
+    read, open_to = request(500 * MIB, EVIDENCE), 500 * MIB + EVIDENCE
+    windows = [
+        Readahead(SIZE).advance(read, 0.0, rate, lanes).window for rate, lanes in ((8e6, 4), (80e6, 4), (80e6, 1))
+    ]
+    assert windows == [
+        Extent(open_to, open_to + 4 * LANE),
+        Extent(open_to, open_to + int(80e6 * LANE_TIME)),
+        Extent(open_to, open_to + SMALLEST_WINDOW),
+    ]
 
 
 def test_the_longest_unused_cursor_goes_first() -> None:

@@ -14,15 +14,17 @@ from mountdl.errors import (
     SourceUnavailable,
 )
 from mountdl.extents import Extent
+from mountdl.priorities import Priority
 from tests.support.fakes import FakeSource
 
-MIB = 1 << 20
 CHUNK, OTHER = Extent(0, 16), Extent(16, 32)
-WAIT, TRIES = 1.0, 5
+MIB, WAIT, TRIES = 1 << 20, 1.0, 5
 
 
 class Ahead:
     """A flight that has long to go."""
+
+    priority, delivers = Priority.READAHEAD, True
 
     def ending(self, now: float) -> bool:
         return False

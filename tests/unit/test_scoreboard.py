@@ -14,6 +14,7 @@ from mountdl.engine.scoreboard import (
 )
 from mountdl.errors import SourceError, SourceMismatch, SourceRefused, SourceUnavailable
 from mountdl.extents import Extent
+from mountdl.priorities import Priority
 
 MIB = 1 << 20
 WAIT = 1.0
@@ -59,8 +60,8 @@ def test_an_estimate_stays_among_its_samples(samples: list[float]) -> None:
 
 
 class Ending:
-    def __init__(self, ends: bool) -> None:
-        self.ends = ends
+    def __init__(self, ends: bool, priority: Priority = Priority.READAHEAD, delivers: bool = True) -> None:
+        self.ends, self.priority, self.delivers = ends, priority, delivers
 
     def ending(self, now: float) -> bool:
         return self.ends
@@ -72,6 +73,29 @@ def test_flights_about_to_end_take_no_lane() -> None:
     host.flying |= {Ending(True), Ending(False), Ending(False)}
 
     assert host.busy(0.0) == 2
+
+
+def test_one_flight_for_each_lane_may_be_about_to_end() -> None:
+    """Requests that pile up keep the first one from its end; what a reader waits for does not count, it is soon over."""
+    host = HostScore(8)
+    host.flying |= {Ending(True), Ending(True), Ending(True, Priority.READ)}
+    assert host.busy(0.0) == 1
+    host.lanes.allowed = 2
+    assert host.busy(0.0) == 0
+
+
+def test_waiting_for_a_first_byte_is_not_what_a_lane_brings() -> None:
+    """A mirror far away whose flights are short is not thought slow, so that more connections are tried in vain."""
+    host, tick = HostScore(8), 0
+    while not host.lanes.one:  # each flight waits for half of its time, and then brings 20 MB a second
+        tick += 1
+        delivers = tick % 8 >= 4
+        host.flying = {Ending(False, delivers=delivers)}
+        host.delivered += 400_000 * delivers
+        host.sample(tick * 0.02)
+
+    assert host.lanes.one > 15e6
+    assert tick * 0.02 > 3
 
 
 def test_a_host_nothing_is_known_of_is_thought_fast() -> None:
