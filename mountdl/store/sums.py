@@ -4,18 +4,22 @@ Law: a sum is of a whole leaf of `LEAF` bytes, taken in the thread that puts it 
 the checkpoint's while the bytes are still in the page cache, and compared once in the life of an open content, before
 the first read of the leaf. An entry says for itself whether it is sound; one that is not, or is not there, says
 nothing. Stale ones cost a fetch, never a wrong byte, so nothing here is synced.
-CRC-32, for it is against accidents: 0.16 ms a MiB where sha-256 takes 0.6 (measured).
+CRC-32, for it is against accidents: 0.02 ms a MiB by isal, 0.2 by zlib, where sha-256 takes 0.6 (measured).
 """
 
 import os
 import struct
-import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 
 from mountdl.errors import StoreError
 from mountdl.extents import Extent, ExtentSet
 from mountdl.store.place import SUMS, Place, write_all
+
+try:
+    from isal.isal_zlib import crc32
+except ImportError:  # no wheel for this machine
+    from zlib import crc32
 
 LEAF = 256 << 10
 
@@ -33,7 +37,7 @@ class Crc:
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Take *data* in."""
-        self.value = zlib.crc32(data, self.value)
+        self.value = crc32(data, self.value)
 
     def digest(self) -> bytes:
         """Return the sum of what was taken in."""
@@ -61,7 +65,7 @@ def sums_of(data: memoryview, offset: int, size: int) -> dict[int, int]:
     for number in leaves(Extent(offset, offset + len(data))):
         part = leaf(number, size)
         if offset <= part.start and part.stop <= offset + len(data):
-            found[number] = zlib.crc32(data[part.start - offset : part.stop - offset])
+            found[number] = crc32(data[part.start - offset : part.stop - offset])
     return found
 
 
@@ -78,7 +82,7 @@ def _runs(numbers: list[int]) -> list[range]:
 
 def encode(number: int, crc: int) -> bytes:
     """Return the entry of leaf *number*."""
-    return _ENTRY.pack(crc, zlib.crc32(_NUMBERED.pack(number, crc), 1))
+    return _ENTRY.pack(crc, crc32(_NUMBERED.pack(number, crc), 1))
 
 
 def decode(number: int, data: bytes) -> int | None:

@@ -12,7 +12,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__
 # Rows import strictly lower rows. The programs on top start each other: the demo runs the application, and
 # `__main__` hands both to the commands.
 ROWS = [
-    {"extents", "errors", "priorities", "digests"},
+    {"extents", "errors", "priorities", "pages", "digests"},
     {"integrity", "settings"},
     {"descriptors"},
     {"content"},
@@ -33,6 +33,7 @@ HOMES = {
     "libtorrent": "sources/swarm",
     "pyfuse3": "filesystem",
     "lxml": "descriptors",
+    "isal": "store",
 }
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
