@@ -8,6 +8,7 @@ thread that hashes a chunk writes it too, so that the loop does neither; reading
 
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import ChunkMap
+from mountdl.pages import PAGE, aligned, padded
 
 LONGEST_CHUNK = 4 << 20
 """Bytes: longer chunks are written as they come, for they would take too much memory for too long."""
@@ -28,19 +29,20 @@ class Memory:
         self._spare: dict[int, list[bytearray]] = {}
 
     def take(self, length: int) -> bytearray | None:
-        """Return a buffer of *length* bytes whose content means nothing; None when there is no memory left."""
+        """Return a buffer for *length* bytes, `padded`, whose content means nothing; None: no memory is left."""
         if self._lent + length > self._most:
             return None
         self._lent += length
         spare = self._spare.get(length)
-        return spare.pop() if spare else bytearray(length)
+        return spare.pop() if spare else padded(length)
 
     def give(self, buffer: bytearray) -> None:
         """Take *buffer* back; no view of it may be in use any more."""
         self.forget(buffer)
-        spare = self._spare.setdefault(len(buffer), [])
+        length = len(buffer) - PAGE
+        spare = self._spare.setdefault(length, [])
         if len(self._spare) > 1:  # another length is read now
-            self._spare = {len(buffer): spare}
+            self._spare = {length: spare}
         spare.append(buffer)
 
     def give_view(self, view: memoryview) -> None:
@@ -61,7 +63,7 @@ class Memory:
 
     def forget(self, buffer: bytearray) -> None:
         """Count *buffer* as gone; a view of it may still be in use."""
-        self._lent -= len(buffer)
+        self._lent -= len(buffer) - PAGE
 
 
 MEMORY = Memory(MOST_MEMORY, MOST_RETAINED)
@@ -75,7 +77,7 @@ class Assembly:
 
     def __init__(self, owner: int, index: int, chunk: Extent, buffer: bytearray) -> None:
         self.owner, self.index, self.chunk, self.buffer = owner, index, chunk, buffer
-        self.view = memoryview(buffer)[: chunk.length]
+        self.view = aligned(buffer)[: chunk.length]
         self.position = chunk.start
 
     @property

@@ -67,13 +67,13 @@ class Fresh:
         """Return the bytes of *extent* if all are kept. A view is good until the caller's next checkpoint."""
         if not self._chunks or not extent:
             return None
-        found = [self._chunks.get(index) for index in self._chunk_map.touching(extent)]
-        chunks = [chunk for chunk in found if chunk is not None]
-        if len(chunks) < len(found):
+        indexes = self._chunk_map.touching(extent)
+        chunks = [self._chunks[index] for index in indexes if index in self._chunks]
+        if len(chunks) < len(indexes):
             return None
         parts = [chunk.give(extent) for chunk in chunks]
-        for index in self._chunk_map.touching(extent):
-            if self._chunks[index].left <= 0:
+        for index, chunk in zip(indexes, chunks, strict=True):
+            if chunk.left <= 0:
                 self._drop(index)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 

@@ -68,7 +68,7 @@ class Settling:
 
     def judges(self) -> list[Callable[[], Awaitable[None]]]:
         """Return what has to run for verdicts to come."""
-        found: list[Callable[[], Awaitable[None]]] = [self.verifier.run] * VERIFIERS
+        found: list[Callable[[], Awaitable[None]]] = [self.verifier.hear, *[self.verifier.run] * VERIFIERS]
         if self.borders is not None:
             found.append(self.borders.run)
         return found
@@ -175,11 +175,14 @@ class Settling:
         """Write what waits in memory for a verdict that nobody will hear, and let memory go. Raises StoreError."""
         self.fresh.forget(Extent(0, self.content.size))
         waiting = {index: job.data for index, job in self.verifier.pending.items() if job.data is not None}
-        for index, data in waiting.items():
+        for index in waiting:
             self.fresh.renounce(index)
-            self._assemblies.release(data)
-        for index, data in waiting.items():
-            self.stored.write(self._chunk_map.extent(index).start, data)
+        try:
+            for index, data in waiting.items():
+                self.stored.write(self._chunk_map.extent(index).start, data)
+        finally:
+            for data in waiting.values():
+                self._assemblies.release(data)
 
     def _submit(self, extent: Extent, *, urgent: bool) -> None:
         for index in self._chunk_map.touching(extent):

@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from mountdl.errors import StoreBusy, StoreDamaged, StoreError
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import Hasher
-from mountdl.store.kernel import CANT, DONTCACHE, punch_hole, reserve
+from mountdl.store.bypass import Bypass
+from mountdl.store.kernel import CANT, punch_hole, reserve
 from mountdl.store.place import DATA, Place, store_errors, write_all
 from mountdl.store.recovery import whole_blocks
 
@@ -37,6 +38,7 @@ class DataFile:
     """An open data file of *size* bytes."""
 
     __slots__ = (
+        "_bypass",
         "_cant_write",
         "_closed",
         "_fd",
@@ -45,10 +47,10 @@ class DataFile:
         "_landing",
         "_place",
         "_reserved",
-        "_uncached",
         "_users",
         "created",
         "found_size",
+        "grain",
         "size",
     )
 
@@ -64,13 +66,17 @@ class DataFile:
         self._guard = threading.Lock()
         self._cant_write = f"can't write {place.path(DATA)}"
         self._users = 0
-        self._uncached = self._glances = True  # as far as is known of its file system
+        self._bypass = Bypass()
+        self._glances = True  # as far as is known of its file system
         self._reserved = ExtentSet()
         self._landing: list[Extent] = []  # put by threads, not told to the loop; changed in single steps only
         self._closed: bool = False
         with store_errors(f"can't open {place.path(DATA)}"):
             self._fd = _open_locked(place)
-            self.found_size = os.fstat(self._fd).st_size
+            found = os.fstat(self._fd)
+            self.found_size = found.st_size
+            self.grain = max(found.st_blksize, _STAT_BLOCK)
+            """The unit in bytes in which the file system allocates."""
         self.created = self.found_size == 0
 
     def resize(self, allocated: ExtentSet | None = None) -> None:
@@ -95,11 +101,6 @@ class DataFile:
     def blocks(self) -> int:
         """How many blocks of 512 bytes the file takes on disk; 0 once it is closed."""
         return 0 if self._closed else os.fstat(self._fd).st_blocks
-
-    @property
-    def grain(self) -> int:
-        """The unit in bytes in which the file system allocates."""
-        return max(os.fstat(self._fd).st_blksize, _STAT_BLOCK)
 
     @property
     def linked(self) -> bool:
@@ -136,30 +137,26 @@ class DataFile:
             return self.read(extent)
         return buffer if count == extent.length else None
 
-    def load(self, extent: Extent, *, cached: bool = True) -> bytearray:
+    def load(self, extent: Extent, *, cached: bool = True) -> memoryview:
         """Like `read`, for a worker thread. Not *cached*: the page cache keeps nothing that it did not have.
 
         Raises StoreDamaged, and StoreError when the file was closed meanwhile.
         """
-        buffer = bytearray(extent.length)
-        view, offset = memoryview(buffer), extent.start
-        with self._borrowed() as fd:
-            while offset < extent.stop:
-                count = self._load_some(fd, view[offset - extent.start :], offset, cached=cached)
-                if not count:
-                    raise self._unreadable(extent)
-                offset += count
-        return buffer
-
-    def _load_some(self, fd: int, view: memoryview, offset: int, *, cached: bool) -> int:
-        uncached = self._uncached and not cached
         try:
-            return os.preadv(fd, [view], offset, DONTCACHE if uncached else 0)
+            with self._borrowed() as fd:
+                found = None if cached else self._bypass.read(fd, extent)
+                return found if found is not None else self._load(fd, extent)
         except OSError as error:
-            if not uncached or error.errno not in CANT:
-                raise self._unreadable(Extent(offset, offset + len(view))) from error
-            self._uncached = False
-            return self._load_some(fd, view, offset, cached=True)
+            raise self._unreadable(extent) from error
+
+    def _load(self, fd: int, extent: Extent) -> memoryview:
+        view, done = memoryview(bytearray(extent.length)), 0
+        while done < extent.length:
+            count = os.preadv(fd, [view[done:]], extent.start + done)
+            if not count:
+                raise self._unreadable(extent)
+            done += count
+        return view
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Put *data* at *offset*. StoreFull when there is no room, StoreError when the disk fails."""
@@ -168,33 +165,22 @@ class DataFile:
         with store_errors(self._cant_write):
             _write_sliced(self._fd, memoryview(data), offset)
 
-    def put(self, offset: int, data: memoryview, *, cached: bool = True) -> None:
+    def put(self, offset: int, data: memoryview, *, cached: bool = True, awaited: bool = False) -> None:
         """Like `write`, for a worker thread. StoreError also when the file was closed meanwhile.
 
-        Not *cached*: the page cache keeps the bytes only until they are on disk, where the kernel can do that.
+        Not *cached*: the page cache keeps the bytes until they are on disk at most, where that can be had; for what
+        is *awaited* without waiting for the disk.
         """
         extent = Extent(offset, offset + len(data))
         self._landing.append(extent)
         try:
             with self._borrowed() as fd, store_errors(self._cant_write):
                 reserve(fd, offset, len(data))
-                rest = 0 if cached else self._write_uncached(fd, data, offset)
+                rest = 0 if cached else self._bypass.write(fd, data, offset, awaited=awaited)
                 _write_sliced(fd, data[rest:], offset + rest)
         except StoreError:
             self.landed(extent)
             raise
-
-    def _write_uncached(self, fd: int, data: memoryview, offset: int) -> int:
-        """Write *data* past the page cache and return how much of it; nothing where the kernel can't."""
-        done = 0
-        try:
-            while self._uncached and done < len(data):
-                done += os.pwritev(fd, [data[done:]], offset + done, DONTCACHE)
-        except OSError as error:
-            if error.errno not in CANT:
-                raise
-            self._uncached = False
-        return done
 
     def landed(self, extent: Extent) -> None:
         """Take in that the loop knows of *extent*, which `put` brought: it is not kept any longer."""

@@ -1,4 +1,4 @@
-"""What Linux offers for files beyond Python's `os`: room set aside, holes, and bytes that pass the page cache by."""
+"""What Linux offers for files beyond Python's `os`: room set aside, holes, and what passes the page cache by."""
 
 import ctypes
 import errno

@@ -13,7 +13,7 @@ from mountdl.store.overflow import Overflow
 from mountdl.store.sums import Sums, leaf, leaves, sums_of
 
 _STREAM = 128 << 10
-"""Bytes: longer reads are a stream, of which the kernel keeps the mount's pages; ours would be there for nobody."""
+"""Bytes: reads of so many are a stream, of which the kernel keeps the mount's pages; ours would be there for nobody."""
 
 
 class Load:
@@ -29,7 +29,7 @@ class Load:
 
     def run(self) -> None:
         """Read. Raises StoreDamaged when the disk can't give all of it, StoreError once the file is closed."""
-        self.found = memoryview(self._data.load(self.wide, cached=self.extent.length < _STREAM))
+        self.found = self._data.load(self.wide, cached=self.extent.length < _STREAM)
         if self._unchecked:
             self.sums = sums_of(self.found, self.wide.start, self._data.size)
 

@@ -259,13 +259,13 @@ class Stored:
         self._sums.forget(extent)
         self._unsummed.update(leaves(extent))
 
-    def put(self, offset: int, data: memoryview, *, cached: bool = True) -> dict[int, int]:
+    def put(self, offset: int, data: memoryview, *, cached: bool = True, awaited: bool = False) -> dict[int, int]:
         """Put *data* into the data file, on no record, in a worker thread: say `landed` or `strayed` on the loop then.
 
-        Return the sums of the whole leaves in it. *cached*: see `DataFile.put`. Raises StoreFull or StoreError, as
-        when it is closed meanwhile.
+        Return the sums of the whole leaves in it. *cached*, *awaited*: see `DataFile.put`. Raises StoreFull or
+        StoreError, as when it is closed meanwhile.
         """
-        self._data.put(offset, data, cached=cached)
+        self._data.put(offset, data, cached=cached, awaited=awaited)
         return sums_of(data, offset, self.size)
 
     @property

@@ -45,9 +45,9 @@ async def test_a_lie_never_reaches_the_disk(tmp_path: Path, clock: MockClock, mo
     put: list[bytes] = []
     real = Stored.put
 
-    def noted(self: Stored, offset: int, data: memoryview, *, cached: bool = True) -> dict[int, int]:
+    def noted(self: Stored, offset: int, data: memoryview, **how: bool) -> dict[int, int]:
         put.append(bytes(data))
-        return real(self, offset, data, cached=cached)
+        return real(self, offset, data, **how)
 
     monkeypatch.setattr(Stored, "put", noted)
     liar = source(fault=lambda source, offset: b"\xff" * STEP if offset == STEP else None)

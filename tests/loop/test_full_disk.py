@@ -33,7 +33,7 @@ class Disk:
         self.full, self.torn = False, 0
         self._write, self._put = DataFile.write, DataFile.put
         monkeypatch.setattr(DataFile, "write", lambda file, offset, data: self.write(file, offset, data))
-        monkeypatch.setattr(DataFile, "put", lambda file, offset, data, cached=True: self.put(file, offset, data))
+        monkeypatch.setattr(DataFile, "put", lambda file, offset, data, **_: self.put(file, offset, data))
 
     def write(self, file: DataFile, offset: int, data: bytes | memoryview) -> None:
         self._fail(file, offset, data)

@@ -19,7 +19,7 @@ pytestmark = needs_fuse
 NAME = "film.bin"
 QUOTA = 8 * MIB
 MARGIN = 8 * MIB
-"""Far less than is promised (64 MiB): four threads may have put 2 MiB each that the loop has yet to count."""
+"""Far less than is promised (64 MiB): threads may have put 4 MiB, and one chunk each, that the loop has yet to count."""
 
 
 def taken(cache: Path) -> int:

@@ -77,8 +77,15 @@ def test_what_the_page_cache_has_not_waits_for_a_thread(stored: Stored, monkeypa
 
 
 def test_a_file_system_that_can_not_tell_is_read_at_once(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No RWF_NOWAIT, no RWF_DONTCACHE: everything still works, asked for once."""
+    """No O_DIRECT, no RWF_NOWAIT, no RWF_DONTCACHE: everything still works, asked for once."""
     asked: list[int] = []
+    opened = os.open
+
+    def indirectly(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DIRECT:
+            asked.append(flags)
+            raise OSError(errno.EINVAL, "not here")
+        return opened(path, flags, mode)
 
     def plain(fd: int, buffers: Any, offset: int, flags: int = 0) -> int:
         asked.append(flags)
@@ -88,12 +95,13 @@ def test_a_file_system_that_can_not_tell_is_read_at_once(stored: Stored, monkeyp
 
     real = os.preadv
     monkeypatch.setattr(os, "preadv", plain)
+    monkeypatch.setattr(os, "open", indirectly)
     for _ in range(2):
         assert stored.reading.glance(ALL) == BYTES
         load = stored.reading.begin(ALL)
         load.run()
         assert stored.reading.end(load) == BYTES
-    assert len([flags for flags in asked if flags]) == 2
+    assert len([flags for flags in asked if flags]) == 3
 
 
 def test_a_data_file_cut_short_is_damage_in_every_way(stored: Stored) -> None:
