@@ -117,10 +117,10 @@ def test_lanes_without_work_do_not_count_against_a_trial() -> None:
     assert link.lanes.allowed == 8
 
 
-def test_a_trial_that_brings_nothing_is_over_soon() -> None:
-    """Connections that only compete keep the reader waiting: for a tenth of a second, not for a whole epoch."""
+def test_a_trial_that_brings_nothing_ends_with_its_epoch() -> None:
+    """Connections that only compete keep the reader waiting; bursts that look so are not held against them sooner."""
     took, link = trial(4e6, 4e6)
-    assert took <= Lanes.FAILED + 0.02 < Lanes.EPOCH
+    assert took == pytest.approx(Lanes.EPOCH, abs=0.02)
     assert (link.lanes.allowed, link.lanes.trying) == (1, False)
 
 
@@ -132,12 +132,12 @@ def test_a_trial_that_is_in_doubt_takes_its_time() -> None:
 
 
 def test_two_contents_of_a_host_ask_at_once() -> None:
-    """What the second one says at the same moment changes nothing."""
+    """What the second one says a moment later changes nothing."""
     alone, both, tried = Lanes(8), Lanes(8), False
     for step in range(40):
         for lanes, times in ((alone, 1), (both, 2)):
-            for _ in range(times):
-                lanes.sample(step * 0.05, step * 200_000, lanes.allowed)
+            for again in range(times):
+                lanes.sample(step * 0.05 + again * Lanes.APART / 2, step * 200_000, lanes.allowed)
         assert alone.allowed == both.allowed
         tried = tried or alone.trying
     assert tried
