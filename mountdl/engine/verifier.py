@@ -94,8 +94,9 @@ class Verifier:
         """Hash what is queued until cancelled. Several may run side by side, and one `hear` beside them."""
         tell = partial(trio.lowlevel.current_trio_token().run_sync_soon, self._tell, idempotent=True)
         while True:
-            if self._queue:
-                await in_thread(self._work, tell)
+            job = self._pop()
+            if job is not None:
+                await in_thread(self._work, job, tell)
                 self._deliver()
                 continue
             if self._alarm.is_set():
@@ -112,14 +113,18 @@ class Verifier:
     def _tell(self) -> None:
         self._news.set()
 
-    def _work(self, tell: Callable[[], None]) -> None:
-        while len(self._told) < self._most_told:
-            try:
-                job = self._queue.popleft()
-            except IndexError:
-                return
+    def _work(self, job: Job | None, tell: Callable[[], None]) -> None:
+        """Judge *job* and what else is queued until nothing is, or the loop has much to hear."""
+        while job is not None:
             self._told.append(self._stored_one(job) if job.data is None else self._placed(job, job.data))
             tell()
+            job = self._pop() if len(self._told) < self._most_told else None
+
+    def _pop(self) -> Job | None:
+        try:
+            return self._queue.popleft()
+        except IndexError:  # a thread was faster
+            return None
 
     def _deliver(self) -> None:
         while self._told:

@@ -1,0 +1,164 @@
+"""Verdicts by real threads: each chunk one, none lost, however the loop and the threads meet at the queue."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+import trio
+
+from mountdl.engine.verifier import MOST_UNTOLD, Verdict, Verifier
+from mountdl.errors import StoreError
+from mountdl.extents import Extent
+from mountdl.integrity import ChunkMap
+from mountdl.store.stored import Stored
+from tests.support.content import pattern
+
+CHUNK = 4096
+COUNT = 400
+DATA = pattern(CHUNK * COUNT)
+BAD = {3, 77, 399}
+PATIENCE = 60.0
+
+
+def chunk_map() -> ChunkMap:
+    digests = [bytes(32) if index in BAD else hashlib.sha256(chunk(index)).digest() for index in range(COUNT)]
+    return ChunkMap(len(DATA), CHUNK, "sha-256", b"".join(digests))
+
+
+def chunk(index: int) -> bytes:
+    return DATA[index * CHUNK : (index + 1) * CHUNK]
+
+
+class Disk:
+    """A store that notes what threads put, and can make them wait or fail."""
+
+    def __init__(self) -> None:
+        self.put_at: list[int] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.broken = False
+        self.entered = 0
+
+    def put(self, offset: int, data: memoryview, **_: bool) -> dict[int, int]:
+        self.entered += 1
+        self.gate.wait(PATIENCE)
+        if self.broken:
+            raise StoreError("broken")
+        self.put_at.append(offset)
+        return {}
+
+    def hash_extent(self, extent: Extent, hasher: Any) -> None:
+        hasher.update(DATA[extent.start : extent.stop])
+
+
+class Bench:
+    """A verifier with four threads over *disk*, and the verdicts that came."""
+
+    def __init__(self, disk: Disk) -> None:
+        self.disk, self.verdicts = disk, list[Verdict]()
+        self.verifier = Verifier(chunk_map(), cast("Stored", disk), self.verdicts.append)
+
+    async def until(self, count: int) -> None:
+        with trio.fail_after(PATIENCE):
+            while len(self.verdicts) < count:
+                await trio.sleep(0.001)
+
+    def submit(self, index: int, *, urgent: bool = False, stored: bool = False) -> None:
+        data = None if stored else memoryview(chunk(index))
+        self.verifier.submit(index, urgent=urgent, data=data)
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Bench]:
+    bench = Bench(Disk())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.verifier.hear)
+        for _ in range(4):
+            nursery.start_soon(bench.verifier.run)
+        yield bench
+        bench.disk.gate.set()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_each_chunk_gets_its_verdict_once(stored: bool) -> None:
+    """Good and bad ones, from memory and from the data file; only good ones are put there."""
+    async with running() as bench:
+        for index in range(COUNT):
+            bench.submit(index, stored=stored, urgent=index % 7 == 0)
+            if index % 50 == 0:
+                await trio.sleep(0)
+        await bench.until(COUNT)
+    assert Counter(verdict.job.index for verdict in bench.verdicts) == Counter(range(COUNT))
+    assert {verdict.job.index for verdict in bench.verdicts if not verdict.good} == BAD
+    assert not bench.verifier.pending
+    assert sorted(bench.disk.put_at) == ([] if stored else [i * CHUNK for i in range(COUNT) if i not in BAD])
+
+
+async def test_nothing_is_lost_when_chunks_trickle_in() -> None:
+    """Threads end while the next chunk comes: whoever is about to wait must still see it."""
+    async with running() as bench:
+        for index in range(COUNT):
+            bench.submit(index)
+            await bench.until(index + 1 - index % 3)
+        await bench.until(COUNT)
+    assert len(bench.verdicts) == COUNT
+
+
+async def test_who_is_forgotten_is_stale_whoever_has_it() -> None:
+    """In the queue or in a thread's hands: one verdict, which counts for nothing; submitted again it counts."""
+    dice = random.Random(7)
+    async with running() as bench:
+        bench.disk.gate.clear()
+        for index in range(100):
+            bench.submit(index)
+        await trio.sleep(0.01)
+        forgotten = dice.sample(range(100), 40)
+        for index in forgotten:
+            bench.verifier.forget(index)
+        for index in forgotten[:20]:
+            bench.submit(index, urgent=True)
+        bench.disk.gate.set()
+        await bench.until(120)
+        await trio.sleep(0.01)
+    counted = [verdict.job.index for verdict in bench.verdicts if not verdict.stale]
+    assert len(bench.verdicts) == 120
+    assert sorted(counted) == sorted((set(range(100)) - set(forgotten)) | set(forgotten[:20]))
+
+
+async def test_the_loop_hears_before_too_much_was_put() -> None:
+    """A loop that is busy bounds what is on the disk without its knowledge."""
+    async with running() as bench:
+        bench.verifier._most_told = 5
+        bench.disk.gate.clear()
+        for index in range(100, 200):
+            bench.submit(index)
+        while bench.disk.entered < 4:  # until each of four threads has one in its hands
+            await trio.sleep(0.001)
+        bench.disk.gate.set()
+        pause = threading.Event()
+        until = time.monotonic() + PATIENCE
+        while len(bench.disk.put_at) < 5 and time.monotonic() < until:
+            pause.wait(0.01)  # the loop is busy
+        pause.wait(0.05)
+        assert 5 <= len(bench.disk.put_at) <= 5 + 4
+        await bench.until(100)
+    assert MOST_UNTOLD // CHUNK > 5
+
+
+async def test_a_disk_that_fails_is_told_with_the_verdict() -> None:
+    """The chunk was good; where it is to go is the loop's to decide."""
+    async with running() as bench:
+        bench.disk.broken = True
+        bench.submit(5)
+        await bench.until(1)
+    assert bench.verdicts[0].good
+    assert isinstance(bench.verdicts[0].error, StoreError)
