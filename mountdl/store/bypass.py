@@ -58,7 +58,7 @@ class Bypass:
         if offset % PAGE or not length or not starts_page(data) or self._clock() < self._slow_until:
             return 0
         begun = self._clock()
-        done = self._directly(fd, lambda direct: os.pwrite(direct, data[:length], offset))
+        done = self._directly(fd, os.O_RDWR, lambda direct: os.pwrite(direct, data[:length], offset))
         if done:
             self._weigh((self._clock() - begun) / done)
         return done // PAGE * PAGE
@@ -69,13 +69,16 @@ class Bypass:
             self._slowness, self._slow_until = 0.0, self._clock() + REST
 
     def read(self, fd: int, extent: Extent) -> memoryview | None:
-        """Return the bytes of *extent*; None when they have to be read another way. Raises OSError."""
+        """Return the bytes of *extent*; None when they have to be read another way, as when the disk fails."""
         first = extent.start // PAGE * PAGE
         shift = extent.start - first
         view = aligned(padded(-(-(shift + extent.length) // PAGE) * PAGE))
-        done = self._directly(fd, lambda direct: os.preadv(direct, [view], first))
-        if not done and self._dontcache:
-            done = self._read_dontcache(fd, view, first)
+        try:
+            done = self._directly(fd, os.O_RDONLY, lambda direct: os.preadv(direct, [view], first))
+            if not done and self._dontcache:
+                done = self._read_dontcache(fd, view, first)
+        except OSError:
+            return None  # the page cache may have them, where the disk has not
         return view[shift : shift + extent.length] if done >= shift + extent.length else None
 
     def _read_dontcache(self, fd: int, view: memoryview, first: int) -> int:
@@ -87,20 +90,21 @@ class Bypass:
             self._dontcache = False
             return 0
 
-    def _directly(self, fd: int, act: Callable[[int], int]) -> int:
+    def _directly(self, fd: int, flags: int, act: Callable[[int], int]) -> int:
         """Return what *act* does with a descriptor of the same file that is opened for it alone; 0: it can't."""
         if not self._direct:
             return 0
         try:
-            direct = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_DIRECT)
-            try:
-                return act(direct)
-            finally:
-                os.close(direct)
+            direct = os.open(f"/proc/self/fd/{fd}", flags | os.O_DIRECT)
+        except OSError as error:  # no /proc, no leave, no such thing here: what is open already may do
+            self._direct = error.errno in _CROWDED
+            return 0
+        try:
+            return act(direct)
         except OSError as error:
-            if error.errno in _CROWDED:
-                return 0
-            if error.errno not in CANT | {errno.ENOENT}:
+            if error.errno not in CANT:
                 raise
             self._direct = False
             return 0
+        finally:
+            os.close(direct)

@@ -113,9 +113,9 @@ def test_who_waits_for_the_bytes_waits_for_no_disk(file: Watched) -> None:
     assert len(file.opened) == 1
 
 
-@pytest.mark.parametrize("missing", [errno.EINVAL, errno.ENOENT])
+@pytest.mark.parametrize("missing", [errno.EINVAL, errno.ENOENT, errno.EROFS, errno.EACCES])
 def test_a_file_system_that_can_not_is_asked_once(file: Watched, missing: int) -> None:
-    """Nor one where no descriptor can be opened anew, for want of /proc."""
+    """Nor one where no descriptor can be opened anew: no /proc, not ours, or nothing may be written any more."""
     file.refuse = missing
     bypass = Bypass()
     for _ in range(3):
@@ -164,3 +164,25 @@ def test_a_disk_that_fails_is_heard_of(file: Watched, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "pwrite", broken)
     with pytest.raises(OSError, match="broken"):
         Bypass().write(file.fd, memory(BYTES[:PAGE]), 0)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EIO])
+def test_what_can_not_be_read_past_the_page_cache_may_be_in_it(
+    file: Watched, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A disk that failed has often still all that was read of it before: then nothing is lost."""
+
+    def broken(*_: Any) -> int:
+        raise OSError(number, "broken")
+
+    os.pwrite(file.fd, BYTES, 0)
+    monkeypatch.setattr(os, "preadv", broken)
+    assert Bypass().read(file.fd, Extent(0, SIZE)) is None
+
+
+def test_a_file_system_that_became_read_only_is_still_read_past_the_page_cache(
+    file: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ext4 does after an error of the disk: what is asked for reading is not asked for writing."""
+    Bypass().read(file.fd, Extent(0, PAGE))
+    assert [flags & os.O_ACCMODE for flags in file.opened] == [os.O_RDONLY]
