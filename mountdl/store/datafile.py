@@ -69,7 +69,7 @@ class DataFile:
         self._bypass = Bypass()
         self._glances = True  # as far as is known of its file system
         self._reserved = ExtentSet()
-        self._landing: list[Extent] = []  # put by threads, not told to the loop; changed in single steps only
+        self._landing: list[Extent] = []  # put by threads, not told to the loop; what goes, goes guarded
         self._closed: bool = False
         with store_errors(f"can't open {place.path(DATA)}"):
             self._fd = _open_locked(place)
@@ -184,7 +184,7 @@ class DataFile:
 
     def landed(self, extent: Extent) -> None:
         """Take in that the loop knows of *extent*, which `put` brought: it is not kept any longer."""
-        with suppress(ValueError):
+        with self._guard, suppress(ValueError):  # `remove` compares in Python, where threads take turns
             self._landing.remove(extent)
 
     def cost(self, extent: Extent) -> int:
@@ -217,7 +217,10 @@ class DataFile:
 
     def vacate(self, extent: Extent, there: ExtentSet) -> Extent:
         """Give back the blocks of *extent* that hold no byte of *there* nor any just being put; return them."""
-        hole = whole_blocks(extent, self._kept(extent, there), self.grain, self.size)
+        kept = self._kept(extent, there)
+        if any(kept.overlap(extent)):
+            return Extent(extent.start, extent.start)  # it is put once more, and counted when it has landed
+        hole = whole_blocks(extent, kept, self.grain, self.size)
         self.punch(hole)
         self.relinquish(extent, there)
         return hole

@@ -11,7 +11,7 @@ import pytest
 
 from mountdl.content import ContentKey
 from mountdl.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
-from mountdl.extents import Extent
+from mountdl.extents import Extent, ExtentSet
 from mountdl.store.datafile import DataFile
 from mountdl.store.place import DATA, Place
 
@@ -179,3 +179,46 @@ def test_a_key_that_is_no_key_is_refused(tmp_path: Path, key: str) -> None:
     """No file name is made of it."""
     with pytest.raises(StoreError):
         Place(tmp_path, ContentKey(key))
+
+
+def test_a_thread_that_forgets_its_bytes_forgets_no_others(data: DataFile) -> None:
+    """Two may do so at once; what a third has just put keeps its room."""
+    one, two, three = (Extent(start, start + 4096) for start in (0, SIZE // 4, SIZE // 2))
+    for extent in (one, two, three):
+        data.put(extent.start, memoryview(b"x" * extent.length))
+    threads = []
+
+    class Watched(Extent):
+        """While it is compared, another thread forgets *one*, if nothing keeps it from that."""
+
+        __hash__ = Extent.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            found = isinstance(other, Extent) and other.start == self.start
+            if found and not threads:
+                threads.append(threading.Thread(target=data.landed, args=(one,)))
+                threads[0].start()
+                threads[0].join(0.2)
+            return found
+
+    data.landed(Watched(two.start, two.stop))
+    threads[0].join()
+
+    assert not data.vacate(three, ExtentSet())
+    assert data.vacate(two, ExtentSet()) == two
+    assert data.vacate(one, ExtentSet()) == one
+
+
+def test_what_is_put_once_more_is_not_punched_when_the_first_copy_goes(data: DataFile) -> None:
+    """A chunk that came, was dropped while a thread had it, and came again: of the second copy no byte may go."""
+    whole = Extent(0, 256 * 1024)
+    content = os.urandom(whole.length)
+    for _ in range(2):
+        data.put(0, memoryview(content))
+    data.landed(whole)
+
+    assert not data.vacate(whole, ExtentSet())
+    assert data.read(whole) == content
+    data.landed(whole)
+    assert data.vacate(whole, ExtentSet()) == whole
+    assert data.read(whole) == bytes(whole.length)
