@@ -6,6 +6,7 @@ what the bytes are. For worker threads: what it does may take as long as the dis
 
 import errno
 import os
+import threading
 import time
 from collections.abc import Callable
 from math import inf
@@ -20,7 +21,7 @@ SLOW: Final = 25e6
 REST: Final = 30.0
 """Seconds until such a disk is tried again."""
 _WEIGHT = 1 / 8
-_CROWDED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_LATER = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})  # the last from btrfs where room is short
 
 
 class Bypass:
@@ -30,13 +31,15 @@ class Bypass:
     else RWF_DONTCACHE.
     """
 
-    __slots__ = ("_clock", "_direct", "_dontcache", "_slow_until", "_slowness")
+    __slots__ = ("_clock", "_direct", "_dontcache", "_slow_until", "_slowness", "_trial", "_tried")
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._direct = self._dontcache = True
         self._slowness = 0.0  # seconds a byte
         self._slow_until = -inf
+        self._tried = False
+        self._trial = threading.Lock()  # so that of a disk that may be slow only one thread finds out
 
     def write(self, fd: int, data: memoryview, offset: int, *, awaited: bool = False) -> int:
         """Write the beginning of *data* at *offset* and return how much. Raises OSError when the disk fails.
@@ -48,6 +51,8 @@ class Bypass:
             try:
                 done += os.pwritev(fd, [data[done:]], offset + done, DONTCACHE)
             except OSError as error:
+                if error.errno in _LATER:
+                    break
                 if error.errno not in CANT:
                     raise
                 self._dontcache = False
@@ -57,16 +62,29 @@ class Bypass:
         length = len(data) // PAGE * PAGE
         if offset % PAGE or not length or not starts_page(data) or self._clock() < self._slow_until:
             return 0
+        if self._tried:
+            return self._write_timed(fd, data[:length], offset)
+        if not self._trial.acquire(blocking=False):
+            return 0
+        try:
+            return self._write_timed(fd, data[:length], offset)
+        finally:
+            self._trial.release()
+
+    def _write_timed(self, fd: int, data: memoryview, offset: int) -> int:
         begun = self._clock()
-        done = self._directly(fd, os.O_RDWR, lambda direct: os.pwrite(direct, data[:length], offset))
+        done = self._directly(fd, os.O_RDWR, lambda direct: os.pwrite(direct, data, offset))
         if done:
             self._weigh((self._clock() - begun) / done)
         return done // PAGE * PAGE
 
     def _weigh(self, slowness: float) -> None:
         self._slowness += (slowness - self._slowness) * _WEIGHT
+        now = self._clock()
         if self._slowness * SLOW > 1:
-            self._slowness, self._slow_until = 0.0, self._clock() + REST
+            self._slowness, self._slow_until, self._tried = 0.0, now + REST, False
+        elif now >= self._slow_until:
+            self._tried = True
 
     def read(self, fd: int, extent: Extent) -> memoryview | None:
         """Return the bytes of *extent*; None when they have to be read another way, as when the disk fails."""
@@ -97,14 +115,14 @@ class Bypass:
         try:
             direct = os.open(f"/proc/self/fd/{fd}", flags | os.O_DIRECT)
         except OSError as error:  # no /proc, no leave, no such thing here: what is open already may do
-            self._direct = error.errno in _CROWDED
+            self._direct = error.errno in _LATER
             return 0
         try:
             return act(direct)
         except OSError as error:
-            if error.errno not in CANT:
+            if error.errno not in CANT | _LATER:
                 raise
-            self._direct = False
+            self._direct = error.errno in _LATER
             return 0
         finally:
             os.close(direct)

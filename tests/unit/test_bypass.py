@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,40 @@ def test_a_file_system_that_became_read_only_is_still_read_past_the_page_cache(
     """As ext4 does after an error of the disk: what is asked for reading is not asked for writing."""
     Bypass().read(file.fd, Extent(0, PAGE))
     assert [flags & os.O_ACCMODE for flags in file.opened] == [os.O_RDONLY]
+
+
+def test_a_disk_without_room_for_the_moment_is_no_verdict(file: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As btrfs says where room is short: what is left to do is the page cache's, and the next time is another."""
+
+    def crowded(*_: Any) -> int:
+        raise OSError(errno.EAGAIN, "not now")
+
+    bypass = Bypass()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", crowded)
+        patched.setattr(os, "pwritev", crowded)
+        assert bypass.write(file.fd, memory(BYTES[:PAGE]), 0) == 0
+        assert bypass.write(file.fd, memory(BYTES[:PAGE]), 0) == 0
+    assert len(file.opened) == 2
+
+
+def test_one_thread_finds_out_whether_a_disk_is_slow(file: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others leave it to the kernel meanwhile: else each would wait for the disk, and a reader for all."""
+    real, begun, go = os.pwrite, threading.Event(), threading.Event()
+
+    def slow(fd: int, data: Any, offset: int) -> int:
+        begun.set()
+        assert go.wait(10)
+        return real(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", slow)
+    bypass = Bypass(Clock())
+    first = threading.Thread(target=bypass.write, args=(file.fd, memory(BYTES[:PAGE]), 0))
+    first.start()
+    assert begun.wait(10)
+    bypass.write(file.fd, memory(BYTES[:PAGE]), PAGE)
+    assert len(file.opened) == 1
+    go.set()
+    first.join()
+    bypass.write(file.fd, memory(BYTES[:PAGE]), PAGE)
+    assert len(file.opened) == 2
