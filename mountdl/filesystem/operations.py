@@ -229,6 +229,8 @@ class Operations(pyfuse3.Operations):
         pending = [set(handle.pending) for handle in handles]
         path = os.path.join(self._shown, node.path)  # noqa: PTH118  # compared with the kernel's text
         found = await trio.to_thread.run_sync(holders, path)
+        if found is None:
+            return
         for handle, scopes in zip(handles, pending, strict=True):
             others = frozenset(other.opener for other in handles if other is not handle)
             if orphaned(handle.opener, others, found):

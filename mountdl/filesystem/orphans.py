@@ -5,9 +5,9 @@ files are closed; where it waited for us directly (O_DIRECT, or a page whose rea
 keeps it until it is answered, SIGKILL pending. Reads /proc only, never the mount itself; runs in a thread.
 """
 
-import contextlib
 import os
 import re
+from contextlib import suppress
 
 _DOOMED = re.compile(rb"^(?:SigPnd|ShdPnd):\s*[0-9a-f]*[13579bdf][0-9a-f]{2}$", re.MULTILINE)
 """SIGKILL is bit 8 (signal 9) of the pending signals, which proc_pid_status(5) shows in hexadecimal."""
@@ -16,11 +16,22 @@ Holder = frozenset[int]
 """The threads of one process."""
 
 
-def holders(path: str) -> list[Holder]:
-    """Return the processes that have *path* (as the kernel spells it) open or mapped and are not being killed."""
-    with os.scandir("/proc") as entries:
-        processes = [entry.path for entry in entries if entry.name.isdecimal()]
-    return [_threads(process) for process in processes if _uses(process, path) and not _doomed(process)]
+_HIDDEN = (FileNotFoundError, ProcessLookupError, PermissionError)
+"""What the kernel says of a process that is gone, or that is not for us to look at."""
+
+
+def holders(path: str) -> list[Holder] | None:
+    """Return the processes that have *path* (as the kernel spells it) open or mapped and are not being killed.
+
+    None when that can't be told: nobody is to be seen in /proc, or there is no descriptor left to look with.
+    """
+    try:
+        os.readlink("/proc/self")  # noqa: PTH115  # as below
+        with os.scandir("/proc") as entries:
+            processes = [entry.path for entry in entries if entry.name.isdecimal()]
+        return [_threads(process) for process in processes if _uses(process, path) and not _doomed(process)]
+    except OSError:
+        return None
 
 
 def orphaned(opener: int, others: frozenset[int], found: list[Holder]) -> bool:
@@ -33,23 +44,23 @@ def orphaned(opener: int, others: frozenset[int], found: list[Holder]) -> bool:
 
 
 def _uses(process: str, path: str) -> bool:
-    with contextlib.suppress(OSError), os.scandir(f"{process}/fd") as entries:
+    with suppress(*_HIDDEN), os.scandir(f"{process}/fd") as entries:
         for entry in entries:
-            with contextlib.suppress(OSError):
+            with suppress(*_HIDDEN):
                 if os.readlink(entry.path) == path:  # noqa: PTH115  # a Path each would triple the time
                     return True
-    with contextlib.suppress(OSError), open(f"{process}/maps", "rb") as maps:  # noqa: PTH123  # as above
+    with suppress(*_HIDDEN), open(f"{process}/maps", "rb") as maps:  # noqa: PTH123  # as above
         return os.fsencode(path) in maps.read()
     return False
 
 
 def _doomed(process: str) -> bool:
-    with contextlib.suppress(OSError), open(f"{process}/status", "rb") as status:  # noqa: PTH123  # as above
+    with suppress(*_HIDDEN), open(f"{process}/status", "rb") as status:  # noqa: PTH123  # as above
         return _DOOMED.search(status.read()) is not None
     return True  # it is gone
 
 
 def _threads(process: str) -> Holder:
-    with contextlib.suppress(OSError):
+    with suppress(*_HIDDEN):
         return frozenset(int(name) for name in os.listdir(f"{process}/task"))  # noqa: PTH208  # as above
     return frozenset()

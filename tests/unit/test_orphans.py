@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from mountdl.filesystem.orphans import _DOOMED, holders, orphaned
 
@@ -33,7 +37,9 @@ def test_holders_have_the_file_open_or_mapped(tmp_path: Path) -> None:
     file.write_bytes(b"x" * 4096)
     assert holders(str(file)) == []
     with file.open("rb"):
-        assert [os.getpid() in threads for threads in holders(str(file))] == [True]
+        found = holders(str(file))
+        assert found is not None
+        assert [os.getpid() in threads for threads in found] == [True]
     assert holders(str(file)) == []
 
 
@@ -45,3 +51,36 @@ def test_a_process_that_is_killed_and_not_gone_holds_nothing() -> None:
     with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"]) as process:
         assert not _DOOMED.search(Path(f"/proc/{process.pid}/status").read_bytes())
         process.send_signal(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+@pytest.mark.parametrize("where", ["/proc", f"/proc/{os.getpid()}/fd"])
+def test_who_can_not_look_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, where: str
+) -> None:
+    """Without a descriptor to look with, a reader who waits is not taken for one who is gone."""
+    real = os.scandir
+
+    def crowded(path: Any) -> Any:
+        if path == where:
+            raise OSError(number, "not now")
+        return real(path)
+
+    file = tmp_path / "a file"
+    file.write_bytes(b"x")
+    with file.open("rb"):
+        monkeypatch.setattr(os, "scandir", crowded)
+        assert holders(str(file)) is None
+
+
+def test_without_proc_nobody_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container where something else, or nothing, is mounted there."""
+    real = os.readlink
+
+    def empty(path: str) -> str:
+        if path == "/proc/self":
+            raise FileNotFoundError(errno.ENOENT, "no such file", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "readlink", empty)
+    assert holders("/a file") is None
