@@ -38,6 +38,7 @@ class DataFile:
     """An open data file of *size* bytes."""
 
     __slots__ = (
+        "_blocks",
         "_bypass",
         "_cant_write",
         "_closed",
@@ -74,7 +75,7 @@ class DataFile:
         with store_errors(f"can't open {place.path(DATA)}"):
             self._fd = _open_locked(place)
             found = os.fstat(self._fd)
-            self.found_size = found.st_size
+            self.found_size, self._blocks = found.st_size, found.st_blocks
             self.grain = max(found.st_blksize, _STAT_BLOCK)
             """The unit in bytes in which the file system allocates."""
         self.created = self.found_size == 0
@@ -99,17 +100,20 @@ class DataFile:
 
     @property
     def blocks(self) -> int:
-        """How many blocks of 512 bytes the file takes on disk; 0 once it is closed."""
-        return 0 if self._closed else os.fstat(self._fd).st_blocks
+        """How many blocks of 512 bytes the file takes, or took when the disk last told; 0 once it is closed."""
+        if self._closed:
+            return 0
+        with suppress(OSError):  # EIO of a disk that was pulled out, ESTALE of a server that forgot
+            self._blocks = os.fstat(self._fd).st_blocks
+        return self._blocks
 
     @property
     def linked(self) -> bool:
         """Say whether the file still has its name: it may be deleted or replaced while it is open."""
         try:
-            named = self._place.path(DATA).lstat()
+            return os.path.samestat(self._place.path(DATA).lstat(), os.fstat(self._fd))
         except OSError:
             return False
-        return os.path.samestat(named, os.fstat(self._fd))
 
     def read(self, extent: Extent) -> bytes:
         """Return the bytes of *extent*. StoreDamaged when the disk can't give all of them."""

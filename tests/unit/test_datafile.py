@@ -1,5 +1,6 @@
 """One sparse file: moving bytes, holes, locks, and disks that fail."""
 
+import errno
 import hashlib
 import os
 import resource
@@ -222,3 +223,18 @@ def test_what_is_put_once_more_is_not_punched_when_the_first_copy_goes(data: Dat
     data.landed(whole)
     assert data.vacate(whole, ExtentSet()) == whole
     assert data.read(whole) == bytes(whole.length)
+
+
+def test_a_disk_that_is_gone_is_asked_in_vain(data: DataFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was pulled out: what the file took is what it took last, and whether its name is there can't be known."""
+    data.write(0, b"x" * 65536)
+    taken = data.blocks
+
+    def gone(fd: int) -> os.stat_result:
+        raise OSError(errno.EIO, "gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fstat", gone)
+        assert data.blocks == taken > 0
+        assert not data.linked
+    assert data.linked
