@@ -220,7 +220,11 @@ class Settling:
             self._store_failed(error)
 
     def evicted(self, extent: Extent) -> None:
-        """Take in that the store gave up *extent*, which nobody waited for."""
+        """Take in that the store gave up *extent*; a verdict over what it was says nothing any more."""
+        for index in self._chunk_map.touching(extent) if self.verifier.pending else ():
+            job = self.verifier.pending.get(index)
+            if job is not None and job.data is None:
+                self.verifier.forget(index)
         self._lose(extent)
         self.doubt.remove(extent)
 

@@ -303,7 +303,7 @@ class Stored:
             self.overflow.forgotten(part)
 
     def follow_evictions(self, evicted: Callable[[Extent], None]) -> None:
-        """Have *evicted* called with each extent that goes for want of room, when it is gone."""
+        """Have *evicted* called with each extent that went for want of room, or because it could not be synced."""
         self._followers.append(evicted)
 
     def spare(self, spared: Callable[[], Spared]) -> None:
@@ -361,11 +361,13 @@ class Stored:
         # succeeds: only what an earlier checkpoint holds can still be relied on.
         sound = self._ledger.sound_on_disk()
         lost = [part for extent in self.written for part in sound.missing(extent)]
-        try:
-            for part in lost:
+        for part in lost:
+            try:
                 self.discard(part)
-        except StoreError as error:
-            log.warning("%s: %s", self.key, error)
+            except StoreError as error:
+                log.warning("%s: %s", self.key, error)
+            for follower in self._followers:
+                follower(part)
 
     def close(self) -> None:
         """Undo one open. After the last, `Store` puts it on record and lets the files go."""

@@ -182,3 +182,30 @@ async def test_a_reader_does_not_suffer_from_what_nobody_waits_for(tmp_path: Pat
 def test_the_memory_is_small() -> None:
     """What a full disk may cost is less than what many other things take."""
     assert overflow.MEMORY <= 32 << 20
+
+
+@pytest.mark.parametrize("chunk", [CHUNK, 1 << 20, None])
+async def test_what_a_failed_sync_made_doubtful_is_fetched_again(
+    tmp_path: Path, clock: object, monkeypatch: pytest.MonkeyPatch, chunk: int | None
+) -> None:
+    """The kernel then calls pages clean that never reached the disk: they are dropped, and readers get them anew."""
+    what = content(BYTES, chunk=chunk, urls=("fake://a",))
+    source = FakeSource(BYTES, step=CHUNK)
+    failed: list[DataFile] = []
+
+    def sync(file: DataFile) -> None:
+        failed.append(file)
+        raise OSError(errno.EIO, "the disk failed")
+
+    async with running(tmp_path, {"fake://a": source}) as bench:
+        reader = bench.engine.open(what)
+        assert await reader.read(Extent(0, SIZE)) == BYTES
+        stored = bench.store.open(what.key, SIZE, what.chunk_map.fingerprint)
+        with monkeypatch.context() as patched:
+            patched.setattr(DataFile, "sync", sync)
+            stored.checkpoint()
+        assert failed
+        assert not stored.verified
+        assert await reader.read(Extent(0, SIZE)) == BYTES
+        assert source.bytes_asked >= 2 * SIZE
+        stored.close()
