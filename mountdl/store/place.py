@@ -28,8 +28,8 @@ _NEW = ".new"
 # A key is at most 170 characters (sha-512, a size of 16 digits, the suffix of a distinct chunk map);
 # with ".manifest.new" that stays below NAME_MAX, 255.
 _KEY = re.compile(r"[0-9a-z][0-9a-z-]{0,199}")
-# EFBIG: RLIMIT_FSIZE, or a file system whose files can't be that long.
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# EFBIG: RLIMIT_FSIZE, or a file system whose files can't be that long. EAGAIN: btrfs where room is short.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EAGAIN})
 
 
 @contextmanager

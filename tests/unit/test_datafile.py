@@ -150,6 +150,22 @@ def test_a_size_that_no_file_can_have_is_refused(place: Place, size: int) -> Non
         DataFile(place, size).resize()
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EAGAIN])
+def test_whatever_a_file_system_calls_it_a_disk_without_room_is_full(
+    data: DataFile, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """So that what was not used for longest makes room; btrfs says "try again" now and then."""
+
+    def full(fd: int, part: object, offset: int) -> int:
+        raise OSError(number, "no room")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(StoreFull):
+        data.write(0, b"x")
+    with pytest.raises(StoreFull):
+        data.put(0, memoryview(b"x"))
+
+
 @pytest.mark.parametrize("plant", ["link", "dangling", "pipe", "folder", "folder-link"])
 def test_what_is_planted_in_the_store_leads_nowhere(place: Place, tmp_path: Path, plant: str) -> None:
     """Links are not followed, pipes not waited for; what they point to stays as it is."""
