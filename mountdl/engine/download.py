@@ -78,6 +78,7 @@ class Download:
         self._background = Background(self._demand, content.chunk_map)
         Sparing(self._demand, self._background, self._settling, content.chunk_map).attach(stored, self.incidents)
         self._no_background_until = 0.0
+        self._failing = ""
         self._alarm = trio.Event()
         self._nursery: trio.Nursery | None = None
 
@@ -372,7 +373,9 @@ class Download:
     def store_failed(self, error: StoreError) -> None:
         """See `Tower`."""
         crowded = isinstance(error, StoreCrowded)
-        log.log(logging.DEBUG if crowded else logging.WARNING, "the store: %s", error)
+        known = str(error) == self._failing and trio.current_time() < self._no_background_until
+        log.log(logging.DEBUG if crowded or known else logging.WARNING, "the store: %s", error)
+        self._failing = str(error)
         self._no_background_until = trio.current_time() + STORE_PAUSE
         self._windows.clear()
         self._fleet.cancel_all(but_awaited=crowded)  # what they bring has no place to go

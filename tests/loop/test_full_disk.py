@@ -209,3 +209,24 @@ async def test_what_a_failed_sync_made_doubtful_is_fetched_again(
         assert await reader.read(Extent(0, SIZE)) == BYTES
         assert source.bytes_asked >= 2 * SIZE
         stored.close()
+
+
+async def test_a_disk_that_fails_again_and_again_is_told_of_once(
+    tmp_path: Path, clock: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that became read-only fails each read; a thousand lines about it help nobody and fill another disk."""
+
+    def broken(file: DataFile, offset: int, data: bytes | memoryview, **_: bool) -> None:
+        raise StoreError("can't write: Read-only file system")
+
+    monkeypatch.setattr(DataFile, "write", broken)
+    monkeypatch.setattr(DataFile, "put", broken)
+    what = content(BYTES, chunk=CHUNK, urls=("fake://a",))
+    async with running(tmp_path, {"fake://a": FakeSource(BYTES, step=CHUNK)}) as bench:
+        reader = bench.engine.open(what)
+        for start in range(0, SIZE, CHUNK):
+            with pytest.raises(StoreError):
+                await reader.read(Extent(start, start + 1))
+
+    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ["the store: can't write: Read-only file system"]
