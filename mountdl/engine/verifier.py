@@ -96,12 +96,20 @@ class Verifier:
         while True:
             job = self._pop()
             if job is not None:
-                await in_thread(self._work, job, tell)
-                self._deliver()
+                await self._hand_over(job, tell)
                 continue
             if self._alarm.is_set():
                 self._alarm = trio.Event()
             await self._alarm.wait()
+
+    async def _hand_over(self, job: Job, tell: Callable[[], None]) -> None:
+        try:
+            await in_thread(self._work, job, tell)
+        except trio.Cancelled:  # before a thread was free for it
+            if self.pending.get(job.index) is not job:
+                self._judge(Verdict(job, good=False, stale=True))
+            raise
+        self._deliver()
 
     async def hear(self) -> None:
         """Hand on what threads that go on found, until cancelled."""

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 import trio
+import trio.testing
 
 from mountdl.engine.verifier import MOST_UNTOLD, Verdict, Verifier
 from mountdl.errors import StoreError
@@ -162,3 +163,20 @@ async def test_a_disk_that_fails_is_told_with_the_verdict() -> None:
         await bench.until(1)
     assert bench.verdicts[0].good
     assert isinstance(bench.verdicts[0].error, StoreError)
+
+
+async def test_what_no_thread_was_free_for_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgotten while it waits for a thread, it is stale when the verifier ends: somebody holds memory for it."""
+
+    async def crowded(*_: Any) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr("mountdl.engine.verifier.in_thread", crowded)
+    async with running() as bench:
+        bench.submit(1)
+        bench.submit(2)
+        await trio.testing.wait_all_tasks_blocked()
+        bench.verifier.forget(1)
+        assert not bench.verdicts
+    assert [(verdict.job.index, verdict.stale) for verdict in bench.verdicts] == [(1, True)]
+    assert list(bench.verifier.pending) == [2]
