@@ -154,7 +154,7 @@ class Flight:
 
     def ending(self, now: float) -> bool:
         """Say whether it delivers and the rest will be here sooner than another flight's first byte."""
-        if self.first_at is None:
+        if not self.delivers:
             return False
         return self.rest.length <= self._rate(now) * self.state.host.round_trip * OVERLAP
 
@@ -182,7 +182,7 @@ class Flight:
 
     def _stalled(self, now: float) -> bool:
         bound = self.state.host.latency.bound
-        return now - self.last_at > (bound if self.first_at is None else max(SILENCE, bound))
+        return now - self.last_at > (max(SILENCE, bound) if self.delivers else bound)
 
     def flown(self) -> None:
         """Let the host know what it brought, and in what time: not in that for which it was told to wait."""
@@ -200,7 +200,7 @@ class Flight:
         silence = now - self.last_at
         if self._stalled(now):
             return 2 * silence  # late beyond what this host usually takes: expect as long again, and more
-        return max(self.state.host.latency.mean - silence, 0.0) if self.first_at is None else 0.0
+        return 0.0 if self.delivers else max(self.state.host.latency.mean - silence, 0.0)
 
     def _rate(self, now: float) -> float:
         usual = self.state.host.rate
