@@ -12,10 +12,15 @@ def padded(length: int) -> bytearray:
     return bytearray(length + PAGE)
 
 
+def capacity(memory: bytearray) -> int:
+    """Return how many bytes of *memory*, which is `padded`, can be `aligned`."""
+    return len(memory) - PAGE
+
+
 def aligned(memory: bytearray) -> memoryview:
     """Return the part of *memory*, which is `padded`, that begins where a page does, as long as was asked for."""
     start = -_address(memory) % PAGE
-    return memoryview(memory)[start : start + len(memory) - PAGE]
+    return memoryview(memory)[start : start + capacity(memory)]
 
 
 def starts_page(view: memoryview) -> bool:

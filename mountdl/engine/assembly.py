@@ -8,7 +8,7 @@ thread that hashes a chunk writes it too, so that the loop does neither; reading
 
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import ChunkMap
-from mountdl.pages import PAGE, aligned, padded
+from mountdl.pages import aligned, capacity, padded
 
 LONGEST_CHUNK = 4 << 20
 """Bytes: longer chunks are written as they come, for they would take too much memory for too long."""
@@ -39,7 +39,7 @@ class Memory:
     def give(self, buffer: bytearray) -> None:
         """Take *buffer* back; no view of it may be in use any more."""
         self.forget(buffer)
-        length = len(buffer) - PAGE
+        length = capacity(buffer)
         spare = self._spare.setdefault(length, [])
         if len(self._spare) > 1:  # another length is read now
             self._spare = {length: spare}
@@ -63,7 +63,7 @@ class Memory:
 
     def forget(self, buffer: bytearray) -> None:
         """Count *buffer* as gone; a view of it may still be in use."""
-        self._lent -= len(buffer) - PAGE
+        self._lent -= capacity(buffer)
 
 
 MEMORY = Memory(MOST_MEMORY, MOST_RETAINED)

@@ -175,13 +175,12 @@ class Settling:
         """Write what waits in memory for a verdict that nobody will hear, and let memory go. Raises StoreError."""
         self.fresh.forget(Extent(0, self.content.size))
         waiting = {index: job.data for index, job in self.verifier.pending.items() if job.data is not None}
-        for index in waiting:
-            self.fresh.renounce(index)
         try:
             for index, data in waiting.items():
                 self.stored.write(self._chunk_map.extent(index).start, data)
         finally:
-            for data in waiting.values():
+            for index, data in waiting.items():
+                self.fresh.renounce(index)
                 self._assemblies.release(data)
 
     def _submit(self, extent: Extent, *, urgent: bool) -> None:
