@@ -9,6 +9,7 @@ neither files and inodes nor protocols.
 import logging
 from collections.abc import Callable
 from functools import partial
+from weakref import proxy
 
 import trio
 
@@ -33,6 +34,7 @@ from mountdl.extents import Extent
 from mountdl.priorities import Priority
 from mountdl.settings import EngineSettings
 from mountdl.store.stored import Stored
+from mountdl.weak import weakly
 
 log = logging.getLogger(__name__)
 
@@ -59,26 +61,25 @@ class Download:
         self.content, self.stored = content, stored
         # Kept for life: what is in the store was cut and is judged by it, whatever a descriptor says later.
         self._chunk_map = content.chunk_map
-        self.roster = Roster(settings.retry_wait, settings.max_tries)
+        self.roster = roster = Roster(settings.retry_wait, settings.max_tries)
         self.incidents = Incidents()
         self.readers = 0
         self.idle_since = trio.current_time()
         self.error: str | None = None
         self.starved = self.paused = False
         self._settings, self._traffic, self._discarded = settings, traffic, discarded
-        self._settling = Settling(content, stored, self.roster, self.incidents, self._verdict, self.store_failed)
+        told = weakly(self._verdict), weakly(self.store_failed)
+        self._settling = Settling(content, stored, roster, self.incidents, *told)
         if fetch is not None and content.borders and content.level is Level.NONE:
-            self._settling.borders = Borders(content, stored, fetch, self._settling.settle_border)
+            self._settling.borders = Borders(content, stored, fetch, weakly(self._settling.settle_border))
         self.readable, self.glance = self._settling.readable, self._settling.glance
         self._demand = Demand()
-        self._windows = Windows(self._demand, content.chunk_map, lambda: self.roster.pace(stored.reach))
+        self._windows = Windows(self._demand, content.chunk_map, lambda: roster.pace(stored.reach))
         self._settling.fresh.ahead = self._windows.ahead
-        self._fleet = Fleet(self)
-        self._waiters = Waiters()
+        self._fleet, self._waiters = Fleet(proxy(self)), Waiters()
         self._background = Background(self._demand, content.chunk_map)
         Sparing(self._demand, self._background, self._settling, content.chunk_map).attach(stored, self.incidents)
-        self._no_background_until = 0.0
-        self._failing = ""
+        self._no_background_until, self._failing = 0.0, ""
         self._alarm = trio.Event()
         self._nursery: trio.Nursery | None = None
 

@@ -25,6 +25,7 @@ from mountdl.errors import StoreError, StoreFull
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import WholeCheck
 from mountdl.store.stored import Stored
+from mountdl.weak import weakly
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Settling:
         self._store_failed = store_failed
         self._assemblies = Assemblies(content.chunk_map, MEMORY)
         self.fresh = Fresh(content.chunk_map, MEMORY)
-        self.verifier = Verifier(content.chunk_map, stored, self._judged)
+        self.verifier = Verifier(content.chunk_map, stored, weakly(self._judged))
         self.borders: Borders | None = None
         self.whole_due = False
         self.doubt = self._inherit()

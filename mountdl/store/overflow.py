@@ -44,6 +44,10 @@ class Overflow:
         self.begun: Callable[[str], None] = _ignored
         self.forgotten: Callable[[Extent], None] = _ignored
 
+    def unheard(self) -> None:
+        """Tell nobody any more."""
+        self.begun = self.forgotten = _ignored
+
     def __bool__(self) -> bool:
         return bool(self.scraps)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import proxy
 
 from mountdl.content import ContentKey
 from mountdl.errors import StoreCrowded, StoreDamaged, StoreError, StoreFull
@@ -31,6 +32,7 @@ from mountdl.store.recovery import common, reconcile, weigh
 from mountdl.store.room import Room
 from mountdl.store.sums import Sums, leaves, sums_of, whole_leaves
 from mountdl.store.uses import Clock, Uses
+from mountdl.weak import weakly
 
 log = logging.getLogger(__name__)
 
@@ -59,14 +61,14 @@ class Stored:
         self._followers: list[Callable[[Extent], None]] = []
         self.overflow = Overflow()
         self.spared: Callable[[], Spared] = Spared
-        self._data = DataFile(place, size)
+        self._data, me = DataFile(place, size), proxy(self)
         try:
             with store_errors(f"can't read what is known of {place.key}"):
                 used_at = home.clock.now if self._data.created else self._data.used_at
                 self.uses = Uses(size, chunk_length_of(fingerprint), home.clock, used_at)
                 self._sums = Sums(place)
                 self._unsummed: set[int] = set()
-                self.reading = Reading(self._data, self.overflow, self._sums, lambda: self.there, self._rotten)
+                self.reading = Reading(self._data, self.overflow, self._sums, lambda: me.there, weakly(self._rotten))
                 self._recover(home.boot)
         except BaseException:
             self._data.close()
@@ -377,6 +379,7 @@ class Stored:
                 self.unload()
                 self.forget(Extent(0, self.size))
                 self._followers.clear()
+                self.overflow.unheard()
                 self.spared = Spared
                 self._home.released(self)
 

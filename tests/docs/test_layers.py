@@ -12,7 +12,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__
 # Rows import strictly lower rows. The programs on top start each other: the demo runs the application, and
 # `__main__` hands both to the commands.
 ROWS = [
-    {"extents", "errors", "priorities", "pages", "digests"},
+    {"extents", "errors", "priorities", "pages", "digests", "weak"},
     {"integrity", "settings"},
     {"descriptors"},
     {"content"},
