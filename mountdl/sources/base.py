@@ -174,6 +174,10 @@ class Holdings(Protocol):
         """What is known to be good, now."""
 
     @property
+    def there(self) -> ExtentSet:
+        """What need not be fetched: known to be good, or to be judged when somebody comes to it."""
+
+    @property
     def path(self) -> Path:
         """The data file."""
 

@@ -138,6 +138,47 @@ def choking(data: bytes) -> Iterator[str]:
         server.server_close()
 
 
+@dataclass
+class Wire:
+    """What goes through the port *port*; *sent*: bytes of answers, as they are passed on."""
+
+    port: int = 0
+    sent: int = 0
+
+
+@contextmanager
+def wire(port: int) -> Iterator[Wire]:
+    """Have a port lead to *port* and count what comes from there."""
+    made = Wire()
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(("127.0.0.1", port)) as behind, suppress(OSError):
+                asking = threading.Thread(target=self._ask, args=(behind,))
+                asking.start()
+                while data := behind.recv(1 << 16):
+                    self.request.sendall(data)
+                    made.sent += len(data)
+                self.request.shutdown(socket.SHUT_RDWR)
+                asking.join()
+
+        def _ask(self, behind: socket.socket) -> None:
+            with suppress(OSError):
+                while data := self.request.recv(1 << 16):
+                    behind.sendall(data)
+                behind.shutdown(socket.SHUT_RDWR)
+
+    server = ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    made.port = server.server_address[1]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield made
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 class Tracker:
     """An HTTP tracker (BEP 3) that names *peers*, ports or "ADDRESS:PORT", to whoever asks; *asked* counts."""
 

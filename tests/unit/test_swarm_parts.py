@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -95,8 +95,14 @@ class Here:
     """What the store has of a content, as a swarm sees it."""
 
     verified: ExtentSet
+    doubted: ExtentSet = field(default_factory=ExtentSet)
     key: ContentKey = ContentKey("k")
     path: Path = Path("/nowhere")
+
+    @property
+    def there(self) -> ExtentSet:
+        """What is good or in doubt."""
+        return ExtentSet([*self.verified, *self.doubted])
 
 
 def member(torrent: Torrent, *verified: Extent, mirrored: bool = False) -> Member:
@@ -122,6 +128,15 @@ def test_all_that_is_lacking_stays_wanted_but_of_what_mirrors_bring() -> None:
     assert sorted({*range(2, 98), 99}) == sorted(unasked(layout, member(torrent, Extent(0, 8)), here))
     assert [99, 97, 96, 95] == list(unasked(layout, member(torrent, mirrored=True), here))
     assert [] == list(unasked(layout, member(torrent, Extent(0, 400)), here))
+
+
+def test_what_a_kill_left_is_not_wanted_again() -> None:
+    """It is hashed when somebody comes to it; what a fast peer brings meanwhile would have come in vain."""
+    torrent = in_a_row([400], 4)
+    killed = Member(torrent.files[0], Here(ExtentSet(), ExtentSet([Extent(0, 200)])), Nobody(), mirrored=False, ahead=0)
+
+    assert list(range(99, 49, -1)) == list(unasked(Layout(torrent), killed, bytearray(100)))
+    assert min(window(Layout(torrent), killed, bytearray(100))) == 50
 
 
 def test_what_is_next_to_a_reader_comes_before_the_rest() -> None:

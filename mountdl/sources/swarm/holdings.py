@@ -1,7 +1,8 @@
 """What the store has of the files of a torrent: what is not fetched, and what is given to others.
 
 Law: while somebody may want more, something is wanted that is not here: a torrent that has all it wants says so to
-its peers, they part, and the next read waits for new connections. What mirrors bring is not wanted of a swarm.
+its peers, they part, and the next read waits for new connections. What mirrors bring is not wanted of a swarm, nor
+is what an earlier run left, as long as it is not known to be wrong.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -99,24 +100,24 @@ class Inventory:
         return held(self._layout, self.parts())
 
 
-def missing(layout: Layout, file: TorrentFile, verified: ExtentSet, pieces: range | None = None) -> Iterator[int]:
-    """Yield the pieces of *file*, or those of them among *pieces*, that are not *verified*."""
+def missing(layout: Layout, file: TorrentFile, there: ExtentSet, pieces: range | None = None) -> Iterator[int]:
+    """Yield the pieces of *file*, or those of them among *pieces*, that are not *there*."""
     row = Extent(0, file.size)
     if pieces is not None:
         start, stop = pieces.start * layout.length - file.offset, pieces.stop * layout.length - file.offset
         row = row.intersection(Extent(max(0, start), max(0, start, stop)))
     last = -1
-    for gap in verified.missing(row):
+    for gap in there.missing(row):
         for piece in layout.pieces(file, gap):
             if piece > last:
                 last = piece
                 yield piece
 
 
-def last_missing(layout: Layout, file: TorrentFile, verified: ExtentSet) -> Iterator[int]:
-    """Yield the pieces of *file* that are not *verified*, the last first."""
+def last_missing(layout: Layout, file: TorrentFile, there: ExtentSet) -> Iterator[int]:
+    """Yield the pieces of *file* that are not *there*, the last first."""
     last = layout.count
-    for gap in reversed(list(verified.missing(Extent(0, file.size)))):
+    for gap in reversed(list(there.missing(Extent(0, file.size)))):
         for piece in reversed(layout.pieces(file, gap)):
             if piece < last:
                 last = piece
@@ -129,7 +130,7 @@ def unasked(layout: Layout, member: Member, here: Sequence[int]) -> Iterable[int
     All of them: while nobody waits hardly anything is fetched, and a few would all be here within 0.1 s of a fast
     peer. They have one priority, so that libtorrent takes the rarest first.
     """
-    lacking = (piece for piece in last_missing(layout, member.file, member.holdings.verified) if not here[piece])
+    lacking = (piece for piece in last_missing(layout, member.file, member.holdings.there) if not here[piece])
     return islice(lacking, FEWEST) if member.mirrored else lacking
 
 
@@ -143,7 +144,7 @@ def window(layout: Layout, member: Member, here: Sequence[int]) -> Mapping[int, 
     found: dict[int, int] = {}
     for bytes_off, priority in AHEAD:
         pieces = range(member.ahead, member.ahead + max(1, bytes_off // layout.length))
-        for piece in missing(layout, member.file, member.holdings.verified, pieces):
+        for piece in missing(layout, member.file, member.holdings.there, pieces):
             if not here[piece]:
                 found.setdefault(piece, priority)
     return found
