@@ -6,7 +6,6 @@ nothing that mirrors it takes its emptiness for the truth.
 """
 
 import ctypes
-import gc
 import logging
 import os
 import resource
@@ -25,10 +24,9 @@ from mountdl.catalog.build import Built
 from mountdl.catalog.tree import File, Tree
 from mountdl.catalog.watch import Helpers, Watch, WatchSettings
 from mountdl.content import Content, ContentKey, Outline
-from mountdl.control import graduation, server
+from mountdl.control import server
 from mountdl.control.desk import Desk
 from mountdl.descriptors import SUFFIXES, parse, prefer
-from mountdl.descriptors.links import is_remote
 from mountdl.descriptors.model import Descriptor
 from mountdl.engine.addresses import scheme
 from mountdl.engine.documents import torrent_at
@@ -37,7 +35,7 @@ from mountdl.engine.reader import Reader
 from mountdl.engine.status import DownloadStatus
 from mountdl.errors import MountdlError, SourceRefused
 from mountdl.extents import Extent
-from mountdl.settings import PreferenceSettings, Settings
+from mountdl.settings import PreferenceSettings, Settings, is_remote
 from mountdl.sources.base import Transport
 from mountdl.sources.ftp.transport import FtpTransport
 from mountdl.sources.http.transport import HttpTransport
@@ -64,9 +62,6 @@ def serve(settings: Settings, ready: Callable[[], None]) -> None:
 
     Raises MountdlError when it can't start.
     """
-    # A catalog is many small values that stay: looking through them for garbage at the usual rate took a
-    # third of the time that 10,000 descriptors need, and stops the loop for 0.1 s at each change.
-    gc.set_threshold(100_000, 20, 100)
     _keep_freed_memory()
     _allow_files()
     try:
@@ -117,6 +112,8 @@ class _Mounted:
     def _start_graduation(self, nursery: trio.Nursery) -> None:
         target = self.settings.store.graduate
         if target is not None:
+            from mountdl.control import graduation
+
             nursery.start_soon(graduation.run, self.settings.store.directory, target, self._finished)
 
     def _finished(self) -> list[tuple[PurePosixPath, Outline]]:

@@ -14,6 +14,7 @@ from mountdl.descriptors import SUFFIXES, links, parse
 from mountdl.descriptors.urls import UrlRefused
 from mountdl.engine.documents import look, name_in
 from mountdl.errors import DescriptorError, ExitStatus, SourceError, UsageError
+from mountdl.settings import is_remote
 from mountdl.sources.base import Probe, Transport
 from mountdl.sources.tunnel import UNRESOLVED
 
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 def shown(source: str) -> str:
     """Return *source* as everybody may see it: no user name, password, query or fragment; of a magnet link, topics."""
-    if not links.is_remote(source):
+    if not is_remote(source):
         return source
     plain, _, query = re.split("#", source, maxsplit=1)[0].partition("?")
     if source.lower().startswith("magnet:"):

@@ -152,6 +152,11 @@ class PreferenceSettings:
     strict_names: bool = False
 
 
+def is_remote(source: str) -> bool:
+    """Say whether the *source* of a mount is a URL or a magnet link rather than a path."""
+    return "://" in source or source.lower().startswith("magnet:")
+
+
 @dataclass(frozen=True, slots=True)
 class MountSettings:
     """A mount: *source* is an absolute path or a URL, *mountpoint* absolute.

@@ -14,9 +14,8 @@ from mountdl.control.configuration import home_netrc
 from mountdl.control.registry import Registry
 from mountdl.control.text import shown
 from mountdl.descriptors import SUFFIXES
-from mountdl.descriptors.links import is_remote
 from mountdl.errors import ExitStatus, UsageError
-from mountdl.settings import Settings
+from mountdl.settings import Settings, is_remote
 
 _DEVICE = Path("/dev/fuse")
 _FUSE_CONF = Path("/etc/fuse.conf")

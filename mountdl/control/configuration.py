@@ -4,15 +4,13 @@ The only place that reads the environment for settings.
 """
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mountdl.control import options, values
+from mountdl.control.given import Given
 from mountdl.control.options import BY_NAME, OPTIONS
 from mountdl.control.text import quoted
-from mountdl.descriptors.links import is_remote
 from mountdl.errors import ExitStatus, UsageError
 from mountdl.settings import (
     CredentialSettings,
@@ -24,77 +22,11 @@ from mountdl.settings import (
     Settings,
     StoreSettings,
     SwarmSettings,
+    is_remote,
 )
 
 MAX_FILE = 1 << 20
 """Bytes of a configuration file that are read at most."""
-
-# mount(8) and fstab(5): words that are meant for others or that a read-only network mount satisfies anyway.
-_IGNORED_WORDS = frozenset(
-    [
-        "_netdev",
-        "nofail",
-        "noauto",
-        "auto",
-        "user",
-        "nouser",
-        "users",
-        "owner",
-        "group",
-        "ro",
-        "nosuid",
-        "nodev",
-        "noexec",
-        "suid",
-        "dev",
-        "exec",
-        "defaults",
-        "rw",
-        "sync",
-        "async",
-        "atime",
-        "noatime",
-        "diratime",
-        "nodiratime",
-        "relatime",
-        "norelatime",
-        "strictatime",
-        "lazytime",
-        "nolazytime",
-    ]
-)
-_IGNORED_PREFIXES = ("x-", "X-", "comment=")
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """An option as somebody gave it; *shown* names the place for messages: "--split", "MOUNTDL_SPLIT"."""
-
-    name: str
-    text: str
-    shown: str
-
-
-def words(text: str) -> list[Given]:
-    r"""Return what `-o TEXT` gives. UsageError for an unknown word. A comma inside a value is written "\\,"."""
-    found = []
-    for word in _split(text):
-        name, equals, value = word.partition("=")
-        if name in _IGNORED_WORDS or word.startswith(_IGNORED_PREFIXES):
-            continue
-        shown = f"-o {name}"
-        if name == "remount":
-            raise UsageError(f"{shown}: options of a mount can't be changed; unmount it, then mount it anew")
-        option = BY_NAME[options.find(name, shown)]
-        if not equals and not option.flag:
-            raise UsageError(f"{shown}: it needs a value: {name}={option.metavar}")
-        found.append(Given(option.name, value if equals else "true", shown))
-    return found
-
-
-def _split(text: str) -> list[str]:
-    parts = text.replace("\\,", "\0").split(",")
-    return [part.replace("\0", ",").strip() for part in parts if part.strip()]
 
 
 def from_environment(environment: Mapping[str, str]) -> list[Given]:
@@ -124,6 +56,8 @@ def from_file(path: Path) -> list[Given]:
         raise UsageError(f"{path}: can't be read: {error.strerror}", ExitStatus.IO) from error
     if len(data) > MAX_FILE:
         raise UsageError(f"{path}: larger than {MAX_FILE} bytes")
+    import tomllib
+
     try:
         document = tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from mountdl import __version__
-from mountdl.control import configuration, options, values
-from mountdl.control.configuration import Given
+from mountdl.control import given, options, values
+from mountdl.control.given import Given
 from mountdl.control.options import BY_NAME, GROUPS, OPTIONS, Option
 from mountdl.control.text import quoted
 from mountdl.errors import UsageError
@@ -88,11 +88,11 @@ class _Give(argparse.Action):
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, found: object, shown: str | None = None
     ) -> None:
         del parser
-        given: list[Given] = namespace.given
+        so_far: list[Given] = namespace.given
         if self.const is None:
-            given.extend(configuration.words(str(found)))
+            so_far.extend(given.from_words(str(found)))
         else:
-            given.append(Given(str(self.const), "true" if found == [] else str(found), shown or ""))
+            so_far.append(Given(str(self.const), "true" if found == [] else str(found), shown or ""))
 
 
 def build() -> tuple[Parser, dict[str, Parser]]:

@@ -8,10 +8,10 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from mountdl.settings import Limit
-from mountdl.sources import proxies
+if TYPE_CHECKING:
+    from mountdl.settings import Limit
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _NUMBER_WITH_UNIT = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([kmgt]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
@@ -58,8 +58,10 @@ def size(text: str) -> int:
     )
 
 
-def limit(text: str) -> Limit | None:
+def limit(text: str) -> "Limit | None":
     """Read a quota: bytes, or a part of the disk ("10%"); 0 is none."""
+    from mountdl.settings import Limit
+
     wanted = text.strip()
     match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)\s*%", wanted, re.ASCII)
     if match is not None and 0 < float(match[1]) <= 100:
@@ -112,6 +114,8 @@ def falsehood(text: str) -> bool:
 
 def proxy(text: str) -> str:
     """Read the address of a proxy; nothing is none."""
+    from mountdl.sources import proxies
+
     if text.strip():
         proxies.parse(text.strip())
     return text.strip()

@@ -13,11 +13,6 @@ _METALINK = "application/metalink+xml"
 _NO_NAME = "index.html"
 
 
-def is_remote(source: str) -> bool:
-    """Say whether *source* is a URL or a magnet link rather than a path."""
-    return "://" in source or source.lower().startswith("magnet:")
-
-
 def split(text: str) -> tuple[str, str | None]:
     """Return the address of the file and that of its metalink, None where *text* carries none.
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mountdl.control.checks import check_apart, check_outside, check_places
-from mountdl.control.configuration import Given, settings
+from mountdl.control.configuration import settings
+from mountdl.control.given import Given
 from mountdl.errors import UsageError
 
 

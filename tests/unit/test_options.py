@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mountdl.control import configuration, options, parser, values
-from mountdl.control.configuration import Given
+from mountdl.control.given import Given, from_words
 from mountdl.control.options import BY_NAME, OPTIONS, Option
 from mountdl.errors import ExitStatus, UsageError
 from mountdl.settings import Settings
@@ -101,8 +101,8 @@ def test_words_of_mount_are_accepted_and_ignored() -> None:
     """What fstab says to others is none of our business."""
     text = "_netdev,nofail,noauto,user,x-systemd.automount,ro,nosuid,nodev,defaults,allow_other,cache-dir=/a\\,b"
 
-    assert [each.name for each in configuration.words(text)] == ["allow-other", "cache-dir"]
-    assert Path("/a,b") == settings(*configuration.words(text)).store.directory
+    assert [each.name for each in from_words(text)] == ["allow-other", "cache-dir"]
+    assert Path("/a,b") == settings(*from_words(text)).store.directory
 
 
 def test_connections_to_a_server_are_bounded_in_both_layers() -> None:
@@ -186,7 +186,7 @@ def test_any_text_is_a_value_or_a_usage_error(option: Option, text: str) -> None
 def test_any_o_is_read_or_refused(text: str) -> None:
     """`-o` takes what mount(8) hands over."""
     try:
-        found = configuration.words(text)
+        found = from_words(text)
     except UsageError:
         return
     assert {each.name for each in found} <= BY_NAME.keys()

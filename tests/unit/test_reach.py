@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mountdl.control import configuration
-from mountdl.control.configuration import Given
+from mountdl.control.given import Given
 from mountdl.errors import UsageError
 from mountdl.settings import CredentialSettings, ProxySettings
 from mountdl.sources.credentials import Credentials, Login, from_url, netrc

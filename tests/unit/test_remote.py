@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from mountdl.descriptors import parse
-from mountdl.descriptors.links import is_remote
 from mountdl.descriptors.model import MirrorRef
 from mountdl.errors import ExitStatus, SourceRefused, UsageError
 from mountdl.remote import described, name_of, place, shown
+from mountdl.settings import is_remote
 from mountdl.sources.base import Probe
 from tests.support.fakes import FakeTransport
 

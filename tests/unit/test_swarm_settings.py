@@ -13,7 +13,8 @@ pytest.importorskip("libtorrent")
 
 import libtorrent as lt
 
-from mountdl.control.configuration import Given, settings
+from mountdl.control.configuration import settings
+from mountdl.control.given import Given
 from mountdl.descriptors import parse
 from mountdl.descriptors.model import Torrent
 from mountdl.settings import SwarmSettings

@@ -6,7 +6,6 @@ in its journal is not seen. No cookie's name or value reaches a log.
 
 import logging
 import os
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterable
@@ -61,6 +60,8 @@ def _of_text(text: str, path: Path) -> list[Cookie]:
 
 
 def _of_database(path: Path) -> list[Cookie]:
+    import sqlite3
+
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as database:
             database.text_factory = lambda raw: raw.decode("utf-8", "replace")

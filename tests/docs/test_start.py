@@ -1,0 +1,74 @@
+"""A command starts with what it needs: nothing of the engine where only a daemon is asked."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"asyncio", "asyncssh", "h11", "httpx", "libtorrent", "lxml", "pyfuse3", "ssl", "tomllib", "trio"}
+ENGINE = {"catalog", "content", "descriptors", "engine", "filesystem", "integrity", "settings", "sources", "store"}
+
+_REPORT = """
+import sys
+from mountdl.__main__ import main
+try:
+    main()
+finally:
+    print("\\nimported", *sys.modules, file=sys.stderr)
+"""
+
+
+def imported(*arguments: str, runtime: Path) -> set[str]:
+    """Return the modules that `mountdl *arguments* ` has in memory at its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", _REPORT, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={"XDG_RUNTIME_DIR": str(runtime), "HOME": str(runtime), "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    last = done.stderr.splitlines()[-1].split()
+    assert last[:1] == ["imported"], done.stderr
+    return set(last[1:])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["mount", "--help"],
+        ["status"],
+        ["status", "--help"],
+        ["why", "nothing"],
+        ["wait", "nothing"],
+        ["unmount", "/nowhere"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_asks_a_daemon_loads_nothing_of_the_engine(arguments: list[str], tmp_path: Path) -> None:
+    """Half of what `mountdl status` took was parsers and libraries that it does not use."""
+    got = imported(*arguments, runtime=tmp_path)
+
+    assert "mountdl.control.cli" in got
+    assert {name for name in got if name in HEAVY} == set()
+    assert {name for name in got if name.startswith("mountdl.") and name.split(".")[1] in ENGINE} == set()
+    assert "mountdl.app" not in got
+
+
+def test_what_no_descriptor_asks_for_is_loaded_when_it_is_first_used(tmp_path: Path) -> None:
+    """A mount of plain mirrors waits neither for libtorrent nor for ssh; nor for what hands finished files out."""
+    script = "import sys, mountdl.app; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env={"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    late = {"asyncssh", "libtorrent", "pyfuse3", "sqlite3", "mountdl.control.cache", "mountdl.control.create"}
+
+    assert late & set(done.stdout.split()) == set()
