@@ -41,3 +41,24 @@ def test_no_window_is_opened_by_connections() -> None:
     paced.windows.advance(Extent(500 * MIB, 500 * MIB + 4096), 0.0, ExtentSet())
 
     assert not paced.wanted(8)
+
+
+def test_an_open_window_moves_on_by_steps() -> None:
+    """Each time it moves the planner is asked: not for each read, but long before what is wanted ahead is used up."""
+    demand = Demand()
+    windows = Windows(demand, ChunkMap(SIZE, MIB), lambda: (1e9, 1))
+    windows.advance(Extent(0, 32 * MIB), 0.0, ExtentSet())
+    moved = [at for at in range(32, 96) if windows.advance(Extent(at * MIB, (at + 1) * MIB), 0.0, ExtentSet())]
+
+    assert list(range(33, 96, 2)) == moved
+    assert [Extent(96 * MIB, 128 * MIB)] == [want.extent for want in demand]
+
+
+def test_a_window_reaches_the_end_at_once() -> None:
+    """What is left of a file is wanted whole, for nothing will move the window on."""
+    demand, stop = Demand(), SIZE - 32 * MIB
+    windows = Windows(demand, ChunkMap(SIZE, MIB), lambda: (1e9, 1))
+    windows.advance(Extent(stop - 40 * MIB, stop - MIB), 0.0, ExtentSet())
+    windows.advance(Extent(stop - MIB, stop), 0.0, ExtentSet())
+
+    assert [Extent(stop, SIZE)] == [want.extent for want in demand]
