@@ -116,6 +116,7 @@ class Ledger:
         self._owed = ExtentSet()
         self._unrecorded = ExtentSet()  # part of it, whose record the journal did not take either
         self._complained = False
+        self._latest = Extent(0, 0)  # of the latest record, unless that is a discard
         self.dirty = journal.length > HEADER_LENGTH
 
     def start_afresh(self, manifest: Manifest) -> None:
@@ -146,9 +147,13 @@ class Ledger:
             self._append(Kind.WRITTEN, Extent(start, extent.stop))
 
     def record(self, kind: Kind, extent: Extent) -> None:
-        """Journal that *extent* is verified, or to be taken as written."""
+        """Journal that *extent* is verified, or to be taken as written, unless the latest record did.
+
+        Replayed, one says as much as the other: what came in one piece of a chunk's length needs one record, not two.
+        """
         self.dirty = True
-        self._append(kind, extent)
+        if not self._latest.covers(extent):
+            self._append(kind, extent)
 
     def discarded(self, extent: Extent) -> None:
         """Return once no crash can bring *extent* back. Only then may its bytes change.
@@ -156,6 +161,7 @@ class Ledger:
         StoreError when the disk can be told in no way.
         """
         self.dirty = True
+        self._latest = Extent(0, 0)
         self._forget_runs(extent)
         told = any(self._on_disk.overlap(extent)) or any(self._coming.overlap(extent))
         try:
@@ -174,6 +180,7 @@ class Ledger:
         A hole speaks for itself, for claims in holes don't count; so nothing is synced, and nothing fails.
         """
         self.dirty = True
+        self._latest = Extent(0, 0)
         self._forget_runs(extent)
         self._owed.add(extent)
         try:
@@ -240,6 +247,7 @@ class Ledger:
     def _append(self, kind: Kind, extent: Extent) -> None:
         try:
             self._journal.append(kind, extent)
+            self._latest = extent
         except (OSError, StoreError) as error:
             # Nothing wrong is on record, only less than could be: the next checkpoint makes up for it.
             self._complain(str(error))
@@ -257,6 +265,7 @@ class Ledger:
         """
         if self._running is not None:
             self._running.call_off()
+        self._latest = Extent(0, 0)
         try:
             self._place.unlink(MANIFEST)
             self._journal.drop()

@@ -11,6 +11,7 @@ from mountdl.content import ContentKey
 from mountdl.errors import StoreCrowded, StoreDamaged, StoreError, StoreFull
 from mountdl.extents import Extent
 from mountdl.store import Store, Stored
+from mountdl.store.journal import HEADER_LENGTH, RECORD_LENGTH
 from mountdl.store.ledger import RUN_LENGTH
 from mountdl.store.place import DATA, JOURNAL, MANIFEST, Place
 from mountdl.store.quota import Spared
@@ -152,6 +153,23 @@ def test_growth_is_journaled_in_runs(store: Store) -> None:
 
     assert [Extent(0, 2 * half), Extent(8 * RUN_LENGTH, 8 * RUN_LENGTH + 2 * half)] == list(again.written)
     assert 2 * half == again.doubted.total
+    again.release()
+
+
+def test_what_came_in_one_run_takes_one_record(store: Store) -> None:
+    """That it is verified says no more after a kill than that it was written; once discarded it is told anew."""
+    stored = store.open(ContentKey("big"), 16 * RUN_LENGTH, "fp")
+    place, run = Place(store.directory / "contents", stored.key), Extent(0, RUN_LENGTH)
+    fill(stored, run, verified=True)
+    assert HEADER_LENGTH + RECORD_LENGTH == place.path(JOURNAL).stat().st_size
+
+    stored.discard(run)
+    fill(stored, run, verified=True)
+    stored.release()
+    again = Store(store.directory, boot=ONE).open(stored.key, stored.size, "fp")
+
+    assert [run] == list(again.written)
+    assert not again.doubted
     again.release()
 
 
