@@ -178,6 +178,7 @@ class Flight:
             stalled=self._stalled(now),
             filled=bool(rest) and held.covers(rest),
             limited=self._limited(now),
+            given_up=self.state.host.given_up,
         )
 
     def _stalled(self, now: float) -> bool:
@@ -189,6 +190,8 @@ class Flight:
         self._let_go(self.last_at)
         if self.first_at is not None:
             self.state.host.flown(self.delivered, self.last_at - self.first_at - (self._held - self._held_at_first))
+        elif self._stalled(trio.current_time()):
+            self.state.host.was_silent()
 
     def _limited(self, now: float) -> bool:
         """Say whether it delivers, and is as slow as it is because it was told to wait."""

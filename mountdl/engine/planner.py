@@ -364,10 +364,11 @@ class _Table:
     def given_up(self, want: Want) -> Iterable[FlightView]:
         """Yield the longest silent of several silent flights to one source that owe *want* the same bytes.
 
-        The source was asked twice in vain; without that one it is asked anew, in case it is back.
+        The source was asked twice in vain; without that one it is asked anew, in case it is back. Twice as late each
+        time: it may be one that takes long to answer, and would be given up for ever just before it does.
         """
         for flight in self.flights:
-            part = self.owed(flight, want) if flight.stalled and flight.wait >= GIVEN_UP else None
+            part = self.owed(flight, want) if flight.stalled and flight.wait >= GIVEN_UP * 2**flight.given_up else None
             twins = [other for other in self.owing(part) if other.source == flight.source] if part is not None else []
             if len(twins) > 1 and all(other.stalled and other.wait <= flight.wait for other in twins):
                 yield flight

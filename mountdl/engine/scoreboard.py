@@ -27,6 +27,9 @@ OVERLAP = 0.9
 """The part of a round trip before a flight's end at which the next request is sent."""
 ROUND_TRIPS = 8
 """Flights over which the shortest time to a first byte is taken as the round trip."""
+MOST_GIVEN_UP = 3
+"""Silent flights in a row, each waited for twice as long (2, 4 and 8 s), before it is short waits again: for a network
+that is back."""
 FADE = 0.8
 SHORTEST_TIME = 0.02
 """Seconds: below that the buffers along the way are measured, not the way."""
@@ -208,6 +211,8 @@ class HostScore:
         self.flying: set[Flying] = set()
         self.delivered = 0
         self.flights = 0
+        self.given_up = 0
+        """How many flights in a row ended in silence, counted anew from `MOST_GIVEN_UP` on."""
         self.round_trip = LATENCY_PRIOR
         """Seconds from a request to its first byte where a connection is open already."""
         self._first_bytes: deque[float] = deque(maxlen=ROUND_TRIPS)
@@ -216,9 +221,14 @@ class HostScore:
 
     def began(self, seconds: float) -> None:
         """Take in that a flight's first byte came *seconds* after it was asked for."""
+        self.given_up = 0
         self.latency.add(seconds)
         self._first_bytes.append(seconds)
         self.round_trip = min(self._first_bytes)
+
+    def was_silent(self) -> None:
+        """Take in that a flight ended without a first byte, later than that usually comes."""
+        self.given_up = (self.given_up + 1) % MOST_GIVEN_UP
 
     @property
     def rate(self) -> float:

@@ -62,7 +62,7 @@ class FlightView:
 
     *wait*: seconds until its next byte is expected; *rate* in bytes a second from then on. *stalled*: it
     is silent for longer than its host ever is; *filled*: what it has still to deliver is held already;
-    *limited*: it is as slow as the user's limits make it.
+    *limited*: it is as slow as the user's limits make it; *given_up*: how often that was done with its host's lately.
     """
 
     flight: int
@@ -74,6 +74,7 @@ class FlightView:
     stalled: bool = False
     filled: bool = False
     limited: bool = False
+    given_up: int = 0
 
     def due(self, stop: int) -> float:
         """Return the seconds until it is expected to have delivered the bytes up to *stop*."""

@@ -193,3 +193,15 @@ async def test_mirrors_that_refused_come_after_those_not_tried(tmp_path: Path, c
     async with running(tmp_path, sources) as bench:
         reader = bench.engine.open(content(data, urls=tuple(sources)))
         assert data[:10] == await reader.read(Extent(0, 10))
+
+
+@pytest.mark.parametrize("latency", [1.5, 2.5, 4.0, 7.5])
+async def test_the_only_mirror_may_take_long_to_answer(latency: float, tmp_path: Path, clock: MockClock) -> None:
+    """It is asked again, in case its connection is dead, but not so often that no answer is ever waited for."""
+    source = FakeSource(TINY, "a", latency=latency)
+    what = content(TINY, urls=("fake://a",))
+    async with running(tmp_path, {"fake://a": source}) as bench:
+        start = trio.current_time()
+        assert TINY[:10] == await bench.engine.open(what).read(Extent(0, 10))
+        assert trio.current_time() - start < 4 * latency
+        assert source.most_flying == 2
