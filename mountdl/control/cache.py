@@ -7,7 +7,7 @@ the store's own terms; which names contents have is asked of the mounts that run
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,8 +164,9 @@ def prune(directory: Path, order: Pruning, registry: Registry, *, as_json: bool)
     if as_json:
         print(json.dumps({"freed": freed, "left": after, "busy": busy}, indent=2))
         return
+    called = names(registry) if busy else {}
     for key in busy:
-        print(f"{text.short(key, 60)} is open in a mount and stays")
+        print(f"{_called(key, called)} is open in a mount and stays")
     stays = ", pinned or open in a mount" if order.size is not None and after > order.size else ""
     print(f"{text.size(freed)} freed, {text.size(after)} left{stays}")
 
@@ -200,11 +201,19 @@ def verify(directory: Path, words: Sequence[str], registry: Registry, *, as_json
     if as_json:
         print(json.dumps({"contents": told}, indent=2))
     else:
-        for each in told:
-            if each["state"] != "sound":
-                print(f"{text.short(str(each['key']), 60)}: {each['state']}{_dropped(each)}")
-        print(f"{text.counted(len(told), 'content')}, {_count(told, 'damaged')} damaged, {_count(told, 'busy')} busy")
+        odd = [each for each in told if each["state"] != "sound"]
+        called = names(registry) if odd else {}
+        for each in odd:
+            state = "open in a mount, not checked" if each["state"] == "busy" else each["state"]
+            print(f"{_called(str(each['key']), called)}: {state}{_dropped(each)}")
+        busy = f", {_count(told, 'busy')} not checked" if _count(told, "busy") else ""
+        print(f"{text.counted(len(told), 'content')}, {_count(told, 'damaged')} damaged{busy}")
     return ExitStatus.CHECKSUM if _count(told, "damaged") else ExitStatus.OK
+
+
+def _called(key: str, called: Mapping[str, Sequence[str]]) -> str:
+    """Return what people know the content *key* as: a file in a mount, else the key."""
+    return shown(called[key][0]) if key in called else text.short(key, 60)
 
 
 def _count(told: Sequence[Json], state: str) -> int:

@@ -6,6 +6,7 @@ Each command imports what it runs, so that one that asks a daemon takes 0.06 s a
 
 import argparse
 import contextlib
+import difflib
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ from mountdl.control import mounttable, options, parser
 from mountdl.control.given import Given, from_words
 from mountdl.control.options import BY_NAME
 from mountdl.control.registry import Registry
-from mountdl.control.text import shown
+from mountdl.control.text import quoted, shown
 from mountdl.errors import ExitStatus, MountdlError, UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ Demo = Callable[[Path | None], int]
 
 INTERRUPTED = 130
 """What a shell expects of a command that Ctrl-C ended."""
+_ALSO = {"umount": "unmount"}
 
 
 def main(arguments: Sequence[str], serve: "Serve", demo: Demo) -> int:
@@ -77,22 +79,26 @@ def _drop_output() -> None:
 
 def _run(arguments: Sequence[str], serve: "Serve", demo: Demo) -> int:
     top, commands = parser.build()
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:2], "--help"]
     if not arguments:
         top.print_help()
         return ExitStatus.OK
-    chosen = commands.get(arguments[0])
-    if chosen is None and not arguments[0].startswith("-"):
-        raise UsageError(f"there is no command {arguments[0]!r}{_near(arguments[0], commands)}; see mountdl --help")
-    given = [arguments[0], *parser.prepared(arguments[1:], chosen)] if chosen else parser.prepared(arguments, top)
-    if arguments[0] == "cache" and chosen is not None:
-        given[1:] = parser.gathered(given[1:], chosen)
-    return _dispatch(top.parse_args(given), serve, demo)
+    name = _ALSO.get(arguments[0], arguments[0])
+    chosen = commands.get(name)
+    if chosen is None:
+        if not name.startswith("-"):
+            raise UsageError(f"there is no command {quoted(name)}{_near(name, commands)}; see mountdl --help")
+        top.parse_args(parser.prepared(arguments, top))
+        raise UsageError("a command is missing; see mountdl --help")
+    given = parser.prepared(arguments[1:], chosen)
+    return _dispatch(chosen.parse_args(parser.gathered(given, chosen) if name == "cache" else given), serve, demo)
 
 
 def _near(word: str, commands: dict[str, parser.Parser]) -> str:
-    near = {"umount": "unmount", **{name: name for name in commands}}
-    found = next((near[name] for name in near if name.startswith(word) or word.startswith(name)), None)
-    return f"; did you mean {found}?" if found else ""
+    found = next((name for name in commands if name.startswith(word) or word.startswith(name)), None)
+    found = found or next(iter(difflib.get_close_matches(word, commands, n=1)), None)
+    return f" (did you mean {found}?)" if found else ""
 
 
 def _dispatch(arguments: argparse.Namespace, serve: "Serve", demo: Demo) -> int:

@@ -32,6 +32,8 @@ def ask(entry: Entry, request: Json, *, timeout: float | None = PATIENCE) -> Jso
     except (TimeoutError, BlockingIOError) as error:
         # Connecting says EAGAIN where as many wait already as may, unix(7).
         raise UsageError(stopped(entry) or f"{_who(entry)} does not answer", ExitStatus.TIMEOUT) from error
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise UsageError(f"{_who(entry)} is just starting or ending; ask again", ExitStatus.IO) from error
     except OSError as error:
         raise UsageError(f"{_who(entry)} is not reached: {error.strerror or error}", ExitStatus.IO) from error
 

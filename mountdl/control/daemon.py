@@ -7,6 +7,7 @@ makes it fail with the child's reason. Forks before trio starts; no thread runs 
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -19,14 +20,17 @@ from mountdl.errors import ExitStatus, MountdlError, UsageError
 _END = 15.0
 """Seconds that a child gets to end after it was told to."""
 
+LONG = 5.0
+"""Seconds after which who waits is told what for."""
+
 Run = Callable[[Callable[[], None]], None]
 
 
-def in_background(run: Run, where_to_look: str) -> None:
+def in_background(run: Run, where_to_look: str, waited_for: str) -> None:
     """Call *run* in a child and return once it called its argument, "ready".
 
     Raises the UsageError that the child ended with, or that it died; *where_to_look* tells where its log is.
-    Interrupted, it ends the child first.
+    Interrupted, it ends the child first. *waited_for* is told on standard error when it takes long.
     """
     ear, mouth = os.pipe()
     sys.stdout.flush()
@@ -40,6 +44,8 @@ def in_background(run: Run, where_to_look: str) -> None:
         os.close(mouth)
         try:
             with open(ear, "rb") as heard:  # noqa: PTH123  # a descriptor
+                if not select.select([heard], [], [], LONG)[0]:
+                    print(f"mountdl: {waited_for}; Ctrl-C gives up", file=sys.stderr, flush=True)
                 message = heard.readline(1 << 20)
         except BaseException:
             _end(child)

@@ -17,10 +17,11 @@ from mountdl.descriptors.limits import MAX_DOCUMENT
 from mountdl.descriptors.model import Descriptor
 from mountdl.descriptors.report import parts, text_lines
 from mountdl.errors import DescriptorError, ExitStatus, MountdlError, UsageError
-from mountdl.settings import PreferenceSettings
+from mountdl.settings import PreferenceSettings, is_remote
 
 LINK = "#!metalink3!"
 """What marks an argument that is no file but a link: URL#!metalink3!URL."""
+_MAGNET = "magnet:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ def load(named: str | Head, preferences: PreferenceSettings) -> Descriptor:
         return parse_headers(document(named.path), named.url)
     if LINK in named:
         return parse_link(named)
+    if named.lower().startswith(_MAGNET):
+        return prefer(parse(".magnet", os.fsencode(named)), preferences)
     return prefer(parse(Path(named).name, document(named), base_url=preferences.base_uri), preferences)
 
 
@@ -110,7 +113,8 @@ def document(path: str) -> bytes:
         finally:
             os.close(descriptor)
     except FileNotFoundError as error:
-        raise UsageError("there is no such file", ExitStatus.NOT_FOUND) from error
+        hint = "; inspect touches no network: save what is there, then inspect that" if is_remote(path) else ""
+        raise UsageError(f"there is no such file{hint}", ExitStatus.NOT_FOUND) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"it can't be read: {reason}", ExitStatus.IO) from error

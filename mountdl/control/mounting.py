@@ -8,7 +8,7 @@ from pathlib import Path
 from mountdl.control import checks, daemon, logs, mounttable
 from mountdl.control.registry import Registry
 from mountdl.control.text import shown
-from mountdl.settings import Settings
+from mountdl.settings import Settings, is_remote
 
 Serve = Callable[[Settings, Callable[[], None]], None]
 """Mounts and serves until unmounted; calls its second argument once reads work. Raises MountdlError."""
@@ -26,7 +26,9 @@ def run(settings: Settings, serve: Serve, registry: Registry) -> None:
             daemon.notify("STOPPING=1")
         return
     try:
-        daemon.in_background(lambda ready: _serve(settings, serve, registry, ready), _where_to_look(settings))
+        daemon.in_background(
+            lambda ready: _serve(settings, serve, registry, ready), _where_to_look(settings), _waited_for(mount.source)
+        )
     except KeyboardInterrupt:
         _clear(mount.mountpoint)
         raise
@@ -37,6 +39,13 @@ def _serve(settings: Settings, serve: Serve, registry: Registry, ready: Callable
     logs.set_up(mount.log, mount.log_level, foreground=mount.foreground)
     with registry.entered(mount.mountpoint, mount.source) as entry:
         serve(replace(settings, mount=replace(mount, control_socket=Path(entry.socket))), ready)
+
+
+def _waited_for(source: str) -> str:
+    if is_remote(source):
+        # Not what it is: it may have a password in it.
+        return "still waiting for the server that SOURCE names"
+    return f"still looking for descriptors in {shown(source)}"
 
 
 def _where_to_look(settings: Settings) -> str:

@@ -86,7 +86,7 @@ OPTIONS: tuple[Option, ...] = (
            "wait before a mirror that failed is asked again; it doubles with each failure", "patience"),
     Option("lowest-speed-limit", ("http.lowest_rate",), values.rate, "RATE", "100",
            "bytes a second below which a mirror counts as stalled; 0 for none", "patience"),
-    Option("metalink-location", ("preferences.locations",), values.words, "CC[,CC]", "",
+    Option("metalink-location", ("preferences.locations",), values.countries, "CC[,CC]", "",
            "countries whose mirrors are preferred, as two letters", "metalink"),
     Option("metalink-language", ("preferences.languages",), values.words, "LANGUAGE[,LANGUAGE]", "",
            "show files in these languages", "metalink"),

@@ -164,7 +164,9 @@ def _fill_rest(made: dict[str, Parser]) -> None:
     status.add_argument("--json", action="store_true", help="as a JSON document")
     status.add_argument("--watch", action="store_true", help="again each second, until Ctrl-C")
     inspect = made["inspect"]
-    inspect.add_argument("files", metavar="FILE", nargs="*", help="a descriptor, or a link URL#!metalink3!URL")
+    inspect.add_argument(
+        "files", metavar="FILE", nargs="*", help="a descriptor, a magnet link, or a link URL#!metalink3!URL"
+    )
     inspect.add_argument("--headers", metavar="FILE", help="the raw head of an HTTP answer, to read as Metalink/HTTP")
     inspect.add_argument("--url", metavar="URL", help="what --headers answers to")
     inspect.add_argument("--json", action="store_true", help="as a JSON document")
@@ -194,7 +196,10 @@ def _fill_rest(made: dict[str, Parser]) -> None:
 
 def _fill_cache(parser: Parser) -> None:
     parser.add_argument("verb", metavar="VERB", choices=CACHE_VERBS, help=", ".join(CACHE_VERBS))
-    parser.add_argument("words", metavar="WORD", nargs="*", help="a file in a mount or a content's key; see above")
+    # A default, because argparse calls what has none required, though it may be empty.
+    parser.add_argument(
+        "words", metavar="WORD", nargs="*", default=[], help="a file in a mount or a content's key; see above"
+    )
     parser.add_argument("--cache-dir", metavar="DIR", help="the store ($XDG_CACHE_HOME/mountdl)")
     parser.add_argument("--size", metavar="SIZE", type=_bytes, help="prune: until no more than this is left")
     parser.add_argument("--age", metavar="DAYS", type=_days, help="prune: what was not used for so many days")

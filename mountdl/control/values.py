@@ -140,6 +140,14 @@ def words(text: str) -> tuple[str, ...]:
     return found
 
 
+def countries(text: str) -> tuple[str, ...]:
+    """Read two-letter countries (ISO 3166-1) between commas."""
+    found = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not found or not all(re.fullmatch(r"[A-Za-z]{2}", word, re.ASCII) for word in found):
+        raise ValueError("one or more countries as two letters with commas between them (de,at)")
+    return found
+
+
 def line(text: str) -> str:
     """Read anything that is one line and not empty."""
     if not text.strip() or not text.isprintable():

@@ -18,7 +18,7 @@ def run(ready):
 {body}
 
 try:
-    daemon.in_background(run, "look there")
+    daemon.in_background(run, "look there", "still looking")
 except MountdlError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_status)
@@ -48,6 +48,14 @@ def test_the_parent_leaves_when_the_child_is_ready(tmp_path: Path) -> None:
 
     assert got == (0, "up\n", "")
     assert mark.exists()
+
+
+def test_one_that_takes_long_says_what_it_waits_for() -> None:
+    """A home directory as source is searched for minutes: silence looks like a hang."""
+    program = PROGRAM.replace("def run", "daemon.LONG = 0.1\ndef run").format(body="    time.sleep(1); ready()")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "mountdl: still looking; Ctrl-C gives up\n")
 
 
 def test_the_reason_of_a_child_that_fails_is_told() -> None:

@@ -165,3 +165,47 @@ def test_absurd_values_are_not_echoed_whole(arguments: list[str], capsys: pytest
     """A sentence names what is wrong; 5000 digits would hide it."""
     assert main(arguments, _unused, _unused) == ExitStatus.BAD_OPTION
     assert len(capsys.readouterr().err) < 500
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["frobnicate"], "there is no command 'frobnicate'; see mountdl --help"),
+        (["mnt"], "there is no command 'mnt' (did you mean mount?); see mountdl --help"),
+        (["stat"], "there is no command 'stat' (did you mean status?); see mountdl --help"),
+        (["status", "a", "b"], "unrecognized arguments: b; see mountdl status --help"),
+        (["cache"], "the following arguments are required: VERB; see mountdl cache --help"),
+    ],
+)
+def test_what_is_no_command_line_is_said_to_be_that(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments, _unused, _unused) == ExitStatus.BAD_OPTION
+    assert capsys.readouterr().err == f"mountdl: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [(["help"], ["--help"]), (["help", "mount"], ["mount", "--help"]), (["help", "umount"], ["unmount", "--help"])],
+)
+def test_help_is_a_word_too(typed: list[str], meant: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """As other programs have it: `mountdl help mount`."""
+
+    def told(arguments: list[str]) -> str:
+        with pytest.raises(SystemExit):
+            main(arguments, _unused, _unused)
+        return capsys.readouterr().out
+
+    assert told(typed) == told(meant)
+
+
+def test_umount_unmounts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the system's own command is called; one finds out on the first day."""
+    assert main(["umount", str(tmp_path)], _unused, _unused) == ExitStatus.NOT_FOUND
+    assert capsys.readouterr().err == f"mountdl: {tmp_path} is not a mount\n"
+
+
+def test_a_daemon_that_begins_is_said_to_do_that(tmp_path: Path) -> None:
+    """It is registered before it listens, for as long as a large folder takes to be searched."""
+    with pytest.raises(UsageError, match=r"\(process 1\) is just starting or ending; ask again"):
+        client.ask(Entry("/m", "/s", 1, str(tmp_path / "none"), 0.0), {"verb": "status"})

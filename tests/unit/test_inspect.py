@@ -133,6 +133,22 @@ def test_metalink_3(inspected: Inspected) -> None:
     assert file["urls"] == [{"url": "http://one/b.iso", "priority": 11, "location": None}]
 
 
+def test_a_magnet_link_is_inspected_as_it_is(inspected: Inspected) -> None:
+    """People have it in the clipboard, not in a file."""
+    Path("x.magnet").write_text(MAGNET)
+    [in_a_file], [as_it_is] = inspected("x.magnet"), inspected(MAGNET)
+
+    assert as_it_is == {**in_a_file, "path": MAGNET}
+    assert inspected("magnet:?dn=x", status=27)[0]["error"]["kind"] == "no-usable-topic"
+
+
+def test_a_url_is_not_fetched_and_told_so(inspected: Inspected) -> None:
+    [found] = inspected("http://h/x.meta4", status=3)
+
+    assert found["error"]["kind"] == "not-found"
+    assert "inspect touches no network: save what is there" in found["error"]["message"]
+
+
 def test_magnets(inspected: Inspected) -> None:
     Path("x.magnet").write_text(MAGNET)
     [found] = inspected("x.magnet")

@@ -123,6 +123,7 @@ def test_connections_to_a_server_are_bounded_in_both_layers() -> None:
         (["--header", "a\r\nb: c"], "--header: this value is not allowed; allowed is a header"),
         (["--read-timeout", "nan"], "--read-timeout: 'nan' is not allowed; allowed is a number of seconds"),
         (["--lowest-speed-limit", "-1"], "--lowest-speed-limit"),
+        (["--metalink-location", "deu"], "'deu' is not allowed; allowed is one or more countries as two letters"),
         (["--metalink-base-uri", "file:///"], "allowed is a URL that begins with http://"),
     ],
 )
