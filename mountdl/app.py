@@ -157,7 +157,7 @@ class _Mounted:
 
         mount = self.settings.mount
         source = remote.shown(mount.source)
-        operations = Operations(self._watch.built.tree, self, str(mount.mountpoint))
+        operations = Operations(self._watch.built.tree, self)
         self._shown = operations.publish
         end = partial(fuse.terminate, operations)
         await nursery.start(_on_signals, end)

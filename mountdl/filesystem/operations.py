@@ -40,15 +40,15 @@ class Handle:
 
 
 class Operations(pyfuse3.Operations):
-    """The mount. *files* is what it asks about files; *shown* is where it is mounted, to find who uses it."""
+    """The mount. *files* is what it asks about files."""
 
     supports_dot_lookup = True
     enable_writeback_cache = False
     enable_acl = False
 
-    def __init__(self, tree: Tree, files: Files, shown: str) -> None:
+    def __init__(self, tree: Tree, files: Files) -> None:
         super().__init__()
-        self._tree, self._files, self._shown = tree, files, shown
+        self._tree, self._files = tree, files
         self._numbers = count(1)
         self._ended = False
         self._handles: dict[int, Handle] = {}
@@ -227,8 +227,8 @@ class Operations(pyfuse3.Operations):
         """Cancel the reads of *node* that nobody can wait for any more."""
         handles = [handle for handle in self._handles.values() if handle.node.inode == node.inode]
         pending = [set(handle.pending) for handle in handles]
-        path = os.path.join(self._shown, node.path)  # noqa: PTH118  # compared with the kernel's text
-        found = await trio.to_thread.run_sync(holders, path)
+        openers = frozenset(handle.opener for handle in handles)
+        found = await trio.to_thread.run_sync(holders, node.name, openers)
         if found is None:
             return
         for handle, scopes in zip(handles, pending, strict=True):

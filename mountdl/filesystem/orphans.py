@@ -16,20 +16,26 @@ Holder = frozenset[int]
 """The threads of one process."""
 
 
-_HIDDEN = (FileNotFoundError, ProcessLookupError, PermissionError)
-"""What the kernel says of a process that is gone, or that is not for us to look at."""
+_GONE = " (deleted)"
+"""What the kernel puts behind the path of an open file whose name is not there any more, proc_pid_fd(5)."""
+_AWAY = (FileNotFoundError, ProcessLookupError)
+"""What the kernel says of a process that is gone."""
+_HIDDEN = (*_AWAY, PermissionError)
+"""The same, and of one that is not for us to look at."""
 
 
-def holders(path: str) -> list[Holder] | None:
-    """Return the processes that have *path* (as the kernel spells it) open or mapped and are not being killed.
+def holders(name: str, openers: frozenset[int]) -> list[Holder] | None:
+    """Return the processes that have a file called *name* open or mapped and are not being killed.
 
-    None when that can't be told: nobody is to be seen in /proc, or there is no descriptor left to look with.
+    A name only: a mount has other paths too, where it is bound or in a container. Of processes that are not for us to
+    look at those count that have one of the threads *openers*, who opened it. None when that can't be told: nobody is
+    to be seen in /proc, or there is no descriptor left to look with.
     """
     try:
         os.readlink("/proc/self")  # noqa: PTH115  # as below
         with os.scandir("/proc") as entries:
             processes = [entry.path for entry in entries if entry.name.isdecimal()]
-        return [_threads(process) for process in processes if _uses(process, path) and not _doomed(process)]
+        return [_threads(process) for process in processes if _uses(process, name, openers) and not _doomed(process)]
     except OSError:
         return None
 
@@ -43,14 +49,19 @@ def orphaned(opener: int, others: frozenset[int], found: list[Holder]) -> bool:
     return all(opener not in threads and threads & others for threads in found)
 
 
-def _uses(process: str, path: str) -> bool:
-    with suppress(*_HIDDEN), os.scandir(f"{process}/fd") as entries:
-        for entry in entries:
-            with suppress(*_HIDDEN):
-                if os.readlink(entry.path) == path:  # noqa: PTH115  # a Path each would triple the time
-                    return True
-    with suppress(*_HIDDEN), open(f"{process}/maps", "rb") as maps:  # noqa: PTH123  # as above
-        return os.fsencode(path) in maps.read()
+def _uses(process: str, name: str, openers: frozenset[int]) -> bool:
+    ends = (f"/{name}", f"/{name}{_GONE}")
+    try:
+        with suppress(*_AWAY), os.scandir(f"{process}/fd") as entries:
+            for entry in entries:
+                with suppress(*_HIDDEN):
+                    if os.readlink(entry.path).endswith(ends):  # noqa: PTH115  # a Path each would triple the time
+                        return True
+        with suppress(*_AWAY), open(f"{process}/maps", "rb") as maps:  # noqa: PTH123  # as above
+            lines = maps.read() + b"\n"
+            return any(os.fsencode(end) + b"\n" in lines for end in ends)
+    except PermissionError:
+        return not openers.isdisjoint(_threads(process))
     return False
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from mountdl.filesystem.orphans import _DOOMED, holders, orphaned
 
+NOBODY = frozenset[int]()
+
 
 def test_a_handle_without_any_process_is_orphaned() -> None:
     assert orphaned(10, frozenset(), [])
@@ -35,12 +37,23 @@ def test_processes_that_opened_the_file_themselves_wait_for_their_own_handles() 
 def test_holders_have_the_file_open_or_mapped(tmp_path: Path) -> None:
     file = tmp_path / "a file"
     file.write_bytes(b"x" * 4096)
-    assert holders(str(file)) == []
+    assert holders(file.name, NOBODY) == []
     with file.open("rb"):
-        found = holders(str(file))
+        found = holders(file.name, NOBODY)
         assert found is not None
         assert [os.getpid() in threads for threads in found] == [True]
-    assert holders(str(file)) == []
+    assert holders(file.name, NOBODY) == []
+
+
+def test_who_has_a_file_open_whose_name_is_gone_still_waits(tmp_path: Path) -> None:
+    """Its descriptor was removed, and somebody asked for the name since: the kernel spells it with a remark."""
+    file = tmp_path / "a file"
+    file.write_bytes(b"x" * 4096)
+    with file.open("rb"):
+        file.unlink()
+        found = holders(file.name, NOBODY)
+        assert found is not None
+        assert [os.getpid() in threads for threads in found] == [True]
 
 
 def test_a_process_that_is_killed_and_not_gone_holds_nothing() -> None:
@@ -70,7 +83,7 @@ def test_who_can_not_look_does_not_know(
     file.write_bytes(b"x")
     with file.open("rb"):
         monkeypatch.setattr(os, "scandir", crowded)
-        assert holders(str(file)) is None
+        assert holders(file.name, NOBODY) is None
 
 
 def test_without_proc_nobody_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,4 +96,43 @@ def test_without_proc_nobody_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(path)
 
     monkeypatch.setattr(os, "readlink", empty)
-    assert holders("/a file") is None
+    assert holders("a file", NOBODY) is None
+
+
+@pytest.mark.parametrize("closed", ["fd", "maps"])
+def test_of_a_process_that_hides_its_files_its_threads_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    """As of other users' processes, where they may read the mount: who opened the file there waits, others don't."""
+    real_scandir, real_open = os.scandir, open
+
+    def hidden(path: Any) -> None:
+        if str(path) == f"/proc/{os.getpid()}/{closed}":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    def scandir(path: Any) -> Any:
+        hidden(path)
+        return real_scandir(path)
+
+    def opened(path: Any, *rest: Any) -> Any:
+        hidden(path)
+        return real_open(path, *rest)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr("builtins.open", opened)
+    found = holders("nobody has this open", frozenset({os.getpid()}))
+    assert found is not None
+    assert [os.getpid() in threads for threads in found] == [True]
+    assert holders("nobody has this open", frozenset({1 << 30})) == []
+
+
+def test_a_file_has_other_paths_where_its_mount_is_bound(tmp_path: Path) -> None:
+    """Or in a container: its name at least is the same."""
+    (tmp_path / "elsewhere").mkdir()
+    file = tmp_path / "elsewhere/film.mkv"
+    file.write_bytes(b"x" * 4096)
+    with file.open("rb"):
+        found = holders("film.mkv", NOBODY)
+        assert found is not None
+        assert [os.getpid() in threads for threads in found] == [True]
+        assert holders("ilm.mkv", NOBODY) == []

@@ -1,0 +1,73 @@
+"""What happens to a mount that stays for months: names that go under readers, other ways to it, much of everything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.content import pattern
+from tests.support.mirrors import Mirrors, paced
+from tests.support.mounts import Mounts, eventually, needs_fuse, run, within
+from tests.support.samples import MIB, publish
+
+pytestmark = needs_fuse
+
+FILM = pattern(2 * MIB, seed=7)
+# The C library's read, for Python's own asks again by itself when a signal, or what looks like one, interrupted it.
+READ = """
+import ctypes, mmap, os, sys
+buffer = mmap.mmap(-1, 4096)
+place = ctypes.addressof((ctypes.c_char * 4096).from_buffer(buffer))
+libc = ctypes.CDLL(None, use_errno=True)
+libc.pread.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_long]
+fd = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT)
+print("open", flush=True)
+sys.stdin.readline()
+print(libc.pread(fd, place, 4096, 1 << 20), ctypes.get_errno())
+"""
+
+
+@contextmanager
+def reader(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a process that has *path* open and reads once it gets a line."""
+    command = [sys.executable, "-S", "-c", READ, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert within(20, process.stdout.readline) == "open\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_reader_waits_on_though_the_name_is_gone(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
+    """Its descriptor was removed and somebody looked for the file: who has it open still reads it."""
+    mirror = mirrors.add("slow", {"film": FILM}, paced(None, latency=2.0))
+    publish(source, "film", FILM, [mirror.of("film")])
+    mount = mounted(source)
+    with reader(mount / "film") as process:
+        next(source.iterdir()).unlink()
+        eventually(20, lambda: not (mount / "film").exists())
+        assert within(30, lambda: process.communicate("read\n"))[0] == "4096 0\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may bind a mount")
+def test_a_reader_waits_by_another_path(mirrors: Mirrors, mounted: Mounts, source: Path, tmp_path: Path) -> None:
+    """As in a container: the file has a path there that the mount knows nothing of."""
+    mirror = mirrors.add("slow", {"film": FILM}, paced(None, latency=2.0))
+    publish(source, "film", FILM, [mirror.of("film")])
+    mount = mounted(source)
+    other = tmp_path / "other"
+    other.mkdir()
+    assert run("mount", "--bind", mount.path, other).returncode == 0
+    try:
+        with reader(other / "film") as process:
+            assert within(30, lambda: process.communicate("read\n"))[0] == "4096 0\n"
+    finally:
+        run("umount", "-l", other)
