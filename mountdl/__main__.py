@@ -34,6 +34,11 @@ def _interruptible(run: Callable[[], int]) -> int:
         return run()
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except RuntimeError as error:
+        # What Python before 3.12 makes of one that came while a class was made (type.__set_name__).
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            return _INTERRUPTED
+        raise
 
 
 def _have_standard_streams() -> None:
