@@ -1,6 +1,7 @@
 """Where `mountdl` and `mount.mountdl` begin: the commands, with what only the top row knows given to them."""
 
 import gc
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -24,7 +25,7 @@ def mount_helper() -> None:
 
 
 def _interruptible(run: Callable[[], int]) -> int:
-    _have_standard_streams()
+    _prepare_standard_streams()
     # Modules, and later a catalog, are many small values that stay: looking through them for garbage at the usual
     # rate took a tenth of the start and a third of the time that 10,000 descriptors need, and stopped the loop for
     # 0.1 s at each change.
@@ -41,11 +42,16 @@ def _interruptible(run: Callable[[], int]) -> int:
         raise
 
 
-def _have_standard_streams() -> None:
-    """Open what is closed of standard input, output and error: else files that we open get their numbers."""
+def _prepare_standard_streams() -> None:
+    """Open what is closed of standard input, output and error: else files that we open get their numbers.
+
+    A letter that the locale of the terminal does not have is escaped: names come from everywhere.
+    """
     for stream, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, stream) is None:
             setattr(sys, stream, Path(os.devnull).open(mode))  # noqa: SIM115  # for life
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _main() -> int:

@@ -1,8 +1,12 @@
-"""The command line as argparse sees it, built from the table of options. Reads nothing but its arguments."""
+"""The command line as argparse sees it, built from the table of options. Reads nothing but the terminal's width."""
 
 import argparse
+import os
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import cache
 from typing import NoReturn
 
 from mountdl import __version__
@@ -13,54 +17,61 @@ from mountdl.control.text import quoted
 from mountdl.errors import UsageError
 
 _TOP = """\
-Mount a folder of metalinks and read every file they describe before it is here.
+Mount a folder of metalinks, torrents and magnet links, and read every file that
+they describe before it is here.
 
 examples:
-  mountdl demo                          see it work, without the internet
-  mountdl mount ~/metalinks ~/mnt       mount a folder; its files can be read at once
-  mountdl status ~/mnt                  what is here, what arrives, how fast
+  mountdl demo                     see it work, without the internet
+  mountdl mount ~/metalinks ~/mnt  mount a folder; its files can be read at once
+  mountdl status ~/mnt             what is here, what arrives, how fast
   mountdl unmount ~/mnt
-  mountdl inspect film.meta4            what a metalink says
+  mountdl inspect film.meta4       what a metalink says
 
 `mountdl COMMAND --help` tells more; the manual is mountdl(1).
 """
 _MOUNT = """\
-SOURCE is a folder, searched in all its subfolders for .metalink, .meta4, .magnet, .torrent, .uris, .url and
-.desktop files; or one such file, the URL of one or of any file, or a magnet link.
-The command returns once files can be read, and says why when they can't be.
+SOURCE is a folder, searched in all its subfolders for .metalink, .meta4,
+.magnet, .torrent, .uris, .url and .desktop files; or one such file, the URL of
+one or of any file, or a magnet link. The command returns once files can be
+read, and says why when they can't be.
 
 examples:
   mountdl mount ~/metalinks ~/mnt
   mountdl mount --background all --split 32 ~/metalinks ~/mnt
   mountdl mount -f --log-level debug disc.meta4 ~/mnt
-  mountdl mount -o allow_other,cache-dir=/var/cache/mountdl /srv/metalinks /mnt
+  mountdl mount -o allow_other,cache-dir=/var/cache/mountdl /srv/links /mnt
 
-Options may also stand in the environment (MOUNTDL_SPLIT=32) and in $XDG_CONFIG_HOME/mountdl/config.toml
-(split = 32); the command line goes before the environment, the environment before the file.
-Sizes and rates take K, M, G and T: 16K is 16384.
+Options may also stand in the environment (MOUNTDL_SPLIT=32) and in
+~/.config/mountdl/config.toml (split = 32); the command line goes before the
+environment, the environment before the file. Sizes and rates take K, M, G and
+T: 16K is 16384. What is true or false is switched off by --enable-dht=false.
 """
 CACHE_VERBS = ("list", "verify", "prune", "pin", "unpin", "export", "adopt")
 _CACHE = """\
-A WORD is a file in a mount, or a key as the list shows it, or the beginning of one. What a mount has open is left
-alone.
+A WORD is a file in a mount, or a key as the list shows it, or the beginning of
+one. What a mount has open is left alone.
 
-  list                      what is in the store, what was used last at the end
-  verify [WORD...]          read it again; what is not sound is dropped, to be fetched when it is wanted
-  prune --size SIZE         drop what was not used for longest until no more than SIZE is left
-  prune --age DAYS          drop what was not used for so long
-  prune WORD...             drop these
-  pin WORD..., unpin WORD...  keep them, whatever room is wanted for others, or no longer
-  export WORD DEST          hand a finished file out, its digest checked, by reflink or as a copy
-  adopt FILE...             take local files and other programs' unfinished ones (aria2, .part, .!qB) in, chunk by
-                            verified chunk; their descriptors stand beside them or are named with --descriptor
+  list               what is in the store, what was used last at the end
+  verify [WORD...]   read it again; what is not sound is dropped, to be fetched
+                     when it is wanted
+  prune --size SIZE  drop what was not used for longest until SIZE is left
+  prune --age DAYS   drop what was not used for so long
+  prune WORD...      drop these
+  pin WORD...        keep them, whatever room is wanted for others
+  unpin WORD...      or no longer
+  export WORD DEST   hand a finished file out, its digest checked, by reflink or
+                     as a copy
+  adopt FILE...      take local files and other programs' unfinished ones
+                     (aria2, .part, .!qB) in, chunk by verified chunk; their
+                     descriptors stand beside them, or --descriptor names them
 """
 _CREATE = """\
-Of a single file, a URL that does not end in a slash is that of the file; any other is that of a folder, below
-which the files have their own paths.
+Of a single file, a URL that does not end in a slash is that of the file; any
+other is that of a folder, below which the files have their own paths.
 
 examples:
   mountdl create --mirror https://mirror.example.org/pub/ disc.iso
-  mountdl create -o all.meta4 --mirror https://mirror.example.org/pub/ one.iso two.iso photos/
+  mountdl create -o all.meta4 --mirror https://mirror.example.org/ a.iso photos/
   mountdl create -o disc.torrent --piece-length 1M disc.iso
 """
 
@@ -78,7 +89,15 @@ class Parser(argparse.ArgumentParser):
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30, width=100)
+        super().__init__(prog, max_help_position=30, width=_width())
+
+
+@cache
+def _width() -> int:
+    """Return how wide help may be: as the terminal, up to what reads well; 80 where there is none."""
+    with suppress(OSError, ValueError):
+        return max(40, min(100, os.get_terminal_size(sys.stdout.fileno()).columns))
+    return 80
 
 
 class _Give(argparse.Action):
@@ -101,8 +120,9 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     top.add_argument("--version", action="version", version=f"mountdl {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=Parser)
 
-    def command(name: str, summary: str, epilog: str = "") -> Parser:
-        made = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", epilog=epilog)
+    def command(name: str, summary: str, more: str = "") -> Parser:
+        description = f"{summary[0].upper()}{summary[1:]}.\n\n{more}".strip()
+        made = commands.add_parser(name, help=summary, description=description)
         made.set_defaults(command=name)
         assert isinstance(made, Parser)  # noqa: S101  # parser_class says so
         return made
@@ -125,6 +145,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
 
 def _fill_mount(parser: Parser) -> None:
     parser.set_defaults(given=[])
+    parser.usage = "mountdl mount [OPTION]... SOURCE MOUNTPOINT"
     parser.add_argument(
         "source", metavar="SOURCE", help="a folder of descriptors, one descriptor, or the URL of a descriptor or a file"
     )

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 from mountdl.descriptors.model import (
+    LOWEST_PRIORITY,
     Caution,
     Descriptor,
     Entry,
@@ -220,10 +221,10 @@ def _entry_lines(entry: Entry) -> Iterator[str]:
     if entry.pieces is not None:
         yield f"  pieces: {entry.pieces.count} of {entry.pieces.length} bytes, {entry.pieces.algorithm}"
     for mirror in entry.mirrors:
-        yield f"  url: {mirror.url} (priority {mirror.priority}{f', {mirror.location}' if mirror.location else ''})"
+        yield f"  url: {mirror.url} ({_rank(mirror.priority)}{f', {mirror.location}' if mirror.location else ''})"
     for swarm in entry.swarms:
         inside = f", {_shown(swarm.name)}" if swarm.name else ""
-        yield f"  metaurl: {swarm.url} ({swarm.mediatype}, priority {swarm.priority}{inside})"
+        yield f"  metaurl: {swarm.url} ({swarm.mediatype}, {_rank(swarm.priority)}{inside})"
     traits = {"version": entry.version, "language": ", ".join(entry.languages), "os": ", ".join(entry.os)}
     yield from (f"  {name}: {_shown(value)}" for name, value in traits.items() if value)
     if entry.max_connections is not None:
@@ -248,6 +249,10 @@ def _lines(values: Json) -> Iterator[str]:
 def _warning_line(caution: Caution) -> str:
     where = "" if caution.file is None else f"{_shown(caution.file)}: "
     return f"warning: {where}{caution.message} [{caution.code}]"
+
+
+def _rank(priority: int) -> str:
+    return "no priority" if priority == LOWEST_PRIORITY else f"priority {priority}"
 
 
 def _shown(text: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mountdl.control import client, mounttable
+from mountdl.control import client, mounttable, parser
 from mountdl.control.cli import main
 from mountdl.control.mounttable import Mounted
 from mountdl.control.registry import Entry, Registry
@@ -200,6 +200,15 @@ def test_help_is_a_word_too(typed: list[str], meant: list[str], capsys: pytest.C
     assert told(typed) == told(meant)
 
 
+@pytest.mark.parametrize("command", [[], *([name] for name in parser.build()[1])], ids=" ".join)
+def test_help_fits_a_terminal(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """80 columns are what most terminals open with, and what a pager is given."""
+    with pytest.raises(SystemExit):
+        main([*command, "--help"], _unused, _unused)
+
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
+
+
 def test_umount_unmounts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What the system's own command is called; one finds out on the first day."""
     assert main(["umount", str(tmp_path)], _unused, _unused) == ExitStatus.NOT_FOUND
@@ -210,3 +219,20 @@ def test_a_daemon_that_begins_is_said_to_do_that(tmp_path: Path) -> None:
     """It is registered before it listens, for as long as a large folder takes to be searched."""
     with pytest.raises(UsageError, match=r"\(process 1\) is just starting or ending; ask again"):
         client.ask(Entry("/m", "/s", 1, str(tmp_path / "none"), 0.0), {"verb": "status"})
+
+
+@pytest.mark.parametrize("charset", ["ascii", "latin-1", "koi8-r"])
+def test_a_name_that_the_terminal_has_no_letters_for_is_shown_in_others(charset: str, tmp_path: Path) -> None:
+    """Where the locale is not one of UTF-8: a traceback said less."""
+    (tmp_path / "a.uris").write_text("http://h/\u65e5\u672c \u2013.iso\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "mountdl", "inspect", "a.uris", "no\u65e5.uris"],
+        cwd=tmp_path,
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": charset},
+        check=False,
+    )
+
+    assert done.returncode == 3
+    assert b"\nfile: \\u65e5\\u672c " in done.stdout
+    assert done.stderr == b"mountdl: no\\u65e5.uris: there is no such file [not-found]\n"
