@@ -279,7 +279,7 @@ class Download:
         held, states = self._settling.held, self.roster.states
         views = self._fleet.views(now, held, states)
         lanes = min(self._settings.split, self.content.max_connections or self._settings.split)
-        decided = plan(wants, held, views, self.roster.views(now), self._chunk_map, lanes)
+        decided = plan(wants, held, views, self.roster.views(now, awaited=bool(self._waiters)), self._chunk_map, lanes)
         self.starved = decided.starved
         for number in decided.cancels:
             self._fleet.cancel(number)

@@ -18,6 +18,7 @@ from mountdl.engine.lineup import Lineup, Listener
 from mountdl.engine.rates import Rates
 from mountdl.engine.reader import Reader
 from mountdl.engine.resolving import Prefer, Resolver, anything
+from mountdl.engine.roster import ALONE
 from mountdl.engine.scoreboard import SECOND_CHANCE
 from mountdl.engine.status import DownloadStatus
 from mountdl.engine.traffic import Traffic
@@ -217,7 +218,7 @@ class Engine:
             if not download.busy and now - download.idle_since > LINGER:
                 self._close(key)
             elif self._settings.background == "all" and download.stuck:
-                self._put_off[key] = now + SECOND_CHANCE
+                self._put_off[key] = now + min(max(download.roster.rest(now), ALONE), SECOND_CHANCE)
                 self._close(key)
 
     def _close_idle(self, count: int) -> None:

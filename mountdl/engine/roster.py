@@ -9,13 +9,17 @@ from collections.abc import Iterable, Iterator
 
 from mountdl.descriptors.model import SwarmRef
 from mountdl.engine.flight import SourceState
-from mountdl.engine.scoreboard import HostScore
+from mountdl.engine.scoreboard import SECOND_CHANCE, HostScore
 from mountdl.engine.status import SourceStatus
 from mountdl.engine.views import LONGEST_FLIGHT, SourceView
 from mountdl.errors import ContentChanged, ContentUnavailable, MountdlError, SourceError, SourceMismatch
 from mountdl.extents import Extent
 from mountdl.sources.base import Joined
 
+ALONE = 60.0
+"""Seconds until background work asks a source again that failed too often, where none works: as without a network."""
+LAST_RESORT = 5.0
+"""Seconds until a reader who has no other source asks one again that refused."""
 OFFLINE_PATIENCE = 5.0
 """Seconds that a reader waits for sources that all fail before it is told so."""
 TRIAL_FLIGHT = 1 << 20
@@ -68,8 +72,10 @@ class Roster:
             host.sample(now)
         return [host for host, before in hosts.items() if host.lanes.allowed < before]
 
-    def views(self, now: float) -> list[SourceView]:
-        """Return the sources that may be asked now, as the planner sees them."""
+    def views(self, now: float, *, awaited: bool = False) -> list[SourceView]:
+        """Return the sources that may be asked now, as the planner sees them; *awaited*: a reader waits."""
+        if awaited and self._none_works:
+            self._resort_to_dropped(now)
         for extent in [extent for extent in self._avoid if not any(self._able(extent, now, self._chosen(extent)))]:
             self._choose_another(extent, now)
         return [view for i, state in self._offered(now) if (view := self._view(i, state, now)) is not None]
@@ -141,6 +147,21 @@ class Roster:
         else:
             self._avoid[extent] = {state for state in self.states if state is not another}
 
+    @property
+    def _none_works(self) -> bool:
+        return all(state.score.dropped or state.score.strikes for state in self.states)
+
+    def _resort_to_dropped(self, now: float) -> None:
+        """Have those asked again that refused a while ago: it may have been our network's answer, not theirs."""
+        for state in self.states:
+            score = state.score
+            if score.dropped and not score.bad_chunks and now >= score.failed_at + LAST_RESORT:
+                self._revive(state)
+
+    def rest(self, now: float) -> float:
+        """Return the seconds until a source may be asked for what nobody waits for."""
+        return min((state.score.retry_at - now for state in self.states), default=SECOND_CHANCE)
+
     def _revive(self, state: SourceState) -> None:
         state.score.dropped = False
         state.score.bad.clear()
@@ -160,7 +181,7 @@ class Roster:
         together = began is not None and state.score.strikes > 0 and began <= state.score.failed_at
         state.score.failed(error, now, self._retry_wait, random.random, strike=not together)
         if state.score.strikes >= self._max_tries:
-            state.score.give_up(now)
+            state.score.give_up(now, ALONE if self._none_works else SECOND_CHANCE)
 
     def hopeless(self, extent: Extent, since: float, now: float) -> MountdlError | None:
         """Return the error for a reader who has waited for *extent* since *since*, or None while there is hope."""

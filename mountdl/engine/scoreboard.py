@@ -320,9 +320,9 @@ class SourceScore:
         if self.bad_chunks >= BAD_CHUNKS_TO_BAN:
             self.drop(now)
 
-    def give_up(self, now: float) -> None:
-        """Ask it for a long while only what a reader waits for."""
-        self.retry_at = max(self.retry_at, now + SECOND_CHANCE)
+    def give_up(self, now: float, seconds: float = SECOND_CHANCE) -> None:
+        """Ask it for *seconds* only what a reader waits for."""
+        self.retry_at = max(self.retry_at, now + seconds)
 
     def drop(self, now: float) -> None:
         """Do not use it for a long while."""

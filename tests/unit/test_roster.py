@@ -1,8 +1,10 @@
 """Who may be asked, whom to blame, and when there is no hope."""
 
+import pytest
+
 from mountdl.descriptors.model import MirrorRef
 from mountdl.engine.flight import SourceState
-from mountdl.engine.roster import MOST_OFFERED, OFFLINE_PATIENCE, SPARE, TRIAL_FLIGHT, Roster
+from mountdl.engine.roster import ALONE, LAST_RESORT, MOST_OFFERED, OFFLINE_PATIENCE, SPARE, TRIAL_FLIGHT, Roster
 from mountdl.engine.scoreboard import SECOND_CHANCE, HostScore
 from mountdl.engine.views import LONGEST_FLIGHT
 from mountdl.errors import (
@@ -144,7 +146,7 @@ def test_a_failing_source_gets_one_flight_of_a_reader() -> None:
 def test_a_source_that_failed_too_often_is_for_readers_only() -> None:
     """After `max_tries` failures in a row nobody but a reader asks it for a long while."""
     a = state("a")
-    made = roster(a)
+    made = roster(a, state("b", 1))
     for _ in range(TRIES):
         made.failed(a, unavailable(), 0.0)
 
@@ -153,6 +155,50 @@ def test_a_source_that_failed_too_often_is_for_readers_only() -> None:
     assert made.views(SECOND_CHANCE)[0].free == 1
     a.score.succeeded()
     assert made.views(0.0)[0].free == 1
+
+
+@pytest.mark.parametrize("how", ["dropped", "failing"])
+def test_where_no_source_works_background_work_looks_each_minute(how: str) -> None:
+    """Then the network is more likely gone than all mirrors at once, and it should not be missed when it is back."""
+    a, b = state("a"), state("b", 1)
+    made = roster(a, b)
+    made.failed(b, SourceRefused("b", "404") if how == "dropped" else unavailable(), 0.0)
+    for _ in range(TRIES):
+        made.failed(a, unavailable(), 0.0)
+
+    assert not a.score.ready(ALONE - 1)
+    assert made.rest(1.0) <= ALONE - 1
+    assert a.score.ready(ALONE)
+
+
+def test_a_reader_who_has_no_other_source_asks_dropped_ones_again() -> None:
+    """What refused may have been the login page of a network, or a mistake that is mended: not for ten minutes EIO."""
+    a, b = state("a"), state("b", 1)
+    made = roster(a, b)
+    made.failed(a, SourceRefused("a", "a web page"), 0.0)
+    made.failed(b, SourceMismatch("b", "7 bytes"), 0.0)
+
+    assert made.views(LAST_RESORT - 1, awaited=True) == []
+    assert made.views(LAST_RESORT) == []
+    assert [0, 1] == [view.source for view in made.views(LAST_RESORT, awaited=True)]
+    assert made.hopeless(CHUNK, LAST_RESORT, LAST_RESORT) is None
+    made.failed(a, SourceRefused("a", "a web page"), LAST_RESORT)
+    made.failed(b, SourceMismatch("b", "7 bytes"), LAST_RESORT)
+    assert isinstance(made.hopeless(CHUNK, LAST_RESORT, LAST_RESORT), ContentUnavailable)
+    assert made.views(LAST_RESORT + 1, awaited=True) == []
+
+
+@pytest.mark.parametrize("how", ["works", "lied"])
+def test_a_dropped_source_stays_so_where_another_works_or_it_lied(how: str) -> None:
+    a, b = state("a"), state("b", 1)
+    made = roster(a, b)
+    made.failed(a, SourceRefused("a", "404"), 0.0)
+    if how == "lied":
+        made.failed(b, SourceRefused("b", "404"), 0.0)
+        for extent in (CHUNK, OTHER):
+            a.score.blamed(extent, 0.0, "lied")
+
+    assert [1] == [view.source for view in made.views(SECOND_CHANCE - 1, awaited=True)]
 
 
 def test_a_dropped_source_returns_after_its_time() -> None:
