@@ -63,8 +63,7 @@ class Download:
         self._chunk_map = content.chunk_map
         self.roster = roster = Roster(settings.retry_wait, settings.max_tries)
         self.incidents = Incidents()
-        self.readers = 0
-        self.idle_since = trio.current_time()
+        self.readers, self.idle_since = 0, trio.current_time()
         self.error: str | None = None
         self.starved = self.paused = False
         self._settings, self._traffic, self._discarded = settings, traffic, discarded
@@ -72,11 +71,12 @@ class Download:
         self._settling = Settling(content, stored, roster, self.incidents, *told)
         if fetch is not None and content.borders and content.level is Level.NONE:
             self._settling.borders = Borders(content, stored, fetch, weakly(self._settling.settle_border))
-        self.readable, self.glance = self._settling.readable, self._settling.glance
+        self.readable, self.glance, self.hear = self._settling.readable, self._settling.glance, self._settling.hear
         self._demand = Demand()
         self._windows = Windows(self._demand, content.chunk_map, lambda: roster.pace(stored.reach))
         self._settling.fresh.ahead = self._windows.ahead
         self._fleet, self._waiters = Fleet(proxy(self)), Waiters()
+        self._settling.verifier.awaited = self._waiters.__bool__
         self._background = Background(self._demand, content.chunk_map)
         Sparing(self._demand, self._background, self._settling, content.chunk_map).attach(stored, self.incidents)
         self._no_background_until, self._failing = 0.0, ""
@@ -100,13 +100,13 @@ class Download:
         self._fleet.hasten(want.extent)
         self._replan()
         try:
+            self.hear()  # from now on threads tell what they find, for somebody waits
             self._alarm.set()
             with trio.move_on_after(self._settings.read_timeout):
                 await waiter.answered(self.readable, self._replan)
             if waiter.error is not None or not waiter.event.is_set():
                 raise waiter.error or self._too_late(extent)
-            if self.error is earlier:
-                self.error = None
+            self.error = None if self.error is earlier else self.error
         finally:
             self._waiters.remove(waiter)
             self._demand.remove(want)
@@ -356,6 +356,7 @@ class Download:
         self._traffic.received(self.content.key, length, flight.last_at)
         chunks = self._chunk_map.cover(Extent(offset, offset + length))
         self._settling.take(flight, offset, data, urgent=self._waiters.await_any(chunks))
+        self.hear()
         self._wake()
         if flight.ends(flight.last_at):
             self._replan()  # its lane is as good as free
@@ -391,8 +392,7 @@ class Download:
         else:
             self._replan()
         if self._settling.complete:
-            self.error = None
-            self.idle_since = trio.current_time()
+            self.error, self.idle_since = None, trio.current_time()
 
     def _wake(self) -> None:
         self._waiters.wake(self.readable)

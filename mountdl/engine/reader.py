@@ -24,6 +24,7 @@ class Reader:
         """
         download = self._download
         extent = extent.clip(download.content.size)
+        download.hear()
         if not download.readable(extent):
             return None
         try:

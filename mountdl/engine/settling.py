@@ -59,6 +59,7 @@ class Settling:
         self._assemblies = Assemblies(content.chunk_map, MEMORY)
         self.fresh = Fresh(content.chunk_map, MEMORY)
         self.verifier = Verifier(content.chunk_map, stored, weakly(self._judged))
+        self.hear = self.verifier.deliver
         self.borders: Borders | None = None
         self.whole_due = False
         self.doubt = self._inherit()

@@ -3,13 +3,15 @@
 A thread touches the queue, the data file and nothing else. It takes one chunk after another without asking the loop,
 which may be busy for longer than a chunk takes (512 MiB over loopback: with batches that the loop handed out 23 MiB
 waited for the threads, which waited for the loop, measured). A chunk that is still in memory is hashed there and
-written only if it is good.
+written only if it is good. A thread without work rests for a moment before it goes, and what it found waits to be
+heard of, unless a reader does: to start one and to wake the loop costs more than a tenth of a chunk's hash.
 """
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from queue import Empty, SimpleQueue
 
 import trio
 
@@ -22,6 +24,8 @@ in_thread = trio.to_thread.run_sync
 MOST_UNTOLD = 4 << 20
 """Bytes that were judged before the loop hears of any, beside one chunk of each thread: so much may be on the disk that
 the quota has yet to count."""
+REST = 0.01
+"""Seconds that a thread waits for another chunk: several come in that time where the hops would tell."""
 
 
 @dataclass(eq=False, frozen=True, slots=True)
@@ -53,14 +57,22 @@ class Verdict:
 
 
 class Verifier:
-    """The queue of chunks that wait for their verdict, which *judge* gets."""
+    """The queue of chunks that wait for their verdict, which *judge* gets.
+
+    *awaited* tells, in any thread, whether a verdict is to be heard of at once. Else it is when `deliver` is called, or
+    soon after no other chunk came.
+    """
 
     def __init__(self, chunk_map: ChunkMap, stored: Stored, judge: Callable[[Verdict], None]) -> None:
         self._chunk_map, self._stored, self._judge = chunk_map, stored, judge
         self._queue: deque[Job] = deque()  # threads take from it: each change is a single step
         self._told: deque[Verdict] = deque()
         self._most_told = max(1, MOST_UNTOLD // chunk_map.length)
+        # Invariant: as many threads rest as there are entries here and calls of the bell that nobody heard yet.
+        self._resting: deque[None] = deque()
+        self._bell: SimpleQueue[None] = SimpleQueue()
         self.pending: dict[int, Job] = {}
+        self.awaited: Callable[[], bool] = lambda: True
         self._alarm, self._news = trio.Event(), trio.Event()
 
     def submit(self, index: int, *, urgent: bool, data: memoryview | None = None, kept: bool = False) -> None:
@@ -74,7 +86,16 @@ class Verifier:
             self._queue.appendleft(job)
         else:
             self._queue.append(job)
-        self._alarm.set()
+        self._rouse()
+
+    def _rouse(self) -> None:
+        """Have somebody look at the queue: a thread that rests, else a task that starts one."""
+        try:
+            self._resting.pop()
+        except IndexError:
+            self._alarm.set()
+        else:
+            self._bell.put(None)
 
     def forget(self, index: int) -> None:
         """Make what is pending for chunk *index* stale: its bytes are not what they were."""
@@ -109,24 +130,48 @@ class Verifier:
             if self.pending.get(job.index) is not job:
                 self._judge(Verdict(job, good=False, stale=True))
             raise
-        self._deliver()
+        self.deliver()
 
     async def hear(self) -> None:
         """Hand on what threads that go on found, until cancelled."""
         while True:
             await self._news.wait()
             self._news = trio.Event()
-            self._deliver()
+            self.deliver()
 
     def _tell(self) -> None:
         self._news.set()
 
     def _work(self, job: Job | None, tell: Callable[[], None]) -> None:
-        """Judge *job* and what else is queued until nothing is, or the loop has much to hear."""
+        """Judge *job* and what else is queued until nothing more comes, or the loop has much to hear."""
         while job is not None:
             self._told.append(self._stored_one(job) if job.data is None else self._placed(job, job.data))
-            tell()
-            job = self._pop() if len(self._told) < self._most_told else None
+            if self.awaited():
+                tell()
+            job = self._next() if len(self._told) < self._most_told else None
+
+    def _next(self) -> Job | None:
+        """Return the next chunk in the queue, or the first that comes while the thread rests."""
+        job = self._pop()
+        while job is None:
+            self._resting.append(None)
+            if not self._called():
+                return None
+            job = self._pop()
+        return job
+
+    def _called(self) -> bool:
+        """Rest until the bell rings and say whether it did."""
+        try:
+            self._bell.get(timeout=REST)
+        except Empty:
+            try:
+                self._resting.pop()
+            except IndexError:  # it is about to ring, and nobody else is there to hear it
+                self._bell.get()
+            else:
+                return False
+        return True
 
     def _pop(self) -> Job | None:
         try:
@@ -134,7 +179,8 @@ class Verifier:
         except IndexError:  # a thread was faster
             return None
 
-    def _deliver(self) -> None:
+    def deliver(self) -> None:
+        """Hand on what threads found until now."""
         while self._told:
             verdict = self._told.popleft()
             job = verdict.job

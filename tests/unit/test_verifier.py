@@ -15,7 +15,8 @@ import pytest
 import trio
 import trio.testing
 
-from mountdl.engine.verifier import MOST_UNTOLD, Verdict, Verifier
+from mountdl.engine import verifier
+from mountdl.engine.verifier import MOST_UNTOLD, Job, Verdict, Verifier
 from mountdl.errors import StoreError
 from mountdl.extents import Extent
 from mountdl.integrity import ChunkMap
@@ -153,6 +154,57 @@ async def test_the_loop_hears_before_too_much_was_put() -> None:
         assert 5 <= len(bench.disk.put_at) <= 5 + 4
         await bench.until(100)
     assert MOST_UNTOLD // CHUNK > 5
+
+
+async def test_a_thread_without_work_waits_for_the_next_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes while it rests needs no other thread; what comes later does."""
+    hops, ended, real = list[int](), list[int](), verifier.in_thread
+
+    async def counted(work: Any, job: Job, *rest: Any) -> None:
+        hops.append(job.index)
+        await real(work, job, *rest)
+        ended.append(job.index)
+
+    monkeypatch.setattr(verifier, "in_thread", counted)
+    monkeypatch.setattr(verifier, "REST", PATIENCE)
+    async with running() as bench:
+        for index in range(20):
+            bench.submit(index)
+            await bench.until(index + 1)
+            while not bench.verifier._resting:
+                await trio.sleep(0.001)
+        assert hops == [0]
+        monkeypatch.setattr(verifier, "REST", 0.0)
+        bench.submit(20)
+        await bench.until(21)
+        while not ended:
+            await trio.sleep(0.001)
+        bench.submit(21)
+        await bench.until(22)
+    assert hops == [0, 21]
+
+
+async def test_a_verdict_that_nobody_waits_for_is_heard_of_when_the_loop_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No sooner, for to wake the loop costs both; but without being asked for once the thread has no work."""
+    monkeypatch.setattr(verifier, "REST", PATIENCE)
+    async with running() as bench:
+        bench.verifier.awaited = lambda: False
+        bench.submit(1)
+        while not bench.verifier._resting:
+            await trio.sleep(0.001)
+        assert not bench.verdicts
+        bench.verifier.deliver()
+        assert len(bench.verdicts) == 1
+
+        bench.verifier.awaited = lambda: True
+        bench.submit(2)
+        await bench.until(2)
+
+        bench.verifier.awaited = lambda: False
+        monkeypatch.setattr(verifier, "REST", 0.0)
+        bench.submit(4)
+        await bench.until(3)
+    assert [1, 2, 4] == [verdict.job.index for verdict in bench.verdicts]
 
 
 async def test_a_disk_that_fails_is_told_with_the_verdict() -> None:
