@@ -43,7 +43,7 @@ def mount_helper(arguments: Sequence[str], serve: "Serve") -> int:
 
 def _guarded(name: str, run: Callable[[], int]) -> int:
     try:
-        status = run()
+        status = _finished(run)
         sys.stdout.flush()
     except MountdlError as error:
         print(f"{name}: {shown(error)}", file=sys.stderr)
@@ -61,6 +61,14 @@ def _guarded(name: str, run: Callable[[], int]) -> int:
         print(f"{name}: {shown(where)}: {error.strerror or error}", file=sys.stderr)
         return ExitStatus.IO
     return status
+
+
+def _finished(run: Callable[[], int]) -> int:
+    try:
+        return run()
+    except SystemExit as end:
+        # What argparse ends --help and --version with.
+        return end.code if isinstance(end.code, int) else ExitStatus.OK
 
 
 def _homeless() -> bool:

@@ -4,7 +4,7 @@ import sys
 import time
 from types import TracebackType
 
-from mountdl.control import text
+from mountdl.control import terminal, text
 from mountdl.control.text import shown
 
 _RHYTHM = 0.2
@@ -46,4 +46,5 @@ class Progress:
         self._shown = True
         rate = text.rate(self._done / max(now - self._started, 0.001))
         part = text.percent(self._done, self._total)
-        print(f"{_ERASE}{part:>4}  {rate:>11}  {shown(self._name)[:50]}", end="", file=sys.stderr, flush=True)
+        line = terminal.fitting(f"{part:>4}  {rate:>11}  {shown(self._name)[:50]}", sys.stderr)
+        print(f"{_ERASE}{line}", end="", file=sys.stderr, flush=True)

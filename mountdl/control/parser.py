@@ -1,20 +1,21 @@
 """The command line as argparse sees it, built from the table of options. Reads nothing but the terminal's width."""
 
 import argparse
-import os
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from functools import cache
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from mountdl import __version__
-from mountdl.control import given, options, values
+from mountdl.control import given, options, terminal, values
 from mountdl.control.given import Given
 from mountdl.control.options import BY_NAME, GROUPS, OPTIONS, Option
 from mountdl.control.text import quoted
 from mountdl.errors import UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _TOP = """\
 Mount a folder of metalinks, torrents and magnet links, and read every file that
@@ -86,6 +87,10 @@ class Parser(argparse.ArgumentParser):
         """Raise UsageError with *message*."""
         raise UsageError(f"{message}; see {self.prog} --help")
 
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        """Print help. argparse's own takes a full disk for success."""
+        (sys.stdout if file is None else file).write(message)
+
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
@@ -95,9 +100,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 @cache
 def _width() -> int:
     """Return how wide help may be: as the terminal, up to what reads well; 80 where there is none."""
-    with suppress(OSError, ValueError):
-        return max(40, min(100, os.get_terminal_size(sys.stdout.fileno()).columns))
-    return 80
+    return max(40, min(100, terminal.columns(sys.stdout)))
 
 
 class _Give(argparse.Action):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from mountdl.control.terminal import fitting
 from mountdl.control.text import rate, shown, size
 
 _BOLD, _GREEN, _RED, _PLAIN = "\x1b[1m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
@@ -58,7 +59,7 @@ class Narrator:
 
     def draw(self, text: str) -> None:
         """Draw *text* over the progress line."""
-        print(f"{_CLEAR}{text}", end="", file=self._out, flush=True)
+        print(f"{_CLEAR}{fitting(text, self._out)}", end="", file=self._out, flush=True)
 
     def _line(self, text: str) -> None:
         print(text, file=self._out, flush=True)

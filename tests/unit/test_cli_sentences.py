@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import io
 import os
 import socket
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 
-from mountdl.control import client, mounttable, parser
+from mountdl.control import client, mounttable, parser, terminal
 from mountdl.control.cli import main
 from mountdl.control.mounttable import Mounted
 from mountdl.control.registry import Entry, Registry
@@ -24,14 +28,16 @@ def _unused(*_: object) -> None:
     raise AssertionError("no mount is wanted")
 
 
-def test_an_output_on_a_full_disk_is_told(tmp_path: Path) -> None:
-    given = tmp_path / "a.uris"
-    given.write_text("http://h/a\n")
+@pytest.mark.parametrize("arguments", [["inspect", "a.uris"], ["--help"], ["--version"], ["mount", "--help"]])
+def test_an_output_on_a_full_disk_is_told(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "a.uris").write_text("http://h/a\n")
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "mountdl", "inspect", given],
+            [sys.executable, "-m", "mountdl", *arguments],
+            cwd=tmp_path,
             stdout=full,
             stderr=subprocess.PIPE,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
             text=True,
             check=False,
         )
@@ -193,8 +199,7 @@ def test_help_is_a_word_too(typed: list[str], meant: list[str], capsys: pytest.C
     """As other programs have it: `mountdl help mount`."""
 
     def told(arguments: list[str]) -> str:
-        with pytest.raises(SystemExit):
-            main(arguments, _unused, _unused)
+        assert main(arguments, _unused, _unused) == ExitStatus.OK
         return capsys.readouterr().out
 
     assert told(typed) == told(meant)
@@ -203,8 +208,7 @@ def test_help_is_a_word_too(typed: list[str], meant: list[str], capsys: pytest.C
 @pytest.mark.parametrize("command", [[], *([name] for name in parser.build()[1])], ids=" ".join)
 def test_help_fits_a_terminal(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """80 columns are what most terminals open with, and what a pager is given."""
-    with pytest.raises(SystemExit):
-        main([*command, "--help"], _unused, _unused)
+    assert main([*command, "--help"], _unused, _unused) == ExitStatus.OK
 
     assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
 
@@ -236,3 +240,15 @@ def test_a_name_that_the_terminal_has_no_letters_for_is_shown_in_others(charset:
     assert done.returncode == 3
     assert b"\nfile: \\u65e5\\u672c " in done.stdout
     assert done.stderr == b"mountdl: no\\u65e5.uris: there is no such file [not-found]\n"
+
+
+@pytest.mark.parametrize(("width", "shown"), [(40, 39), (80, 60), (0, 60)])
+def test_what_is_drawn_over_fits_the_terminal(width: int, shown: int) -> None:
+    """A line that wraps leaves its beginning behind at each redraw."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    with open(theirs, "w", encoding="utf-8") as stream:
+        assert len(terminal.fitting("x" * 60, stream)) == shown
+        assert terminal.fitting("short", stream) == "short"
+    os.close(ours)
+    assert terminal.columns(io.StringIO()) == 80
