@@ -62,12 +62,14 @@ class Document:
 class Built:
     """A tree, the entries of which more is to be learned (by key: all that it would serve) and what went wrong.
 
-    Those whose size is not known are not in the tree; others are, as they are.
+    Those whose size is not known are not in the tree; others are, as they are. *learned* is of what something was
+    known already.
     """
 
     tree: Tree
     unresolved: Mapping[SizeKey, tuple[Entry, ...]] = field(default_factory=dict)
     cautions: tuple[Caution, ...] = ()
+    learned: frozenset[SizeKey] = frozenset()
 
     @property
     def contents(self) -> Mapping[ContentKey, Outline]:
@@ -114,7 +116,7 @@ def build(
     for folder in builder.folders:
         folder.children.clear()
         folder.aside.clear()
-    return Built(tree, unresolved, tuple(builder.cautions))
+    return Built(tree, unresolved, tuple(builder.cautions), frozenset(builder.learned))
 
 
 class _Builder:
@@ -134,6 +136,7 @@ class _Builder:
         top = Folder(None, "")
         self.folders = [top]
         self.unresolved: dict[SizeKey, list[Entry]] = {}
+        self.learned: set[SizeKey] = set()
         self.cautions: list[Caution] = []
 
     def unite(self) -> dict[ContentKey, Outline]:
@@ -206,7 +209,7 @@ class _Builder:
     def _place_magnet(self, folder: Folder, magnet: Magnet, mtime_ns: int, document: Document, *, alone: bool) -> None:
         """Give the files of the torrent that *magnet* leads to their places, or a note its, until it is known."""
         entry = entry_of(magnet)
-        learned = self._sizes.get(size_key(entry)) if entry.swarms else None
+        learned = self._recall(size_key(entry)) if entry.swarms else None
         if learned is not None and learned.torrent is not None:
             files = selected(magnet, learned.torrent)
             remarks = cautions_by_file(learned.torrent.cautions)
@@ -247,7 +250,7 @@ class _Builder:
         if entry.size is not None and not documents(entry):
             return
         key = size_key(entry)
-        learned = self._sizes.get(key)
+        learned = self._recall(key)
         if learned is not None:
             leaf.said = completed(entry, learned)
             if not learned.remembered:
@@ -255,6 +258,12 @@ class _Builder:
         entries = self.unresolved.setdefault(key, [])
         if entry not in entries[-1:]:
             entries.append(entry)
+
+    def _recall(self, key: SizeKey) -> Learned | None:
+        learned = self._sizes.get(key)
+        if learned is not None:
+            self.learned.add(key)
+        return learned
 
     def _claim(self, folder: Folder, leaf: Leaf, content: Outline, document: Document) -> None:
         leaf.parent = folder

@@ -5,7 +5,8 @@ time. What asks is injected: this module knows neither network nor sources.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Mapping, Set
 from dataclasses import replace
 from typing import Protocol
 
@@ -29,6 +30,12 @@ _AT_ONCE = 8
 _PATIENCE = 120.0
 _FIRST_DELAY = 5.0
 _LONGEST_DELAY = 300.0
+_FEW_DELAY = 30.0
+"""The longest delay where few are asked for: a network that is back should not be missed for minutes."""
+_SPACE = 0.3
+"""Seconds between two questions in the mean, of many that nobody answers."""
+_OUTAGE = 30.0
+"""Seconds without any answer after which the first one has all others asked at once."""
 _LONGEST_IDLE = 6 * 3600.0
 """Seconds between two looks for a document of a file that is shown without it."""
 
@@ -54,6 +61,8 @@ class Sizes:
         self._memory = memory
         self._kept: dict[SizeKey, Learned] = {}
         self._asked: dict[SizeKey, tuple[tuple[Entry, ...], trio.CancelScope]] = {}
+        self._answered_at = -math.inf
+        self._back = trio.Event()
         self._slots = trio.CapacityLimiter(_AT_ONCE)
         self._threads = trio.CapacityLimiter(1)
         self._nursery: trio.Nursery | None = None
@@ -68,8 +77,13 @@ class Sizes:
             finally:
                 self._nursery = None
 
-    def ask_for(self, unresolved: Mapping[SizeKey, tuple[Entry, ...]]) -> None:
-        """Ask for *unresolved* from now on, and for nothing else; with other sources, at once."""
+    def ask_for(self, unresolved: Mapping[SizeKey, tuple[Entry, ...]], learned: Set[SizeKey] = frozenset()) -> None:
+        """Ask for *unresolved* from now on, and for nothing else; with other sources, at once.
+
+        What is known of others than those and *learned* is forgotten: no descriptor names them any more.
+        """
+        for key in self.known.keys() - learned - unresolved.keys():
+            del self.known[key]
         for key in self._asked.keys() - unresolved.keys():
             self._forget(key)
         for key, entries in unresolved.items():
@@ -87,15 +101,24 @@ class Sizes:
         _, scope = self._asked.pop(key)
         scope.cancel()
         self.failures.pop(key, None)
+        self._kept.pop(key, None)
 
     async def _learn(self, key: SizeKey, entries: tuple[Entry, ...], scope: trio.CancelScope) -> None:
-        delay, longest = _FIRST_DELAY, _LONGEST_DELAY if awaited(entries[0]) else _LONGEST_IDLE
+        delay = _FIRST_DELAY
         with scope:
             await self._ask_remembering(key, entries)
             while not self._settled(key):
-                await trio.sleep(delay)
-                delay = min(delay * 2, longest)
+                with trio.move_on_after(delay):
+                    await self._back.wait()
+                delay = min(delay * 2, self._longest(entries[0]))
                 await self._ask_all(key, entries)
+
+    def _longest(self, entry: Entry) -> float:
+        """Return the longest time between two questions for *entry*."""
+        if not awaited(entry):
+            return _LONGEST_IDLE
+        # Peers are asked for a minute each time; a question to a server is short, where there are not too many.
+        return _LONGEST_DELAY if entry.swarms else min(max(_FEW_DELAY, _SPACE * len(self._asked)), _LONGEST_DELAY)
 
     def _settled(self, key: SizeKey) -> bool:
         learned = self.known.get(key)
@@ -166,6 +189,15 @@ class Sizes:
                 return None, "asking for the size failed"
         if learned is None:
             return None, "no source tells the size"
+        self._note_answer()
         if not 0 <= learned.size <= LARGEST:
             return None, f"a source tells {learned.size} bytes, which no file can have"
         return learned, ""
+
+    def _note_answer(self) -> None:
+        """Take in that somebody answered: after a while in which nobody did, all who failed may do so again."""
+        now = trio.current_time()
+        if now - self._answered_at > _OUTAGE:
+            self._back.set()
+            self._back = trio.Event()
+        self._answered_at = now

@@ -350,7 +350,7 @@ class Watch:
             self._note(error="building the tree failed, the last one stays")
             return
         self._build_time = trio.current_time() - start
-        self._sizes.ask_for(built.unresolved)
+        self._sizes.ask_for(built.unresolved, built.learned)
         self.built = built
         self._note(
             descriptors=len(documents),

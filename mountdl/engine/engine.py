@@ -13,7 +13,7 @@ from mountdl.engine import lineup
 from mountdl.engine.addresses import scheme
 from mountdl.engine.borders import fetch_by
 from mountdl.engine.download import Download
-from mountdl.engine.incidents import Incident
+from mountdl.engine.incidents import KEPT, Incident
 from mountdl.engine.lineup import Lineup, Listener
 from mountdl.engine.rates import Rates
 from mountdl.engine.reader import Reader
@@ -145,8 +145,10 @@ class Engine:
             download.abandon(ContentUnavailable("a defect of mountdl, see its log"))
 
     def _close(self, key: ContentKey) -> None:
-        download = self._downloads.pop(key)
-        self._incidents[key] = tuple(download.incidents)
+        download = self._downloads[key]
+        if told := self.incidents(download.content)[-KEPT:]:
+            self._incidents[key] = told
+        del self._downloads[key]
         download.stop()
         lineup.leave(download.roster.states)
         download.stored.close()
@@ -155,6 +157,10 @@ class Engine:
     def update(self, contents: Mapping[ContentKey, Outline]) -> None:
         """Take in what the catalog shows now: sources of running downloads may have come or gone."""
         self._contents = contents
+        for gone in (self._incidents.keys() | self._put_off.keys() | self._unopened.keys()) - contents.keys():
+            if gone not in self._downloads:
+                for kept in (self._incidents, self._put_off, self._unopened):
+                    kept.pop(gone, None)
         for key, download in self._downloads.items():
             shown = contents.get(key)
             content = None if shown is None else _full(shown)

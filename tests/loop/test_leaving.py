@@ -5,17 +5,24 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from mountdl.catalog.build import size_key
+from mountdl.catalog.sizes import Sizes
+from mountdl.descriptors.learned import Learned
+from mountdl.descriptors.model import Entry
 from mountdl.engine import engine
+from mountdl.errors import ContentUnavailable, SourceUnavailable
 from mountdl.extents import Extent
-from tests.support.content import content, pattern
+from tests.support.content import content, entry, pattern
 from tests.support.engines import running
 from tests.support.fakes import FakeSource
+from tests.support.scripts import dying
 
 DATA = pattern(400)
 
@@ -48,3 +55,67 @@ async def test_a_closed_file_leaves_memory_at_once(
         bench.store.close()
         assert bench.engine.active() == ()
         assert [None] * 4 == [part() for part in parts]
+
+
+async def test_what_went_wrong_is_forgotten_with_its_descriptor(tmp_path: Path, clock: MockClock) -> None:
+    """And until then it is added up over all the times that the file is open."""
+    what = content(DATA, urls=("fake://a",))
+    async with running(tmp_path, {"fake://a": FakeSource(DATA, fault=dying(0))}) as bench:
+        bench.engine.update({what.key: what})
+        for _ in range(2):
+            reader = bench.engine.open(what)
+            with pytest.raises(ContentUnavailable):
+                await reader.read(Extent(0, 10))
+            reader.close()
+            bench.engine._sweep(trio.current_time() + 1000)
+        assert 2 == sum("a read failed" in incident.what for incident in bench.engine.incidents(what))
+        bench.engine.update({what.key: what})
+        assert bench.engine.incidents(what)
+        bench.engine.update({})
+        assert () == bench.engine.incidents(what)
+
+
+def unsized(name: str) -> Entry:
+    return replace(entry(b"", chunk=None, whole=False, urls=(f"fake://{name}",), name=name), size=None)
+
+
+async def test_what_was_learned_is_forgotten_with_its_descriptor(clock: MockClock) -> None:
+    """What is known of files that are shown stays, and what is asked for at the moment."""
+    shown, asked, gone = (unsized(name) for name in ("shown", "asked", "gone"))
+
+    async def resolve(entry: Entry) -> Learned | None:
+        return Learned(7)
+
+    sizes = Sizes(resolve, lambda: None)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(sizes.run)
+        sizes.ask_for({size_key(each): (each,) for each in (shown, asked, gone)})
+        await trio.sleep(1)
+        assert 3 == len(sizes.known)
+        sizes.ask_for({size_key(asked): (asked,)}, frozenset({size_key(shown)}))
+        assert {size_key(shown), size_key(asked)} == sizes.known.keys()
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_first_answer_after_an_outage_has_all_asked(clock: MockClock) -> None:
+    """Many files of unknown size are asked for each five minutes while nobody answers, and at once when one does."""
+    entries = [unsized(str(number)) for number in range(1500)]
+    up = False
+
+    async def resolve(entry: Entry) -> Learned | None:
+        if not up:
+            raise SourceUnavailable("fake", "no route to host")
+        return Learned(7)
+
+    sizes = Sizes(resolve, lambda: None)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(sizes.run)
+        sizes.ask_for({size_key(each): (each,) for each in entries})
+        await trio.sleep(20)
+        sizes.ask_for({size_key(each): (each,) for each in [*entries, unsized("new")]})
+        up = True
+        while not sizes.known:
+            await trio.sleep(0.1)
+        await trio.sleep(1)
+        assert 1501 == len(sizes.known)
+        nursery.cancel_scope.cancel()

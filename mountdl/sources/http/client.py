@@ -222,6 +222,7 @@ class Client:
     ) -> Arrival:
         request = response.request
         body: Body = response.extensions[BODY]
+        del response.stream  # it names the response, and both would wait for the collector
         # Each digest is good for one request.
         single = request.headers.get("Authorization", "").startswith("Digest ")
         target = None if single else Target.of(request)
