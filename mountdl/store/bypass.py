@@ -1,7 +1,8 @@
 """Bytes between memory and a file without a copy in the page cache, by the best way that kernel and disk offer.
 
 Law: it may do less than it was asked, never anything else: what it did not do is the page cache's. It does not know
-what the bytes are. For worker threads: what it does may take as long as the disk does.
+what the bytes are. For worker threads: what it does may take as long as the disk does. What it opens for writing it
+keeps until `close`, which is for when nobody writes.
 """
 
 import errno
@@ -31,7 +32,7 @@ class Bypass:
     else RWF_DONTCACHE.
     """
 
-    __slots__ = ("_clock", "_direct", "_dontcache", "_slow_until", "_slowness", "_trial", "_tried")
+    __slots__ = ("_clock", "_direct", "_dontcache", "_kept", "_opening", "_slow_until", "_slowness", "_trial", "_tried")
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -39,6 +40,8 @@ class Bypass:
         self._slowness = 0.0  # seconds a byte
         self._slow_until = -inf
         self._tried = False
+        self._kept: int | None = None  # opened for O_DIRECT, by one thread for all
+        self._opening = threading.Lock()
         self._trial = threading.Lock()  # so that of a disk that may be slow only one thread finds out
 
     def write(self, fd: int, data: memoryview, offset: int, *, awaited: bool = False) -> int:
@@ -73,7 +76,14 @@ class Bypass:
 
     def _write_timed(self, fd: int, data: memoryview, offset: int) -> int:
         begun = self._clock()
-        done = self._directly(fd, os.O_RDWR, lambda direct: os.pwrite(direct, data, offset))
+        direct = self._opened(fd)
+        if direct is None:
+            return 0
+        try:
+            done = os.pwrite(direct, data, offset)
+        except OSError as error:
+            self._note(error)
+            return 0
         if done:
             self._weigh((self._clock() - begun) / done)
         return done // PAGE * PAGE
@@ -92,7 +102,7 @@ class Bypass:
         shift = extent.start - first
         view = aligned(padded(-(-(shift + extent.length) // PAGE) * PAGE))
         try:
-            done = self._directly(fd, os.O_RDONLY, lambda direct: os.preadv(direct, [view], first))
+            done = self._read_direct(fd, view, first)
             if not done and self._dontcache:
                 done = self._read_dontcache(fd, view, first)
         except OSError:
@@ -108,21 +118,42 @@ class Bypass:
             self._dontcache = False
             return 0
 
-    def _directly(self, fd: int, flags: int, act: Callable[[int], int]) -> int:
-        """Return what *act* does with a descriptor of the same file that is opened for it alone; 0: it can't."""
+    def _opened(self, fd: int) -> int | None:
+        """Return a descriptor of the same file by which to write past the page cache; None: there can't be one now."""
+        with self._opening:
+            if self._kept is None:
+                self._kept = self._open(fd, os.O_RDWR)
+            return self._kept if self._direct else None
+
+    def close(self) -> None:
+        """Close what is kept open. Nobody may be writing."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            os.close(kept)
+
+    def _open(self, fd: int, flags: int) -> int | None:
         if not self._direct:
-            return 0
+            return None
         try:
-            direct = os.open(f"/proc/self/fd/{fd}", flags | os.O_DIRECT)
+            return os.open(f"/proc/self/fd/{fd}", flags | os.O_DIRECT)
         except OSError as error:  # no /proc, no leave, no such thing here: what is open already may do
             self._direct = error.errno in _LATER
+            return None
+
+    def _note(self, error: OSError) -> None:
+        """Take in that what was opened can't be used; raise *error* where that says something of the disk."""
+        if error.errno not in CANT | _LATER:
+            raise error
+        self._direct = error.errno in _LATER
+
+    def _read_direct(self, fd: int, view: memoryview, first: int) -> int:
+        direct = self._open(fd, os.O_RDONLY)
+        if direct is None:
             return 0
         try:
-            return act(direct)
+            return os.preadv(direct, [view], first)
         except OSError as error:
-            if error.errno not in CANT | _LATER:
-                raise
-            self._direct = error.errno in _LATER
+            self._note(error)
             return 0
         finally:
             os.close(direct)

@@ -179,9 +179,10 @@ class DataFile:
         self._landing.append(extent)
         try:
             with self._borrowed() as fd, store_errors(self._cant_write):
-                reserve(fd, offset, len(data))
                 rest = 0 if cached else self._bypass.write(fd, data, offset, awaited=awaited)
-                _write_sliced(fd, data[rest:], offset + rest)
+                if rest < len(data):
+                    reserve(fd, offset + rest, len(data) - rest)
+                    _write_sliced(fd, data[rest:], offset + rest)
         except StoreError:
             self.landed(extent)
             raise
@@ -292,6 +293,9 @@ class DataFile:
         Raises OSError; the bytes written since the last success are then of unknown worth.
         """
         with self._borrowed() as fd:
+            with self._guard:
+                if self._users == 1:
+                    self._bypass.close()  # of a file that nobody writes one descriptor is enough
             os.fdatasync(fd)
 
     def hash(self, extent: Extent, hasher: Hasher) -> None:
@@ -338,6 +342,7 @@ class DataFile:
 
     def _close_unused(self) -> None:
         if self._closed and self._users == 0:
+            self._bypass.close()
             os.close(self._fd)
 
     def _unreadable(self, extent: Extent) -> StoreDamaged:

@@ -56,6 +56,13 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     os.close(fd)
 
 
+@pytest.fixture
+def bypass() -> Iterator[Bypass]:
+    made = Bypass(Clock())
+    yield made
+    made.close()
+
+
 def memory(data: bytes) -> memoryview:
     view = aligned(padded(len(data)))
     view[:] = data
@@ -81,7 +88,9 @@ def test_what_it_says_it_wrote_is_there_and_nothing_else(
     offset = offset // PAGE * PAGE if on_page else offset
     fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     os.pwrite(fd, bytes(2 * SIZE), 0)
-    done = Bypass().write(fd, memory(BYTES[:length]), offset, awaited=awaited)
+    bypass = Bypass()
+    done = bypass.write(fd, memory(BYTES[:length]), offset, awaited=awaited)
+    bypass.close()
 
     expected = bytearray(2 * SIZE)
     expected[offset : offset + done] = BYTES[:done]
@@ -106,12 +115,30 @@ def test_what_it_reads_is_what_is_there(tmp_path: Path, one: int, other: int) ->
     os.close(fd)
 
 
-def test_who_waits_for_the_bytes_waits_for_no_disk(file: Watched) -> None:
+def test_who_waits_for_the_bytes_waits_for_no_disk(file: Watched, bypass: Bypass) -> None:
     """They go by the kernel's own cache, if not for long."""
-    Bypass().write(file.fd, memory(BYTES[:PAGE]), 0, awaited=True)
+    bypass.write(file.fd, memory(BYTES[:PAGE]), 0, awaited=True)
     assert file.opened == []
-    Bypass().write(file.fd, memory(BYTES[:PAGE]), 0)
+    bypass.write(file.fd, memory(BYTES[:PAGE]), 0)
     assert len(file.opened) == 1
+
+
+def test_what_is_opened_for_writing_is_kept_until_it_is_closed(file: Watched, bypass: Bypass) -> None:
+    """By however many threads; to write after that opens it anew."""
+    view = memory(BYTES[:PAGE])
+    bypass.write(file.fd, view, 0)
+    threads = [threading.Thread(target=bypass.write, args=(file.fd, view, place * PAGE)) for place in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(file.opened) == 1
+    assert os.pread(file.fd, 9 * PAGE, 0) in {BYTES[:PAGE] * count for count in range(1, 10)}
+
+    bypass.close()
+    bypass.close()
+    bypass.write(file.fd, view, 0)
+    assert len(file.opened) == 2
 
 
 @pytest.mark.parametrize("missing", [errno.EINVAL, errno.ENOENT, errno.EROFS, errno.EACCES])
@@ -134,15 +161,21 @@ def test_a_crowded_moment_is_no_verdict(file: Watched) -> None:
     assert len(file.opened) == 2
 
 
-def test_a_slow_disk_is_left_to_the_kernel_for_a_while(file: Watched) -> None:
+def test_a_slow_disk_is_left_to_the_kernel_for_a_while(file: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """One hiccup says nothing; many slow writes do, until it is tried again."""
-    clock = Clock()
+    clock, written, real = Clock(), list[int](), os.pwrite
     bypass = Bypass(clock)
 
+    def noted(fd: int, data: Any, offset: int) -> int:
+        written.append(fd)
+        return real(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", noted)
+
     def write() -> int:
-        before = len(file.opened)
+        written.clear()
         bypass.write(file.fd, memory(BYTES[:PAGE]), 0)
-        return len(file.opened) - before
+        return len(written)
 
     clock.step = 4 * PAGE / SLOW
     assert write() == 1
@@ -154,9 +187,10 @@ def test_a_slow_disk_is_left_to_the_kernel_for_a_while(file: Watched) -> None:
     assert write() == 0
     clock.now += REST
     assert write() == 1
+    bypass.close()
 
 
-def test_a_disk_that_fails_is_heard_of(file: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fails_is_heard_of(file: Watched, bypass: Bypass, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no question of what can be done is not hidden."""
 
     def broken(fd: int, data: Any, offset: int) -> int:
@@ -164,7 +198,7 @@ def test_a_disk_that_fails_is_heard_of(file: Watched, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "pwrite", broken)
     with pytest.raises(OSError, match="broken"):
-        Bypass().write(file.fd, memory(BYTES[:PAGE]), 0)
+        bypass.write(file.fd, memory(BYTES[:PAGE]), 0)
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EIO])
@@ -189,38 +223,46 @@ def test_a_file_system_that_became_read_only_is_still_read_past_the_page_cache(
     assert [flags & os.O_ACCMODE for flags in file.opened] == [os.O_RDONLY]
 
 
-def test_a_disk_without_room_for_the_moment_is_no_verdict(file: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_room_for_the_moment_is_no_verdict(
+    file: Watched, bypass: Bypass, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As btrfs says where room is short: what is left to do is the page cache's, and the next time is another."""
+    tried = list[int]()
 
-    def crowded(*_: Any) -> int:
+    def crowded(fd: int, *_: Any) -> int:
+        tried.append(fd)
         raise OSError(errno.EAGAIN, "not now")
 
-    bypass = Bypass()
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", crowded)
         patched.setattr(os, "pwritev", crowded)
         assert bypass.write(file.fd, memory(BYTES[:PAGE]), 0) == 0
+        first = tried.count(file.fd), len(tried) - tried.count(file.fd)
         assert bypass.write(file.fd, memory(BYTES[:PAGE]), 0) == 0
-    assert len(file.opened) == 2
+    assert first == (1, 1)
+    assert tried[:2] == tried[2:]
 
 
-def test_one_thread_finds_out_whether_a_disk_is_slow(file: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_thread_finds_out_whether_a_disk_is_slow(
+    file: Watched, bypass: Bypass, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The others leave it to the kernel meanwhile: else each would wait for the disk, and a reader for all."""
     real, begun, go = os.pwrite, threading.Event(), threading.Event()
+    asked = list[int]()
 
     def slow(fd: int, data: Any, offset: int) -> int:
+        asked.append(offset)
         begun.set()
         assert go.wait(10)
         return real(fd, data, offset)
 
     monkeypatch.setattr(os, "pwrite", slow)
-    bypass = Bypass(Clock())
     first = threading.Thread(target=bypass.write, args=(file.fd, memory(BYTES[:PAGE]), 0))
     first.start()
     assert begun.wait(10)
     bypass.write(file.fd, memory(BYTES[:PAGE]), PAGE)
-    assert len(file.opened) == 1
+    assert asked == [0]
     go.set()
     first.join()
     bypass.write(file.fd, memory(BYTES[:PAGE]), PAGE)
-    assert len(file.opened) == 2
+    assert asked == [0, PAGE]

@@ -13,6 +13,7 @@ import pytest
 from mountdl.content import ContentKey
 from mountdl.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
 from mountdl.extents import Extent, ExtentSet
+from mountdl.pages import aligned, padded
 from mountdl.store.datafile import DataFile
 from mountdl.store.place import DATA, Place
 
@@ -254,3 +255,21 @@ def test_a_disk_that_is_gone_is_asked_in_vain(data: DataFile, monkeypatch: pytes
         assert data.blocks == taken > 0
         assert not data.linked
     assert data.linked
+
+
+def test_a_file_that_nobody_writes_has_one_descriptor(place: Place, data: DataFile) -> None:
+    """A stream keeps another for what goes past the page cache: until the next sync, and never beyond the close."""
+
+    def descriptors() -> int:
+        links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+        return sum(os.path.lexists(link) and os.readlink(link) == str(place.path(DATA)) for link in links)
+
+    view = aligned(padded(SIZE))
+    for _ in range(2):
+        data.put(0, view, cached=False)
+        assert 1 <= descriptors() <= 2  # where the file system knows O_DIRECT two
+        data.sync()
+        assert descriptors() == 1
+    data.put(0, view, cached=False)
+    data.close()
+    assert descriptors() == 0
