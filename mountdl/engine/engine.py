@@ -40,6 +40,9 @@ AT_ONCE = 2
 """Contents that `--background all` completes side by side."""
 
 
+_REFUSED = "no digest can verify this file, and --require-verified refuses such files"
+
+
 class Engine:
     """All downloads of one mount.
 
@@ -94,9 +97,12 @@ class Engine:
 
         Raises StoreError when the store can't hold it, ContentUnavailable when it may not be served.
         """
-        if self._settings.require_verified and content.level is Level.NONE:
-            raise ContentUnavailable("no digest can verify this file, and --require-verified refuses such files")
+        if self._refused(content):
+            raise ContentUnavailable(_REFUSED)
         return Reader(self.download(content))
+
+    def _refused(self, content: Outline) -> bool:
+        return self._settings.require_verified and content.level is Level.NONE
 
     def download(self, content: Content) -> Download:
         """Return the running download of *content*, started if need be. Raises StoreError."""
@@ -244,6 +250,7 @@ class Engine:
                 key in self._downloads
                 or key in self._paused
                 or self._store.evicted(key)
+                or self._refused(content)
                 or now < self._put_off.get(key, 0.0)
                 or self._stored_whole(content)
             ):
@@ -269,7 +276,7 @@ class Engine:
         if download is not None:
             return download.statistics()
         glance = self._store.glance(content.key, content.size)
-        error = self._unopened.get(content.key)
+        error = _REFUSED if self._refused(content) else self._unopened.get(content.key)
         state = "error" if error else "complete" if self._stored_whole(content) else "idle"
         return DownloadStatus(content.size, glance.verified, glance.written, state, 0.0, 0, (), error)
 

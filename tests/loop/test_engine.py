@@ -313,3 +313,21 @@ async def test_a_disk_that_fails_under_the_catalog_fails_only_who_opens(
         "can't read what descriptors say: Input/output error"
     ] * 2
     caplog.clear()
+
+
+async def test_a_file_that_may_not_be_served_says_why_and_is_not_fetched(tmp_path: Path, clock: MockClock) -> None:
+    """A reader gets EIO; status and `mountdl why` called such a file idle, and --background all completed it."""
+    source = FakeSource(DATA)
+    doubtful, sure = content(DATA, chunk=None, whole=False, urls=("fake://a",)), content(DATA, urls=("fake://a",))
+    strict = EngineSettings(background="all", require_verified=True)
+    async with running(tmp_path, {"fake://a": source}, strict) as bench:
+        bench.engine.update({each.key: each for each in (doubtful, sure)})
+        with pytest.raises(ContentUnavailable, match="no digest can verify"):
+            bench.engine.open(doubtful)
+        await trio.sleep(30)
+        told = bench.engine.status(doubtful)
+
+        assert (told.state, told.written) == ("error", 0)
+        assert told.error is not None
+        assert "--require-verified" in told.error
+        assert bench.engine.status(sure).state == "complete"
