@@ -302,6 +302,10 @@ async def _on_signals(
 ) -> None:
     for number in (signal.SIGUSR1, signal.SIGUSR2):  # what other daemons reopen their logs at would kill this one
         signal.signal(number, signal.SIG_IGN)
+    # So they are again once the receiver below is gone: what has been told to end puts away what it holds, and at a
+    # shutdown everybody is told once more.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
         task_status.started()
         async for came in received:
