@@ -7,7 +7,7 @@ import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from typing import cast
 
 import pyfuse3
@@ -56,6 +56,7 @@ class Operations(pyfuse3.Operations):
         # Nodes that the tree no longer has but the kernel still knows, and how often it knows each inode.
         self._retired: dict[Inode, Node] = {}
         self._known: dict[Inode, int] = {}
+        self._told: set[Inode] = set()
 
     def publish(self, tree: Tree) -> None:
         """Show *tree* from now on; open handles keep what they have."""
@@ -64,6 +65,17 @@ class Operations(pyfuse3.Operations):
             if node is not None and tree.node(inode) is None:
                 self._retired[inode] = node
         self._tree = tree
+
+    def gone(self, most: int) -> list[tuple[Inode, bytes]]:
+        """Return folder and name of up to *most* nodes that the kernel keeps and no tree has, none twice, none open.
+
+        It forgets a name that is not there any more only when somebody asks for it, or when memory is short.
+        """
+        used = {handle.node.inode for handle in self._handles.values()}
+        due = (node for inode, node in self._retired.items() if inode not in self._told and inode not in used)
+        found = list(islice(due, most))
+        self._told.update(node.inode for node in found)
+        return [(node.parent, os.fsencode(node.name)) for node in found]
 
     def node(self, inode: int) -> Node:
         """Return the node of *inode*. FUSEError(ESTALE) when there never was one or it is forgotten."""
@@ -105,6 +117,7 @@ class Operations(pyfuse3.Operations):
             else:
                 self._known.pop(inode, None)
                 self._retired.pop(inode, None)
+                self._told.discard(inode)
 
     @answering
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> pyfuse3.EntryAttributes:
@@ -154,6 +167,8 @@ class Operations(pyfuse3.Operations):
             if not pyfuse3.readdir_reply(token, name, self._attributes(node), place + 1):
                 return
             self._known[node.inode] = self._known.get(node.inode, 0) + 1
+            if self._tree.node(node.inode) is None:
+                self._retired[node.inode] = node
 
     @answering
     async def releasedir(self, fh: FileHandleT) -> None:

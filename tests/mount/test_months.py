@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from mountdl.filesystem.mount import NAMES_LOOK
 from tests.support.content import pattern
 from tests.support.mirrors import Mirrors, paced
 from tests.support.mounts import Mounts, eventually, needs_fuse, run, within
@@ -71,3 +73,28 @@ def test_a_reader_waits_by_another_path(mirrors: Mirrors, mounted: Mounts, sourc
             assert within(30, lambda: process.communicate("read\n"))[0] == "4096 0\n"
     finally:
         run("umount", "-l", other)
+
+
+def test_names_that_went_and_come_again(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
+    """What the kernel was told to forget is found again, also by who stands in its folder or has that open."""
+    mirror = mirrors.add("mirror", {"film": FILM})
+    for name in ("folder/a", "folder/b", "c"):
+        publish(source, name, FILM, [mirror.of("film")])
+    mount = mounted(source)
+    assert FILM == mount.read("folder/a")
+    folder = os.open(mount / "folder", os.O_RDONLY | os.O_DIRECTORY)
+    stander = subprocess.Popen(["sleep", "100"], cwd=mount / "folder")
+    try:
+        assert sorted(os.listdir(folder)) == ["a", "b"]
+        for each in source.rglob("*.meta4"):
+            each.unlink()
+        eventually(20, lambda: os.listdir(mount.path) == [])
+        time.sleep(NAMES_LOOK + 1)
+        for name in ("folder/a", "folder/b", "c"):
+            publish(source, name, FILM, [mirror.of("film")])
+        eventually(20, lambda: (mount / "folder/b").exists())
+        assert FILM == mount.read("folder/a") == mount.read("c")
+    finally:
+        os.close(folder)
+        stander.kill()
+        stander.wait(10)
