@@ -11,6 +11,7 @@ from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Descriptor, Entry, Neighbour
 from mountdl.engine import lineup
 from mountdl.engine.addresses import scheme
+from mountdl.engine.backlog import Backlog, roomy
 from mountdl.engine.borders import fetch_by
 from mountdl.engine.download import Download
 from mountdl.engine.incidents import KEPT, Incident
@@ -36,10 +37,6 @@ LINGER = 60.0
 """Seconds that a download outlives its last use: players close and open again."""
 MOST_OPEN = 1000
 """Downloads above which those that nobody uses go sooner: each has two or three files open, beside connections."""
-AT_ONCE = 2
-"""Contents that `--background all` completes side by side."""
-
-
 _REFUSED = "no digest can verify this file, and --require-verified refuses such files"
 
 
@@ -67,9 +64,9 @@ class Engine:
         self._incidents: dict[ContentKey, tuple[Incident, ...]] = {}
         self._unopened: dict[ContentKey, str] = {}
         self._traffic = Traffic(self._lane_freed, Rates(settings.download_rate, settings.overall_download_rate))
-        self._contents: Mapping[ContentKey, Outline] = {}
         self._put_off: dict[ContentKey, float] = {}
         self._paused: set[ContentKey] = set()
+        self._backlog = Backlog()
         self._nursery: trio.Nursery | None = None
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._most_open = MOST_OPEN if files == resource.RLIM_INFINITY else min(MOST_OPEN, files // 8)
@@ -80,10 +77,9 @@ class Engine:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 task_status.started()
+                nursery.start_soon(self._complete_all)
                 while True:
-                    now = trio.current_time()
-                    self._sweep(now)
-                    self._start_background(now)
+                    self._sweep(trio.current_time())
                     await trio.sleep(1.0)
         finally:
             for download in self._downloads.values():
@@ -162,7 +158,8 @@ class Engine:
 
     def update(self, contents: Mapping[ContentKey, Outline]) -> None:
         """Take in what the catalog shows now: sources of running downloads may have come or gone."""
-        self._contents = contents
+        if self._settings.background == "all":
+            self._backlog.renew(contents.values())
         for gone in (self._incidents.keys() | self._put_off.keys() | self._unopened.keys()) - contents.keys():
             if gone not in self._downloads:
                 for kept in (self._incidents, self._put_off, self._unopened):
@@ -239,13 +236,18 @@ class Engine:
         for _, key in sorted(idle)[:count]:
             self._close(key)
 
+    async def _complete_all(self) -> None:
+        while self._settings.background == "all":
+            self._start_background(trio.current_time())
+            await trio.sleep(self._backlog.pause)
+
     def _start_background(self, now: float) -> None:
-        if self._settings.background != "all" or self._store.allowance() < Priority.BACKGROUND:
+        if self._store.allowance() < Priority.BACKGROUND:
             return
-        running = sum(1 for download in self._downloads.values() if not download.complete)
-        for key, content in self._contents.items():
-            if running >= AT_ONCE:
-                return
+        running = [download.content.size for download in self._downloads.values() if not download.complete]
+        contents = self._backlog.step(now)
+        while roomy(running) and (content := next(contents, None)) is not None:
+            key = content.key
             if (
                 key in self._downloads
                 or key in self._paused
@@ -257,7 +259,7 @@ class Engine:
                 continue
             try:
                 self.download(content.full).want(Extent(0, content.size))
-                running += 1
+                running.append(content.size)
             except StoreError as error:
                 log.info("%s is not completed now: %s", key, error)
                 self._put_off[key] = now + SECOND_CHANCE

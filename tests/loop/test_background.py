@@ -132,3 +132,13 @@ async def test_off_means_off(tmp_path: Path, clock: MockClock) -> None:
             await reader.read(Extent(0, 10))
         await trio.sleep(30)
         assert 16 == source.bytes_asked
+
+
+async def test_many_small_files_are_completed_fast(tmp_path: Path, clock: MockClock) -> None:
+    """A folder of photos: two a second took hours."""
+    source = FakeSource(DATA, latency=0.05)
+    shown = [content(DATA[: 100 + number], urls=("fake://a",)) for number in range(100)]
+    async with running(tmp_path, {"fake://a": source}, ALL) as bench:
+        bench.engine.update({what.key: what for what in shown})
+        await trio.sleep(10)
+        assert {bench.engine.status(what).state for what in shown} == {"complete"}
