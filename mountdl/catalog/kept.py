@@ -21,7 +21,7 @@ LARGEST = (1 << 63) - 1
 MOST = 1 << 16
 """Bytes of the largest entry that is set aside: a larger one, with thousands of digests, takes long to read again."""
 
-_LOSSES = frozenset({"unsafe-name", "name-clash"})
+_LOSSES = frozenset({"unsafe-name", "name-clash", "no-sources"})
 """Codes of cautions that say that a file is not among the entries, or not by the name that it was given."""
 
 
@@ -115,4 +115,7 @@ def cautions_by_file(cautions: tuple[Caution, ...]) -> dict[str, tuple[Caution, 
 def left_out(said: Descriptor) -> list[Caution]:
     """Return why files that *said* names are not among its entries."""
     entries = {str(entry.path) for entry in said.entries}
-    return [caution for caution in said.cautions if caution.code in _LOSSES and caution.file not in entries]
+    lost = [caution for caution in said.cautions if caution.code in _LOSSES and caution.file not in entries]
+    # Why nothing is left of a file, its other cautions say.
+    bare = {caution.file for caution in lost if caution.code == "no-sources"} - {None}
+    return [caution for caution in said.cautions if caution in lost or caution.file in bare]

@@ -5,7 +5,9 @@ import os
 import re
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from mountdl.control.registry import Registry
 from mountdl.control.text import shown
 from mountdl.descriptors import SUFFIXES
 from mountdl.errors import ExitStatus, UsageError
-from mountdl.settings import Settings, is_remote
+from mountdl.settings import CredentialSettings, Settings, is_remote
+from mountdl.sources.credentials import EXPOSED, exposed
 
 _DEVICE = Path("/dev/fuse")
 _FUSE_CONF = Path("/etc/fuse.conf")
@@ -123,7 +126,19 @@ def check_places(settings: Settings) -> list[str]:
             raise UsageError(f"--graduate: nothing can be written in {shown(graduate)}", ExitStatus.IO)
     if cookies is not None and not os.access(cookies.absolute().parent, os.W_OK):
         raise UsageError(f"--save-cookies: nothing can be written in {shown(cookies.absolute().parent)}", ExitStatus.IO)
-    interface = settings.swarm.interface
+    return [*_netrc_hints(settings.credentials), *_interface_hints(settings.swarm.interface)]
+
+
+def _netrc_hints(login: CredentialSettings) -> list[str]:
+    if login.use_netrc and login.netrc_path is not None:
+        with suppress(OSError):
+            about = login.netrc_path.stat()
+            if stat.S_ISREG(about.st_mode) and exposed(about):
+                return [f"{shown(login.netrc_path)} is not used: {EXPOSED}"]
+    return []
+
+
+def _interface_hints(interface: str | None) -> list[str]:
     if interface is not None and not _is_address(interface) and interface not in _devices():
         return [f"--interface={shown(interface)}: no device has this name now; no peer is reached until one has"]
     return []

@@ -89,6 +89,14 @@ def _split(line: str) -> list[str]:
         return line.split()
 
 
+EXPOSED = "others can read or write it; chmod 600 mends that"
+
+
+def exposed(about: os.stat_result) -> bool:
+    """Say whether others than its owner can get at a file of passwords, or it is somebody else's."""
+    return bool(about.st_mode & 0o077) or about.st_uid not in {os.geteuid(), 0}
+
+
 def read_netrc(path: Path) -> dict[str, Login]:
     """Return the logins in the file *path*; none, with a warning that says what to do, where others can read it."""
     try:
@@ -96,8 +104,8 @@ def read_netrc(path: Path) -> dict[str, Login]:
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode):
                 return {}
-            if about.st_mode & 0o077 or about.st_uid not in {os.geteuid(), 0}:
-                log.warning("%s is not used: others can read or write it; chmod 600 mends that", path)
+            if exposed(about):
+                log.warning("%s is not used: %s", path, EXPOSED)
                 return {}
             return netrc(file.read(LONGEST_NETRC).decode("utf-8", "replace"))
     except FileNotFoundError:

@@ -162,6 +162,21 @@ def test_what_a_descriptor_loses_is_told() -> None:
     assert told.message.endswith("; and 3 more")
 
 
+def test_a_file_with_nothing_left_to_fetch_it_from_is_told_of() -> None:
+    """With the reason; what is shown has its cautions in its own status."""
+    cautions = (
+        Caution("bad-date", "is odd", "a"),
+        Caution("relative-url", "a URL is relative and there is no base URL", "b"),
+        Caution("no-sources", "nothing is left to fetch it from", "b"),
+    )
+    [told] = built(document("n.meta4", entry("a"), cautions=cautions)).cautions
+
+    assert told.message == (
+        "n.meta4: not all that it names is shown as it stands: b: a URL is relative and there is no base URL; "
+        "b: nothing is left to fetch it from"
+    )
+
+
 def test_deep_paths_need_no_deep_stack() -> None:
     """A path of the greatest length is built like any other."""
     deep = "x/" * (PATH_MAX // 2 - 1) + "y"

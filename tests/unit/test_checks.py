@@ -74,9 +74,19 @@ def test_nobody_needs_a_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """Nor one that is not to be read; one that is there will do."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     none, file = Given("netrc-path", str(tmp_path / "none"), "--netrc-path"), tmp_path / "file"
-    file.touch()
+    file.touch(0o600)
     for given in ([], [none, Given("no-netrc", "true", "--no-netrc")], [Given("netrc-path", str(file), "-")]):
         assert check_places(settings("s", tmp_path, given, {})) == []
+
+
+def test_a_netrc_that_others_can_read_is_told(tmp_path: Path) -> None:
+    """It is not used, and a wanted password looks as if nobody had it; the log is not where one looks first."""
+    file = tmp_path / "netrc"
+    file.touch(0o644)
+    named, unused = Given("netrc-path", str(file), "--netrc-path"), Given("no-netrc", "true", "--no-netrc")
+    told = f"{file} is not used: others can read or write it; chmod 600 mends that"
+    assert check_places(settings("s", tmp_path, [named], {})) == [told]
+    assert check_places(settings("s", tmp_path, [named, unused], {})) == []
 
 
 def test_a_device_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -253,7 +253,7 @@ def failure(status: int, headers: Mapping[str, str], now: float) -> Wait | Refus
     if status == 407:
         return Refuse(password_wanted(headers.get("proxy-authenticate", ""), status, said=False))
     if status == 401:
-        return Refuse("answered 401: it wants a user name and a password")
+        return Refuse("answered 401: it wants a user name and a password that it knows")
     # 403 comes and goes with expiring links and with too many requests; 408 and 425 say "again" themselves.
     if status in {403, 408, 425} or status >= 500:
         return Wait(reason)
