@@ -5,6 +5,8 @@ It knows which transport a reference is for; what a source delivers is not its m
 
 from collections.abc import Callable, Mapping, Sequence
 
+import cachetools
+
 from mountdl.content import Content
 from mountdl.descriptors.model import MirrorRef, SwarmRef
 from mountdl.engine.addresses import scheme
@@ -14,13 +16,16 @@ from mountdl.engine.scoreboard import HostScore
 from mountdl.settings import EngineSettings
 from mountdl.sources.base import Audience, Holdings, Joined, Swarms, Transport
 
+MOST_HOSTS = 4096
+"""Hosts whose scores are kept, those that were used last; a torrent counts as one."""
+
 
 class Lineup:
     """Makes sources by *transports*, by scheme, and by *swarms*, where this machine can do that."""
 
     def __init__(self, transports: Mapping[str, Transport], swarms: Swarms | None, settings: EngineSettings) -> None:
         self._transports, self._swarms, self._settings = transports, swarms, settings
-        self._hosts: dict[str, HostScore] = {}
+        self._hosts: cachetools.LRUCache[str, HostScore] = cachetools.LRUCache(MOST_HOSTS)
 
     def states(self, content: Content, old: Sequence[SourceState]) -> list[SourceState]:
         """Return the sources of *content*, those of *old* that it still names among them; mirrors come first."""

@@ -189,8 +189,9 @@ class Room:
         enough = sum(each.length for each in chosen) >= wanted and all(each.keep is Keep.NORMAL for each in chosen)
         before = max(each.used_at for each in chosen) if enough else float("inf")
         roused: list[Tenant] = []
-        for rest in sorted((self.resting or {}).values(), key=lambda rest: (rest.pinned, rest.used_at)):
-            if wanted <= 0 or len(roused) >= MOST_AT_ONCE or rest.used_at >= before or (rest.pinned and enough):
+        age = self._clock.plausible
+        for rest in sorted((self.resting or {}).values(), key=lambda rest: (rest.pinned, age(rest.used_at))):
+            if wanted <= 0 or len(roused) >= MOST_AT_ONCE or age(rest.used_at) >= before or (rest.pinned and enough):
                 break
             if rest.taken and self.resting is not None:
                 del self.resting[rest.key]
@@ -230,7 +231,8 @@ class Room:
 
     def _stale(self) -> bool:
         before = self._clock.now - STALE
-        return any(rest.used_at < before and not rest.pinned and rest.taken for rest in (self.resting or {}).values())
+        found, age = (self.resting or {}).values(), self._clock.plausible
+        return any(age(rest.used_at) < before and not rest.pinned and rest.taken for rest in found)
 
 
 def _nobody(key: ContentKey) -> None:

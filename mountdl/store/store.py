@@ -78,7 +78,7 @@ class Store:
         """
         self.directory = directory
         self._contents = directory / "contents"
-        self._clock = Clock(time.time())
+        self._clock = Clock(time.time(), time.monotonic())
         self._open: dict[ContentKey, Stored] = {}
         self._parked: dict[ContentKey, Stored] = {}
         self._summaries: dict[ContentKey, tuple[_Version, manifests.Header | None]] = {}
@@ -240,7 +240,7 @@ class Store:
 
     def _tick(self) -> None:
         """Keep the time that uses are stamped with, and hold the quota against what the disk says."""
-        self._clock.now = time.time()
+        self._clock.follow(time.time(), time.monotonic())
         for stored in self._tenants():
             stored.unload()
         if self._room.limit is not None:

@@ -64,7 +64,7 @@ class Stored:
         self._data, me = DataFile(place, size), proxy(self)
         try:
             with store_errors(f"can't read what is known of {place.key}"):
-                used_at = home.clock.now if self._data.created else self._data.used_at
+                used_at = home.clock.now if self._data.created else home.clock.plausible(self._data.used_at)
                 self.uses = Uses(size, chunk_length_of(fingerprint), home.clock, used_at)
                 self._sums = Sums(place)
                 self._unsummed: set[int] = set()

@@ -13,13 +13,29 @@ LEAST_UNIT = 1 << 20
 MOST_UNITS = 65536
 
 
+DAY = 86400.0
+
+
 class Clock:
-    """The time that uses are stamped with, in seconds since 1970; whoever owns it sets it now and then."""
+    """The time that uses are stamped with, in seconds since 1970; whoever owns it has it `follow` now and then.
 
-    __slots__ = ("now",)
+    It never goes back: what is used after the system's clock was put right would else be older than all before.
+    """
 
-    def __init__(self, now: float = 0.0) -> None:
+    __slots__ = ("_ticks", "now")
+
+    def __init__(self, now: float = 0.0, ticks: float = 0.0) -> None:
         self.now = now
+        self._ticks = ticks
+
+    def follow(self, wall: float, ticks: float) -> None:
+        """Go on: *wall* is what the system's clock says, *ticks* seconds of one that nobody sets."""
+        self.now = max(self.now + max(0.0, ticks - self._ticks), wall)
+        self._ticks = ticks
+
+    def plausible(self, used_at: float) -> float:
+        """Return *used_at*, or 0 if that is far in the future: a clock that was wrong must keep nothing for years."""
+        return used_at if used_at <= self.now + DAY else 0.0
 
 
 class Uses:

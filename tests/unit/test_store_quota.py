@@ -93,6 +93,46 @@ def test_a_use_is_remembered_by_its_unit() -> None:
     assert uses.latest == 4.0
 
 
+HOUR = 3600.0
+
+
+def test_time_goes_on_though_the_clock_is_set_back() -> None:
+    """Else what is used from then on would be older than all that was used before, and go first."""
+    clock = Clock(1000 * HOUR, 5.0)
+    clock.follow(1000 * HOUR + 10, 15.0)
+    assert clock.now == 1000 * HOUR + 10
+    clock.follow(995 * HOUR, 25.0)
+    assert clock.now == 1000 * HOUR + 20
+    clock.follow(1003 * HOUR, 26.0)  # put forward, or the machine was suspended
+    assert clock.now == 1003 * HOUR
+
+
+def test_a_date_in_the_far_future_is_none() -> None:
+    """A clock that was a year ahead for a moment stamped it; hours may be another machine's, or a time zone."""
+    clock = Clock(1000 * HOUR)
+
+    assert [clock.plausible(used) for used in (5.0, 1023 * HOUR, 10_000 * HOUR)] == [5.0, 1023 * HOUR, 0.0]
+
+
+def test_a_content_that_was_used_next_year_makes_room_first(tmp_path: Path) -> None:
+    first = Store(tmp_path)
+    for name, ahead in (("next year", 9000 * HOUR), ("now", 0.0)):
+        stored = first.open(ContentKey(name.replace(" ", "")), 2 * MIB, fingerprint(size=2 * MIB))
+        first._clock.now += ahead
+        fill(stored, mib(0, 2))
+        stored.close()
+        first._clock.now -= ahead
+    first.close()
+    store = Store(tmp_path, limit=Limit(5 * MIB))
+    store._room.surveyed(census.take(tmp_path / "contents"))
+    stored = store.open(ContentKey("new"), SIZE, fingerprint())
+    fill(stored, mib(0, 2))
+    store.close()
+
+    assert not Place(tmp_path / "contents", ContentKey("nextyear")).path(".data").exists()
+    assert Place(tmp_path / "contents", ContentKey("now")).path(".data").exists()
+
+
 @pytest.fixture
 def limited(tmp_path: Path) -> Store:
     store = Store(tmp_path, limit=Limit(4 * MIB))
