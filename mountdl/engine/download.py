@@ -71,7 +71,7 @@ class Download:
         self._settling = Settling(content, stored, roster, self.incidents, *told)
         if fetch is not None and content.borders and content.level is Level.NONE:
             self._settling.borders = Borders(content, stored, fetch, weakly(self._settling.settle_border))
-        self.readable, self.glance, self.hear = self._settling.readable, self._settling.glance, self._settling.hear
+        self.readable, self.glance, self.hear = self._settling.at_hand, self._settling.glance, self._settling.hear
         self._demand = Demand()
         self._windows = Windows(self._demand, content.chunk_map, lambda: roster.pace(stored.reach))
         self._settling.fresh.ahead = self._windows.ahead
@@ -242,7 +242,7 @@ class Download:
         self._windows.widen(self._settling.held)
         self._windows.expire(now)
         self._settling.fresh.trim()
-        self._background.fulfil(self.readable)
+        self._background.fulfil(self._settling.readable)
         if self._may_work(now) and not self._settling.verifier.pending:
             for want in self._background:
                 self._settling.examine(want.extent, urgent=False, most=8)
@@ -299,7 +299,7 @@ class Download:
                 self._fail(waiter, error)
 
     def _fail(self, waiter: Waiter, error: MountdlError) -> None:
-        if waiter.fail(error):  # else its bytes are here, and its want keeps them until it has read them
+        if waiter.fail(error, self.readable):  # else its bytes are here, and its want keeps them until it has read them
             if str(error) != self.error:
                 self.incidents.add(None, f"a read failed: {error}", waiter.extent)
             self.error = str(error)

@@ -60,7 +60,7 @@ class Reader:
                 return data
         if not download.readable(extent):
             await download.ensure(extent)
-        return download.stored.read(extent)
+        return download.glance(extent) or download.stored.read(extent)
 
     async def _load(self, extent: Extent) -> memoryview | None:
         """Return the bytes of *extent* from the disk; None if something went from the store meanwhile."""

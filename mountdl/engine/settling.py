@@ -83,8 +83,12 @@ class Settling:
             return False
         return self.stored.verified.covers(extent.intersection(self._sure))
 
+    def at_hand(self, extent: Extent) -> bool:
+        """Say whether a read may return *extent* now: it is readable, or was found good and waits for the disk only."""
+        return self.readable(extent) or self.fresh.shows(extent)
+
     def glance(self, extent: Extent) -> bytes | memoryview | None:
-        """Return the bytes of *extent*, which is readable, if no disk must be waited for; else None.
+        """Return the bytes of *extent*, which is at hand, if no disk must be waited for; else None.
 
         A view is good until the caller's next checkpoint. Raises StoreDamaged, StoreError.
         """
@@ -233,6 +237,11 @@ class Settling:
 
     def _judged(self, verdict: Verdict) -> None:
         index, data = verdict.job.index, verdict.job.data
+        if verdict.unwritten:
+            if data is not None and not verdict.stale:
+                self.fresh.show(index, data)
+                self._verdict(True)
+            return
         if data is not None:
             self._put_away(verdict, data)
         extent = self._chunk_map.judged(index)
@@ -263,6 +272,7 @@ class Settling:
         job = verdict.job
         sound = verdict.good and verdict.error is None and not verdict.stale
         if not (sound and job.kept and self.fresh.keep(job.index, data)):
+            self.fresh.landed(job.index)
             if job.kept:
                 self.fresh.renounce(job.index)
             self._assemblies.release(data)

@@ -46,13 +46,14 @@ class Verdict:
     """Whether the chunk of *job* is *good*; *stale*: it was forgotten meanwhile, so that nobody cares.
 
     One that was judged in memory is in the data file only if it is good and there is no *error*; *sums* is then
-    what `Stored.put` returned.
+    what `Stored.put` returned. *unwritten*: it is good and on its way there; another verdict follows.
     """
 
     job: Job
     good: bool
     error: StoreError | None = None
     stale: bool = False
+    unwritten: bool = False
     sums: dict[int, int] = field(default_factory=dict)
 
 
@@ -145,7 +146,7 @@ class Verifier:
     def _work(self, job: Job | None, tell: Callable[[], None]) -> None:
         """Judge *job* and what else is queued until nothing more comes, or the loop has much to hear."""
         while job is not None:
-            self._told.append(self._stored_one(job) if job.data is None else self._placed(job, job.data))
+            self._told.append(self._stored_one(job) if job.data is None else self._placed(job, job.data, tell))
             if self.awaited():
                 tell()
             job = self._next() if len(self._told) < self._most_told else None
@@ -184,11 +185,12 @@ class Verifier:
         while self._told:
             verdict = self._told.popleft()
             job = verdict.job
-            if self.pending.get(job.index) is job:
-                del self.pending[job.index]
-                self._judge(verdict)
-            else:
+            if self.pending.get(job.index) is not job:
                 self._judge(replace(verdict, stale=True))
+                continue
+            if not verdict.unwritten:
+                del self.pending[job.index]
+            self._judge(verdict)
 
     def _stored_one(self, job: Job) -> Verdict:
         check = self._chunk_map.check(job.index)
@@ -198,10 +200,13 @@ class Verifier:
             return Verdict(job, good=False)  # a data file that can't be read back is not sound either
         return Verdict(job, check.verified)
 
-    def _placed(self, job: Job, data: memoryview) -> Verdict:
-        """Judge *data* and put it into the data file if it is good."""
+    def _placed(self, job: Job, data: memoryview, tell: Callable[[], None]) -> Verdict:
+        """Judge *data* and put it into the data file if it is good; who waits for it need not wait for the disk."""
         if not self._chunk_map.matches(job.index, data):
             return Verdict(job, good=False)
+        if self.awaited():
+            self._told.append(Verdict(job, good=True, unwritten=True))
+            tell()
         try:
             start = self._chunk_map.extent(job.index).start
             sums = self._stored.put(start, data, cached=not job.kept, awaited=job.awaited)

@@ -34,9 +34,12 @@ class Waiter:
             again()
             await self.event.wait()
 
-    def fail(self, error: MountdlError) -> bool:
-        """End the wait with *error*, unless it is over already; say whether it was not."""
-        if self.event.is_set():
+    def fail(self, error: MountdlError, readable: Callable[[Extent], bool]) -> bool:
+        """End the wait with *error*, unless it is over already; say whether it was not.
+
+        Who was woken and can't read any more waits still.
+        """
+        if self.event.is_set() and (self.error is not None or readable(self.extent)):
             return False
         self.error = error
         self.event.set()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from trio.testing import MockClock
 
 from mountdl.engine.assembly import Memory
 from mountdl.engine.fresh import SHORTEST_KEPT
+from mountdl.errors import StoreError
 from mountdl.extents import Extent
 from mountdl.store.datafile import DataFile
 from tests.support.content import content, pattern
@@ -61,6 +64,59 @@ async def test_what_goes_from_the_store_goes_from_memory(tmp_path: Path, clock: 
         assert stored.verified.total < before
         assert reader.ready(Extent(2 * CHUNK, 2 * CHUNK + 1)) is None
         assert DATA[2 * CHUNK : 3 * CHUNK] == await reader.read(Extent(2 * CHUNK, 3 * CHUNK))
+
+
+async def test_a_reader_waits_for_no_disk_that_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: Memory
+) -> None:
+    """His chunk matched its digest: it is his while a thread still writes it, and what becomes of it is the store's."""
+    gate, real = threading.Event(), DataFile.put
+
+    def slow(file: DataFile, *args: Any, **kwargs: Any) -> None:
+        gate.wait(60)
+        real(file, *args, **kwargs)
+
+    monkeypatch.setattr(DataFile, "put", slow)
+    monkeypatch.setattr("mountdl.engine.verifier.in_thread", trio.to_thread.run_sync)
+    async with running(tmp_path, {"fake://a": FakeSource(DATA, step=STEP)}) as bench:
+        reader = bench.engine.open(WHAT)
+        with trio.fail_after(60):
+            assert DATA[:STEP] == await reader.read(Extent(0, STEP))
+            assert reader.ready(Extent(STEP, 2 * STEP)) == DATA[STEP : 2 * STEP]
+            stored = reader._download.stored
+            assert (stored.written.total, stored.verified.total) == (0, 0)
+            gate.set()
+            while not stored.verified.covers(Extent(0, CHUNK)):
+                await trio.sleep(0.001)
+        assert DATA[2 * STEP : CHUNK] == await reader.read(Extent(2 * STEP, CHUNK))
+
+
+async def test_what_a_disk_did_not_take_is_shown_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: Memory
+) -> None:
+    """Who was answered before the disk failed has right bytes; who comes then is told of the disk, or gets them anew."""
+    gate, real, broken = threading.Event(), DataFile.put, [True]
+
+    def failing(file: DataFile, *args: Any, **kwargs: Any) -> None:
+        gate.wait(60)
+        if broken:
+            raise StoreError("broken")
+        real(file, *args, **kwargs)
+
+    monkeypatch.setattr(DataFile, "put", failing)
+    monkeypatch.setattr("mountdl.engine.verifier.in_thread", trio.to_thread.run_sync)
+    async with running(tmp_path, {"fake://a": FakeSource(DATA, step=STEP)}) as bench:
+        reader = bench.engine.open(WHAT)
+        with trio.fail_after(60):
+            assert DATA[:STEP] == await reader.read(Extent(0, STEP))
+            gate.set()
+            while reader.ready(Extent(0, STEP)) is not None:
+                await trio.sleep(0.001)
+            with suppress(StoreError):
+                assert DATA[:STEP] == await reader.read(Extent(0, STEP))
+            broken.clear()
+            assert DATA[:STEP] == await reader.read(Extent(0, STEP))
+    assert memory.retain(12 * CHUNK)
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])

@@ -50,6 +50,41 @@ def test_what_a_reader_comes_to_is_given_from_memory() -> None:
     assert reader.fresh.read(Extent(4 * CHUNK, SIZE)) == DATA[4 * CHUNK :]
 
 
+def test_what_waits_for_the_disk_is_given_already() -> None:
+    """Alone or beside what is kept; what of it was read then need not be kept once it has landed."""
+    reader = Reader()
+    reader.bring(0)
+    view = memoryview(bytearray(DATA[CHUNK : 2 * CHUNK]))
+    over = Extent(CHUNK - 3, CHUNK + 3)
+    assert not reader.fresh.shows(over)
+    assert reader.fresh.promise(1)
+    reader.fresh.show(1, view)
+
+    assert reader.fresh.shows(over)
+    assert not reader.fresh.shows(Extent(2 * CHUNK - 1, 2 * CHUNK + 1))
+    assert reader.fresh.read(over) == DATA[CHUNK - 3 : CHUNK + 3]
+    assert reader.fresh.keep(1, view)
+    assert not reader.fresh.shows(over)
+    assert reader.fresh.read(Extent(CHUNK, CHUNK + 1)) == DATA[CHUNK : CHUNK + 1]
+
+    assert reader.fresh.promise(2)
+    reader.fresh.show(2, view)
+    reader.fresh.read(Extent(2 * CHUNK, 3 * CHUNK))
+    assert not reader.fresh.keep(2, view)
+    assert reader.fresh.read(Extent(2 * CHUNK, 3 * CHUNK)) is None
+
+
+def test_what_is_forgotten_on_its_way_to_the_disk_is_not_given() -> None:
+    """Nor is its memory used again: the thread that writes it has it still."""
+    reader = Reader()
+    view = memoryview(bytearray(CHUNK))
+    reader.fresh.show(1, view)
+    reader.fresh.forget(Extent(CHUNK + 1, CHUNK + 2))
+
+    assert reader.fresh.read(Extent(CHUNK, CHUNK + 1)) is None
+    assert reader.fresh.landed(1) is None
+
+
 def test_what_is_not_all_here_is_not_given() -> None:
     """Half from memory and half from disk would be two ways for one read."""
     reader = Reader()

@@ -65,8 +65,11 @@ class Bench:
     """A verifier with four threads over *disk*, and the verdicts that came."""
 
     def __init__(self, disk: Disk) -> None:
-        self.disk, self.verdicts = disk, list[Verdict]()
-        self.verifier = Verifier(chunk_map(), cast("Stored", disk), self.verdicts.append)
+        self.disk, self.verdicts, self.unwritten = disk, list[Verdict](), list[Verdict]()
+        self.verifier = Verifier(chunk_map(), cast("Stored", disk), self.judge)
+
+    def judge(self, verdict: Verdict) -> None:
+        (self.unwritten if verdict.unwritten else self.verdicts).append(verdict)
 
     async def until(self, count: int) -> None:
         with trio.fail_after(PATIENCE):
@@ -205,6 +208,27 @@ async def test_a_verdict_that_nobody_waits_for_is_heard_of_when_the_loop_asks(mo
         bench.submit(4)
         await bench.until(3)
     assert [1, 2, 4] == [verdict.job.index for verdict in bench.verdicts]
+
+
+async def test_who_waits_hears_before_the_disk_has_the_chunk() -> None:
+    """Once, that it is good; a second verdict tells what became of it. Who does not wait hears the second only."""
+    async with running() as bench:
+        bench.disk.gate.clear()
+        bench.submit(1)
+        with trio.fail_after(PATIENCE):
+            while not bench.unwritten:
+                await trio.sleep(0.001)
+        assert bench.disk.put_at == []
+        assert list(bench.verifier.pending) == [1]
+        bench.submit(3)
+        bench.disk.gate.set()
+        await bench.until(2)
+
+        bench.verifier.awaited = lambda: False
+        bench.submit(2)
+        await bench.until(3)
+    assert [verdict.job.index for verdict in bench.unwritten] == [1]
+    assert {verdict.job.index: verdict.good for verdict in bench.verdicts} == {1: True, 2: True, 3: False}
 
 
 async def test_a_disk_that_fails_is_told_with_the_verdict() -> None:
