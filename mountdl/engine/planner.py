@@ -8,6 +8,7 @@ Laws (tests/unit/test_planner.py): it never assigns bytes that are held or flyin
 never more flights than lanes; no background byte while a reader's want has a gap and a lane.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -324,12 +325,24 @@ class _Table:
                 continue
             asked = frozenset(other.source for other in self.owing(part))
             view = self.quickest(part, want.priority, without=asked)
-            if view is None and flight.stalled and flight.wait >= ASKED_AGAIN and len(self.owing(part)) == 1:
-                view = self.quickest(part, want.priority)
-                # Flights that nobody wants any more and that are as silent must not hold the lanes it needs.
-                self.reader_starved |= view is None and want.priority is Priority.READ
+            if view is None and flight.stalled and flight.wait >= ASKED_AGAIN:
+                view = self.asked_again(part, want)
             if view is not None and flight.again(view, part.length) * factor + extra < flight.due(part.stop):
                 self.assign(view, view.reach(part), want.priority, hedge=True)
+
+    def asked_again(self, part: Extent, want: Want) -> SourceView | None:
+        """Return who is to be asked for *part* a second time, as all who were asked are silent; nobody a third time.
+
+        It may be their connections that are dead: all of them are after a suspend.
+        """
+        asked = Counter(flight.source for flight in self.owing(part))
+        once = {source for source, times in asked.items() if times == 1}
+        if not once:
+            return None
+        view = self.quickest(part, want.priority, without=frozenset(asked.keys() - once))
+        # Flights that nobody wants any more and that are as silent must not hold the lanes it needs.
+        self.reader_starved |= view is None and want.priority is Priority.READ
+        return view
 
     def owed(self, flight: FlightView, want: Want) -> Extent | None:
         """Return the first part of *want* that *flight* is to bring and that is not held."""

@@ -200,6 +200,18 @@ def test_a_silent_source_may_be_asked_again_itself() -> None:
     assert decided([wanting(0, 8)], [source(0)], flights=[replace(late, stalled=False)]) == []
 
 
+def test_where_all_are_silent_each_is_asked_once_more() -> None:
+    """After a suspend all connections are dead and no server is: a second request to one of them goes by a new one."""
+    first, second = flight(0, 8, wait=5.0), replace(flight(0, 8, source=1, wait=4.0), flight=8)
+    sources = [source(0), source(1, latency=0.5)]
+
+    assert [0] == [a.source for a in decided([wanting(0, 8)], sources, flights=[first, second])]
+    twice = replace(first, flight=9)
+    assert [1] == [a.source for a in decided([wanting(0, 8)], sources, flights=[first, second, twice])]
+    assert [] == decided([wanting(0, 8)], sources, flights=[first, second, twice, replace(second, flight=10)])
+    assert [] == decided([wanting(0, 8)], sources, flights=[first, replace(second, stalled=False)])
+
+
 def test_nobody_waiting_means_more_patience() -> None:
     """What is late enough to be hedged for a reader is not for the background."""
     late = [flight(0, 8, wait=0.8)]
