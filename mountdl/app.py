@@ -161,7 +161,7 @@ class _Mounted:
         self._shown = operations.publish
         end = partial(fuse.terminate, operations)
         await nursery.start(_on_signals, end)
-        fuse.attach(operations, source, mount.mountpoint, allow_other=mount.allow_other)
+        detach = fuse.attach(operations, source, mount.mountpoint, allow_other=mount.allow_other)
         nursery.start_soon(self._forget_pages, fuse.forget_pages)
         if mount.control_socket is not None:
             desk = Desk(replace(mount, source=source), os.getpid(), self._watch, self._engine, end)
@@ -171,7 +171,7 @@ class _Mounted:
             await fuse.answers(mount.mountpoint)
             ready()
             log.info("%s is mounted on %s: %d files", source, mount.mountpoint, self._watch.built.tree.files)
-        fuse.detach()
+        detach()
 
     def _publish(self, built: Built) -> None:
         self._engine.update(built.contents)

@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import ip_address
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from mountdl.control import mounttable
 from mountdl.control.configuration import home_netrc
-from mountdl.control.registry import Registry
+from mountdl.control.registry import Registry, left
 from mountdl.control.text import shown
 from mountdl.descriptors import SUFFIXES
 from mountdl.errors import ExitStatus, UsageError
@@ -22,6 +23,11 @@ from mountdl.sources.credentials import EXPOSED, exposed
 
 _DEVICE = Path("/dev/fuse")
 _FUSE_CONF = Path("/etc/fuse.conf")
+ENDING = 60.0
+"""Seconds that a daemon whose mount is gone gets to put its store on record."""
+LEFT = 3.0
+"""Seconds after which one that has its mount no more is taken for one that stays for open files."""
+_LOOK = 0.02
 _LOOKED_AT = 20_000
 """Names below a source that are looked at for the hint that it holds no descriptor."""
 
@@ -184,6 +190,7 @@ def _devices() -> set[str]:
 
 
 def _check_free(mountpoint: Path, registry: Registry) -> None:
+    await_end(mountpoint, registry)
     mounted = mounttable.on(mountpoint)
     if mounted is None:
         return
@@ -199,6 +206,20 @@ def _check_free(mountpoint: Path, registry: Registry) -> None:
         "mountdl unmount it first" if mounted.ours else f"of type {shown(mounted.filesystem)}; choose another directory"
     )
     raise UsageError(f"{shown(mountpoint)} is busy: something is mounted there ({by})", ExitStatus.UNKNOWN)
+
+
+def await_end(mountpoint: Path, registry: Registry) -> None:
+    """Return once no daemon puts away what it served on *mountpoint*: who unmounts and mounts again has not waited.
+
+    One that stays for files that are open, whose mount was taken away regardless (umount -l), is not waited for long.
+    """
+    start = time.monotonic()
+    while mounttable.on(mountpoint) is None:
+        daemon = next((each for each in registry.alive() if each.mountpoint == str(mountpoint)), None)
+        patience = 0.0 if daemon is None else LEFT if left(daemon) else ENDING
+        if time.monotonic() - start >= patience:
+            return
+        time.sleep(_LOOK)
 
 
 def check_allow_other(conf: Path = _FUSE_CONF) -> None:

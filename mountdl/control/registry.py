@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mountdl.control import mounttable
 from mountdl.errors import ExitStatus, UsageError
 
 MAX_ENTRY = 64 << 10
@@ -54,7 +55,7 @@ class Registry:
     def entered(self, mountpoint: Path, source: str) -> Iterator[Entry]:
         """Register this process as the daemon of *mountpoint* while the context lasts.
 
-        Raises UsageError when another one serves it.
+        Raises UsageError when another one serves it. One that stays for open files only is listed no more from then on.
         """
         name = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:24]
         path, socket = self.directory / f"{name}.json", self.directory / f"{name}.sock"
@@ -64,15 +65,16 @@ class Registry:
             yield entry
         finally:
             with self._locked():
-                path.unlink(missing_ok=True)
-                socket.unlink(missing_ok=True)
+                if _is(path, held):  # else another daemon serves the place by now, see `left`
+                    path.unlink()
+                    socket.unlink(missing_ok=True)
             os.close(held)
 
     def _enter(self, path: Path, entry: Entry) -> int:
         fresh = path.with_suffix(f".{os.getpid()}")
         with self._locked():
             old = self._judged(path)
-            if old is not None:
+            if old is not None and not left(old):
                 raise UsageError(
                     f"{entry.mountpoint} is busy: mountdl (process {old.pid}) serves it; mountdl unmount it first",
                     ExitStatus.UNKNOWN,
@@ -131,6 +133,22 @@ class Registry:
             yield
         finally:
             os.close(directory)
+
+
+def left(entry: Entry) -> bool:
+    """Say whether the mount of *entry* was taken away (umount -l) and its daemon stays for files that are open.
+
+    Not while it starts or ends: it has its socket from when it is mounted until it is not.
+    """
+    return Path(entry.socket).exists() and mounttable.on(Path(entry.mountpoint)) is None
+
+
+def _is(path: Path, held: int) -> bool:
+    """Say whether *path* names the open file *held*."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(held))
+    except FileNotFoundError:
+        return False
 
 
 def runtime_directory() -> Path:

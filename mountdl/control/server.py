@@ -33,25 +33,29 @@ async def serve(
 ) -> None:
     """Answer clients on the socket *path* until cancelled. The directory of *path* keeps others out."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
-        _bind(listening, path)
+        own = _bind(listening, path)
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
         clients = _Clients()
         try:
             await trio.serve_listeners(partial(_client, control, clients), [listener], task_status=task_status)  # type: ignore[arg-type]
         finally:
-            _unlink(path)
+            _unlink(path, own)
 
 
-def _unlink(path: Path) -> None:
-    path.unlink(missing_ok=True)
+def _unlink(path: Path, own: os.stat_result) -> None:
+    """Remove the socket *path* unless it is another daemon's than *own*: one that serves the same place by now."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(path.lstat(), own):
+            path.unlink()
 
 
-def _bind(listening: socket.socket, path: Path) -> None:
+def _bind(listening: socket.socket, path: Path) -> os.stat_result:
     try:
-        _unlink(path)
+        path.unlink(missing_ok=True)
         listening.bind(str(path))
         path.chmod(0o600)
         listening.listen(MAX_CLIENTS)
+        return path.lstat()
     except OSError as error:
         raise UsageError(f"can't listen on {path}: {error.strerror or error}", ExitStatus.IO) from error
 

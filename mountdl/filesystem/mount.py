@@ -6,7 +6,8 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pyfuse3
@@ -32,8 +33,8 @@ MOST_BACKGROUND = 512
 """Readahead requests that the kernel keeps outstanding; its default of 12 lets a few stalled reads stop all."""
 
 
-def attach(operations: Operations, source: str, mountpoint: Path, *, allow_other: bool) -> None:
-    """Mount. Raises UsageError when the kernel or fusermount3 refuses."""
+def attach(operations: Operations, source: str, mountpoint: Path, *, allow_other: bool) -> Callable[[], None]:
+    """Mount; return what unmounts, if it still is mounted. Raises UsageError when the kernel or fusermount3 refuses."""
     # A ":" in fsname marks the mount as remote, so that indexers and thumbnailers keep away.
     options = {_name(source), "subtype=mountdl"}
     if allow_other:
@@ -45,6 +46,13 @@ def attach(operations: Operations, source: str, mountpoint: Path, *, allow_other
             f"can't mount on {mountpoint}: {error}; is /dev/fuse there, fuse3 installed, and the place free?",
             ExitStatus.UNKNOWN,
         ) from error
+
+    return partial(_detach, mountpoint, _device(str(mountpoint)))
+
+
+def _detach(mountpoint: Path, device: str | None) -> None:
+    # After umount -l another one may be mounted there by now.
+    pyfuse3.close(unmount=_device(str(mountpoint)) == device)
 
 
 def _name(source: str) -> str:
@@ -92,11 +100,6 @@ def terminate(operations: Operations) -> None:
     operations.end_reads()
     with contextlib.suppress(RuntimeError):
         pyfuse3.terminate()
-
-
-def detach() -> None:
-    """Unmount, if it still is mounted."""
-    pyfuse3.close(unmount=True)
 
 
 async def forget_pages(inode: Inode) -> None:

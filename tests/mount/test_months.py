@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from mountdl.filesystem.mount import NAMES_LOOK
 from tests.support.content import pattern
 from tests.support.mirrors import Mirrors, paced
-from tests.support.mounts import Mounts, eventually, needs_fuse, run, within
+from tests.support.mounts import Mounts, eventually, lives, mounted_on, needs_fuse, run, within
 from tests.support.samples import MIB, publish
 
 pytestmark = needs_fuse
@@ -98,3 +99,40 @@ def test_names_that_went_and_come_again(mirrors: Mirrors, mounted: Mounts, sourc
         os.close(folder)
         stander.kill()
         stander.wait(10)
+
+
+def test_unmounted_and_mounted_again_at_once(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
+    """As `systemctl restart` does: nobody need wait for the daemon before, which still puts its store on record."""
+    mirror = mirrors.add("mirror", {"film": FILM})
+    for number in range(20):
+        publish(source, f"{number}", pattern(MIB, seed=number), [mirror.of("film")])
+    publish(source, "film", FILM, [mirror.of("film")])
+    place = mounted.place()
+    for _ in range(3):
+        mount = mounted(source, on=place)
+        assert FILM == mount.read("film")
+        assert run("fusermount3", "-u", place).returncode == 0
+
+
+def test_mounted_again_while_a_file_is_open(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
+    """The mount was taken away regardless (umount -l): its open files go on, and their daemon harms the new mount never."""
+    mirror = mirrors.add("mirror", {"film": FILM, "other": FILM[1:]})
+    publish(source, "film", FILM, [mirror.of("film")])
+    publish(source, "other", FILM[1:], [mirror.of("other")])
+    place = mounted.place()
+    first = mounted(source, on=place)
+    film = os.open(first / "film", os.O_RDONLY)
+    try:
+        assert run("fusermount3", "-u", "-z", place).returncode == 0
+        second = mounted(source, on=place)
+        assert second.pid != first.pid
+        assert FILM[1:] == second.read("other")
+        assert FILM == within(20, lambda: os.pread(film, len(FILM), 0))
+        os.kill(first.pid, signal.SIGTERM)
+        eventually(20, lambda: not lives(first.pid))
+    finally:
+        with suppress(OSError):  # its daemon is gone
+            os.close(film)
+    assert mounted_on(place)
+    assert FILM[1:] == second.read("other")
+    second.unmount()

@@ -91,3 +91,16 @@ def test_a_directory_that_others_may_enter_is_refused(tmp_path: Path) -> None:
             module._prepare(tmp_path / name)
     module._prepare(tmp_path / "fresh")
     assert (tmp_path / "fresh").stat().st_mode == 0o40700
+
+
+def test_a_daemon_that_stays_for_open_files_only_gives_its_place_up(registry: Registry) -> None:
+    """Its mount was taken away (umount -l), and another one serves there: its end touches nothing of that one's."""
+    first = registry.entered(Path("/m"), "/s")
+    entry = first.__enter__()
+    Path(entry.socket).touch()
+    with registry.entered(Path("/m"), "/t") as second:
+        assert [second] == registry.alive()
+        first.__exit__(None, None, None)
+        assert [second] == registry.alive()
+        assert Path(second.socket).exists()
+    assert list(registry.directory.iterdir()) == []
