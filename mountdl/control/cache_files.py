@@ -9,12 +9,13 @@ import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from mountdl.content import Content, Level, content_of, digest_of
-from mountdl.control import text
+from mountdl.content import Content, ContentKey, Level, content_of, digest_of
+from mountdl.control import client, text
 from mountdl.control.cache import chosen, opened
 from mountdl.control.create_progress import Progress
 from mountdl.control.inspect import document
@@ -26,9 +27,14 @@ from mountdl.errors import ExitStatus, MountdlError, StoreError, UsageError
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import Digest, WholeCheck
 from mountdl.store import Store, Stored
+from mountdl.store.manifest import Header
 from mountdl.store.place import DATA, Place, write_all
+from mountdl.store.store import CHECKPOINT_INTERVAL
 
 STEP = 1 << 20
+RECORDED = 4 * CHECKPOINT_INTERVAL
+"""Seconds within which a store that works has on record what is complete."""
+_LOOK = 0.1
 PARTIAL = (".part", ".!qB", ".aria2", ".crdownload", ".partial")
 """What other programs add to the names of files that are not complete."""
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -40,9 +46,7 @@ def export(directory: Path, word: str, out: Path, registry: Registry) -> None:
     """Hand the finished file *word* out as *out*, by reflink where the file system can, else as a copy."""
     with opened(directory) as store:
         [key] = chosen(store, [word], registry)
-        header = store.recorded(key)
-        if header is None or header.written != header.size:
-            raise UsageError(f"{shown(word)} is not complete in the cache; mountdl wait FILE waits until it is")
+        header = _recorded(store, key, word, registry)
         target = out / Path(word).name if out.is_dir() else out
         if target.exists():
             raise UsageError(f"{shown(target)} is there already")
@@ -54,6 +58,32 @@ def export(directory: Path, word: str, out: Path, registry: Registry) -> None:
         finally:
             os.close(fd)
     print(f"{shown(target)}: {text.size(header.size)}, {how}")
+
+
+def _recorded(store: Store, key: ContentKey, word: str, registry: Registry) -> Header:
+    """Return what is on record of the finished content *key*. UsageError when it is not finished.
+
+    What its mount calls complete is on record within seconds: `mountdl wait FILE && mountdl cache export FILE .`
+    """
+    complete = _called_complete(word, registry)
+    if complete and key not in store.keys():  # noqa: SIM118  # a method of ours
+        raise UsageError(f"{shown(word)} is in another cache than {shown(store.directory)}: name it with --cache-dir")
+    until = time.monotonic() + (RECORDED if complete else 0.0)
+    while True:
+        header = store.recorded(key)
+        if header is not None and header.written == header.size:
+            return header
+        if time.monotonic() >= until:
+            raise UsageError(f"{shown(word)} is not complete in the cache; mountdl wait FILE waits until it is")
+        time.sleep(_LOOK)
+
+
+def _called_complete(word: str, registry: Registry) -> bool:
+    with suppress(MountdlError):
+        entry, inside = client.locate_file(Path(word), registry)
+        files = client.ask(entry, {"verb": "status", "path": inside}).get("files")
+        return isinstance(files, list) and [each.get("state") for each in files] == ["complete"]
+    return False
 
 
 def handed_out(source: int, size: int, digest: Digest | None, target: Path, tell: Callable[[int], None]) -> str:

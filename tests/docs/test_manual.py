@@ -65,3 +65,15 @@ def test_each_exit_status_is_listed(status: ExitStatus) -> None:
     section = MANUAL[MANUAL.index(".Sh EXIT STATUS") : MANUAL.index(".Sh EXAMPLES")]
 
     assert f".It {int(status)}\n" in section
+
+
+def test_each_attribute_is_in_the_manual() -> None:
+    """Who has only the manual finds out how to look at a file, and how to pin and prefetch it."""
+    semantics = (Path(__file__).parents[2] / "docs" / "semantics.md").read_text()
+    table = semantics.partition("### Extended attributes")[2].partition("### statfs")[0]
+    names = [
+        name for row in table.splitlines() if row.startswith("| `") for name in re.findall("`(.*?)`", row.split("|")[1])
+    ]
+
+    assert len(names) > 8
+    assert [name for name in [*names, "prefetch"] if f".It Li user.mountdl.{name}\n" not in MANUAL] == []

@@ -103,9 +103,11 @@ def test_export_hands_out_what_is_right_and_nothing_else(
     """Beside the mount that has it open; a copy of its own; never over a file that is there; not when it rotted."""
     mount = filled(mirrors, mounted, source, film_bytes)
     out = tmp_path / "out.bin"
-    eventually(20, lambda: cache(mount.cache, "export", mount / NAME, out).returncode == 0)
+    assert cache(mount.cache, "export", mount / NAME, out).returncode == 0
     assert out.read_bytes() == film_bytes
     assert out.stat().st_nlink == 1
+    (tmp_path / "another" / "contents").mkdir(parents=True)
+    assert "name it with --cache-dir" in cache(tmp_path / "another", "export", mount / NAME, out).stderr
     done = cache(mount.cache, "export", mount / NAME, out)
     assert (done.returncode, "there already" in done.stderr) == (28, True)
     out.unlink()
