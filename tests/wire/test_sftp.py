@@ -293,6 +293,17 @@ async def test_killed_between_fetches(server: sshd.Sshd, name: str) -> None:
         assert await fetched(source, 0, SIZE) == DATA
 
 
+@pytest.mark.parametrize("name", ["sftp-server", "sshd"])
+async def test_killed_before_another_file_is_opened(server: sshd.Sshd, root: Path, name: str) -> None:
+    """So it is where the loss shows at the opening of a file, and not at a read of one that is open."""
+    (root / "other").write_bytes(DATA[:1000])
+    async with running(server.settings()) as transport:
+        assert await fetched(mirror(transport, server.url("a%20b.iso")), 0, 10) == DATA[:10]
+        assert server.signal(signal.SIGKILL, name)
+        await trio.sleep(0.2)
+        assert await fetched(mirror(transport, server.url("other"), 1000), 0, 10) == DATA[:10]
+
+
 async def test_killed_while_it_sends(server: sshd.Sshd) -> None:
     """What came is kept in order, the mirror may be tried again, and works."""
     async with running(server.settings()) as transport:

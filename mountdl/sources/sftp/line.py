@@ -102,7 +102,12 @@ class Line:
         self._handles.move_to_end(path)
         while len(self._handles) > HANDLES:
             self._forget(next(iter(self._handles)))
-        handle = await asyncio.shield(task)
+        try:
+            handle = await asyncio.shield(task)
+        except (asyncssh.Error, OSError) as error:
+            if self._handles.get(path) is task:  # else the line was dropped meanwhile, and may be another by now
+                self.lost(error)
+            raise
         handle.used = now
         return handle
 
