@@ -59,7 +59,8 @@ class Desk:
     async def want(self, path: str, what: str, timeout: float) -> None:  # noqa: ASYNC109  # see Control
         """See `Control`."""
         node = self._found(path)
-        if not isinstance(node, File):
+        if isinstance(node, Note):
+            await self._resolved(path, node, timeout)
             return
         download = self._engine.download(node.content)
         everything = Extent(0, node.size)
@@ -77,6 +78,20 @@ class Desk:
             for want in wants:
                 download.unwant(want)
         raise UsageError(f"{path} was not there in time", ExitStatus.TIMEOUT)
+
+    async def _resolved(self, path: str, note: Note, timeout: float) -> None:  # noqa: ASYNC109  # see Control
+        """Wait until *note* has given way to what it stands for."""
+        if note.state == "error":
+            raise UsageError(f"{path} stands for no file: {note.reason}", ExitStatus.IO)
+        with trio.move_on_after(timeout):
+            while self._waits(path):  # noqa: ASYNC110  # the catalog publishes trees, not events
+                await trio.sleep(_LOOK)
+            return
+        raise UsageError(f"{path} was not resolved in time", ExitStatus.TIMEOUT)
+
+    def _waits(self, path: str) -> bool:
+        node = self._tree.find(PurePosixPath(path))
+        return isinstance(node, Note) and node.state == "resolving"
 
     def shutdown(self) -> None:
         """See `Control`."""

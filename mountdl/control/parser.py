@@ -137,7 +137,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         "inspect": command("inspect", "show what descriptors say, without touching the network"),
         "create": command("create", "make a descriptor of local files", _CREATE),
         "why": command("why", "show why a read failed, or who sent which bytes"),
-        "wait": command("wait", "return when a file is complete or can be played"),
+        "wait": command("wait", "fetch a file, and return when it is complete or can be played"),
         "cache": command("cache", "show, verify, prune and fill the store", _CACHE),
         "demo": command("demo", "show it all on this machine, without the internet"),
     }

@@ -135,8 +135,8 @@ def mount_lines(document: Json) -> list[str]:
 
 def _row(file: FileLine) -> list[str]:
     readers = text.counted(file.readers, "reader") if file.readers else ""
-    whole = "?" if file.size is None else text.size(file.size)
-    return [text.percent(file.here, file.size), whole, text.rate(file.rate), readers, file.state, shown(file.path)]
+    part, whole = ("", "") if file.size is None else (text.percent(file.here, file.size), text.size(file.size))
+    return [part, whole, text.rate(file.rate), readers, file.state, shown(file.path)]
 
 
 def file_lines(document: Json) -> list[str]:
@@ -144,10 +144,12 @@ def file_lines(document: Json) -> list[str]:
     lines: list[str] = []
     for told in _list(document, "files"):
         file = FileLine.of(told)
+        lines += [shown(file.path), f"  state: {file.state}{_readers(file)}{_comma(text.rate(file.rate))}"]
+        if file.size is None:  # a note, which stands for what is not known, or is refused
+            lines += [f"  {'error' if file.state == 'error' else 'waits'}: {shown(file.error)}"] if file.error else []
+            continue
         lines += [
-            shown(file.path),
-            f"  state: {file.state}{_readers(file)}{_comma(text.rate(file.rate))}",
-            f"  size: {'unknown' if file.size is None else f'{file.size} bytes ({text.size(file.size)})'}",
+            f"  size: {file.size} bytes ({text.size(file.size)})",
             f"  verified: {text.size(file.verified)} ({text.percent(file.verified, file.size)})",
             f"  written: {text.size(file.written)} ({text.percent(file.written, file.size)})",
             f"  digests: {_LEVELS.get(file.level, file.level)}",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import errno
 import hashlib
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -206,6 +208,27 @@ def test_a_magnet_to_a_swarm_alone(mounted: Mounts, source: Path) -> None:
     assert mount.read("film.mkv.resolving") == b""
     assert mount.xattr("film.mkv.resolving", "state") == "resolving"
     eventually(5, lambda: "no peer told what is in it" in mount.xattr("film.mkv.resolving", "error"))
+    told = mountdl("status", mount / "film.mkv.resolving").stdout.splitlines()
+    assert told[:2] == ["film.mkv.resolving", "  state: resolving"]
+    assert "no peer told what is in it" in told[2]
+
+
+def test_waiting_for_what_is_no_file(mounted: Mounts, source: Path) -> None:
+    """For a note that resolves until it does, for one that says what is wrong not at all: neither is whole."""
+    link, bad = source / "s.magnet", source / "bad.meta4"
+    link.write_text(f"magnet:?xt=urn:btih:{'12' * 20}&dn=film.mkv")
+    bad.write_text("no metalink")
+    mount = mounted(source)
+
+    eventually(LONGEST, lambda: (mount / "bad.meta4.error").exists())
+    done = mountdl("wait", mount / "bad.meta4.error")
+    assert (done.returncode, "bad.meta4.error stands for no file: not well-formed" in done.stderr) == (17, True)
+    assert mountdl("wait", "--timeout", "0.2", mount / "film.mkv.resolving").returncode == 2
+    with subprocess.Popen([sys.executable, "-m", "mountdl", "wait", mount / "film.mkv.resolving"]) as waiting:
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(1)
+        link.unlink()
+        assert waiting.wait(60) == 0
 
 
 def test_torrents_with_web_seeds(two: tuple[Mirror, Mirror], mounted: Mounts, source: Path) -> None:

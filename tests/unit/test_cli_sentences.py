@@ -219,12 +219,6 @@ def test_umount_unmounts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == f"mountdl: {tmp_path} is not a mount\n"
 
 
-def test_a_daemon_that_begins_is_said_to_do_that(tmp_path: Path) -> None:
-    """It is registered before it listens, for as long as a large folder takes to be searched."""
-    with pytest.raises(UsageError, match=r"\(process 1\) is just starting or ending; ask again"):
-        client.ask(Entry("/m", "/s", 1, str(tmp_path / "none"), 0.0), {"verb": "status"})
-
-
 @pytest.mark.parametrize("charset", ["ascii", "latin-1", "koi8-r"])
 def test_a_name_that_the_terminal_has_no_letters_for_is_shown_in_others(charset: str, tmp_path: Path) -> None:
     """Where the locale is not one of UTF-8: a traceback said less."""

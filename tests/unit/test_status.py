@@ -130,7 +130,7 @@ def test_json_has_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_a_daemon_that_does_not_listen_is_named(tmp_path: Path) -> None:
     """It may just be starting or ending."""
     entry = Entry("/m", "/s", 7, str(tmp_path / "nothing.sock"), 0.0)
-    with pytest.raises(UsageError, match=r"the daemon of /m \(process 7\) is not reached: No such file"):
+    with pytest.raises(UsageError, match=r"the daemon of /m \(process 7\) is just starting or ending; ask again"):
         client.ask(entry, {"verb": "status"})
 
 
@@ -148,3 +148,10 @@ def test_warnings_without_end_are_counted() -> None:
     assert lines[2] == "  warning: odd 0"
     assert lines[-1] == "  and 10 warnings more; --json shows all"
     assert len(lines) == 2 + 20 + 1
+
+
+def test_a_note_shows_no_bytes() -> None:
+    """Of what is not known yet, or refused, nothing can be said but why."""
+    note = file("x.meta4.error", size=None, state="error", error="no metalink", level="none", sources=[])
+    assert status.file_lines(mount(note)) == ["x.meta4.error", "  state: error", "  error: no metalink"]
+    assert status.mount_lines(mount(note))[2:] == ["          error  x.meta4.error", "  x.meta4.error: no metalink"]
