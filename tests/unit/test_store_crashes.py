@@ -211,7 +211,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(extent=extents)
     def evict_for_want_of_room(self, extent: Extent) -> None:
+        held = self.in_memory & set(range(extent.start, extent.stop)) & self.verified  # takes no room on the disk
         self._drop(extent, self.stored.evict)
+        self.verified |= held
 
     def _discard(self, extent: Extent) -> None:
         self._drop(extent, self.stored.discard)
