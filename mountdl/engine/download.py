@@ -71,8 +71,8 @@ class Download:
         self._settling = Settling(content, stored, roster, self.incidents, *told)
         if fetch is not None and content.borders and content.level is Level.NONE:
             self._settling.borders = Borders(content, stored, fetch, weakly(self._settling.settle_border))
-        self.readable, self.glance, self.hear = self._settling.at_hand, self._settling.glance, self._settling.hear
-        self._demand = Demand()
+        self._demand, self.readable = Demand(), self._settling.at_hand
+        self.glance, self.hear = self._settling.glance, self._settling.hear
         self._windows = Windows(self._demand, content.chunk_map, lambda: roster.pace(stored.reach))
         self._settling.fresh.ahead = self._windows.ahead
         self._fleet, self._waiters = Fleet(proxy(self)), Waiters()
@@ -80,7 +80,7 @@ class Download:
         self._background = Background(self._demand, content.chunk_map)
         Sparing(self._demand, self._background, self._settling, content.chunk_map).attach(stored, self.incidents)
         self._no_background_until, self._failing = 0.0, ""
-        self._alarm = trio.Event()
+        self._alarm, self._due = trio.Event(), 0.0  # when it looks after all again
         self._nursery: trio.Nursery | None = None
 
     # -- what readers see ---------------------------------------------------------------------------------
@@ -101,7 +101,8 @@ class Download:
         self._replan()
         try:
             self.hear()  # from now on threads tell what they find, for somebody waits
-            self._alarm.set()
+            if self._due > waiter.since + self._interval():
+                self._alarm.set()
             with trio.move_on_after(self._settings.read_timeout):
                 await waiter.answered(self.readable, self._replan)
             if waiter.error is not None or not waiter.event.is_set():
@@ -206,7 +207,8 @@ class Download:
             self._tick()
             if self._settling.whole_due:
                 await self._judge_whole()
-            with trio.move_on_after(self._interval()):
+            self._due = trio.current_time() + self._interval()
+            with trio.move_on_at(self._due):
                 await self._alarm.wait()
             self._alarm = trio.Event()
 
@@ -316,10 +318,9 @@ class Download:
 
     def _launch(self, assignment: Assignment, nursery: trio.Nursery) -> None:
         if assignment.hedge:
-            for late in self._fleet.overlapping(assignment.extent):
-                self.incidents.add(
-                    late.state.source.name, "was late; its bytes were asked for once more", assignment.extent
-                )
+            extent, what = assignment.extent, "was late; its bytes were asked for once more"
+            for late in self._fleet.overlapping(extent):
+                self.incidents.add(late.state.source.name, what, extent)
         self._fleet.launch(assignment, self.roster.states[assignment.source], nursery)
 
     def certify(self, extent: Extent) -> None:
@@ -387,10 +388,8 @@ class Download:
     # -- verdicts -----------------------------------------------------------------------------------------
 
     def _verdict(self, good: bool) -> None:
-        if good:
-            self._wake()
-        else:
-            self._replan()
+        act = self._wake if good else self._replan
+        act()
         if self._settling.complete:
             self.error, self.idle_since = None, trio.current_time()
 

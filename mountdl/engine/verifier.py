@@ -146,10 +146,16 @@ class Verifier:
     def _work(self, job: Job | None, tell: Callable[[], None]) -> None:
         """Judge *job* and what else is queued until nothing more comes, or the loop has much to hear."""
         while job is not None:
-            self._told.append(self._stored_one(job) if job.data is None else self._placed(job, job.data, tell))
-            if self.awaited():
-                tell()
+            if job.data is None:
+                self._report(self._stored_one(job), tell)
+            else:
+                self._place(job, job.data, tell)
             job = self._next() if len(self._told) < self._most_told else None
+
+    def _report(self, verdict: Verdict, tell: Callable[[], None]) -> None:
+        self._told.append(verdict)
+        if self.awaited():
+            tell()
 
     def _next(self) -> Job | None:
         """Return the next chunk in the queue, or the first that comes while the thread rests."""
@@ -200,13 +206,17 @@ class Verifier:
             return Verdict(job, good=False)  # a data file that can't be read back is not sound either
         return Verdict(job, check.verified)
 
-    def _placed(self, job: Job, data: memoryview, tell: Callable[[], None]) -> Verdict:
+    def _place(self, job: Job, data: memoryview, tell: Callable[[], None]) -> None:
         """Judge *data* and put it into the data file if it is good; who waits for it need not wait for the disk."""
         if not self._chunk_map.matches(job.index, data):
-            return Verdict(job, good=False)
-        if self.awaited():
-            self._told.append(Verdict(job, good=True, unwritten=True))
-            tell()
+            self._report(Verdict(job, good=False), tell)
+        elif self.awaited():
+            self._report(Verdict(job, good=True, unwritten=True), tell)
+            self._told.append(self._put(job, data))  # nobody waits for this one
+        else:
+            self._report(self._put(job, data), tell)
+
+    def _put(self, job: Job, data: memoryview) -> Verdict:
         try:
             start = self._chunk_map.extent(job.index).start
             sums = self._stored.put(start, data, cached=not job.kept, awaited=job.awaited)

@@ -356,7 +356,7 @@ class Stored:
         if done is None:
             return
         # Those that were touched meanwhile are summed another time.
-        self._sums.keep({number: crc for number, crc in done.sums.items() if number not in self._unsummed})
+        self._sums.keep({at: crc for at, crc in done.sums.items() if at not in self._unsummed}, at_once=True)
         if done.outcome is not Outcome.UNSYNCED:
             return
         # After a failed sync the kernel calls pages clean that never reached the disk, and the next sync

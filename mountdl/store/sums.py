@@ -22,6 +22,9 @@ except ImportError:  # no wheel for this machine
     from zlib import crc32
 
 LEAF = 256 << 10
+MOST_KEPT = 64
+"""Sums that are written at once at most, and that a kill may cost: one write for each chunk of a stream was a sixth of
+what its loop asked of the kernel."""
 
 _ENTRY = struct.Struct("<II")  # CRC-32 of the leaf; CRC-32 of leaf number and that, begun with 1
 _NUMBERED = struct.Struct("<QI")
@@ -94,18 +97,21 @@ def decode(number: int, data: bytes) -> int | None:
 
 
 class Sums:
-    """The sums of one content, in a file that is made at the first one."""
+    """The sums of one content, in a file that is made at the first ones; the latest are in memory for a moment."""
 
-    __slots__ = ("_fd", "_place")
+    __slots__ = ("_fd", "_latest", "_place")
 
     def __init__(self, place: Place) -> None:
         self._place = place
+        self._latest: dict[int, int] = {}
         self._fd: int | None = None
         with suppress(OSError, StoreError):
             self._fd = place.open(SUMS, os.O_RDWR)
 
     def recall(self, number: int) -> int | None:
         """Return the sum of leaf *number*, or None."""
+        if number in self._latest:
+            return self._latest[number]
         if self._fd is None:
             return None
         try:
@@ -113,8 +119,17 @@ class Sums:
         except OSError:
             return None
 
-    def keep(self, found: dict[int, int]) -> None:
-        """Remember the sums of leaves; a disk that does not take them leaves those leaves without."""
+    def keep(self, found: dict[int, int], *, at_once: bool = False) -> None:
+        """Remember the sums of leaves; a disk that does not take them leaves those leaves without.
+
+        *at_once*: put these and all others that are in memory on the disk now.
+        """
+        self._latest.update(found)
+        if at_once or len(self._latest) >= MOST_KEPT:
+            self._flush()
+
+    def _flush(self) -> None:
+        found, self._latest = self._latest, {}
         with suppress(OSError, StoreError):
             if self._fd is None and found:
                 self._fd = self._place.open(SUMS, os.O_RDWR | os.O_CREAT)
@@ -124,13 +139,16 @@ class Sums:
 
     def forget(self, extent: Extent) -> None:
         """Drop the sums of all leaves that hold a byte of *extent*."""
+        numbers = leaves(extent)
+        if self._latest:
+            self._latest = {number: crc for number, crc in self._latest.items() if number not in numbers}
         if self._fd is not None and extent:
-            numbers = leaves(extent)
             with suppress(OSError):
                 write_all(self._fd, bytes(len(numbers) * _ENTRY.size), numbers.start * _ENTRY.size)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, with all in it."""
+        self._flush()
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

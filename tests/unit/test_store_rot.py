@@ -100,3 +100,27 @@ def test_what_was_dropped_and_came_back_is_summed_anew(tmp_path: Path) -> None:
     stored = last.open(KEY, SIZE, "fp")
     assert stored.read(Extent(LEAF, 2 * LEAF)) == b"other text" + BYTES[LEAF + 10 : 2 * LEAF]
     last.close()
+
+
+def test_sums_are_written_many_at_once(tmp_path: Path) -> None:
+    """Until then memory tells them; what is dropped meanwhile is not written, and closing writes the rest."""
+    (tmp_path / "contents").mkdir()
+    place = Place(tmp_path / "contents", KEY)
+    place.make_folder()
+    kept = sums.Sums(place)
+    kept.keep({0: 7, 1: 8, 5: 9})
+    kept.forget(sums.leaf(1, SIZE))
+
+    assert [kept.recall(number) for number in (0, 1, 5)] == [7, None, 9]
+    assert not place.path(SUMS).exists()
+    kept.close()
+    again = sums.Sums(place)
+    assert [again.recall(number) for number in (0, 1, 5)] == [7, None, 9]
+
+    again.keep({number: number for number in range(sums.MOST_KEPT)})
+    third = sums.Sums(place)
+    assert third.recall(sums.MOST_KEPT - 1) == sums.MOST_KEPT - 1
+    again.keep({sums.MOST_KEPT: 1}, at_once=True)
+    assert third.recall(sums.MOST_KEPT) == 1
+    again.close()
+    third.close()

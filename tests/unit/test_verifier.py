@@ -172,17 +172,17 @@ async def test_a_thread_without_work_waits_for_the_next_chunk(monkeypatch: pytes
     monkeypatch.setattr(verifier, "REST", PATIENCE)
     async with running() as bench:
         for index in range(20):
-            bench.submit(index)
+            bench.submit(index, stored=True)
             await bench.until(index + 1)
             while not bench.verifier._resting:
                 await trio.sleep(0.001)
         assert hops == [0]
         monkeypatch.setattr(verifier, "REST", 0.0)
-        bench.submit(20)
+        bench.submit(20, stored=True)
         await bench.until(21)
         while not ended:
             await trio.sleep(0.001)
-        bench.submit(21)
+        bench.submit(21, stored=True)
         await bench.until(22)
     assert hops == [0, 21]
 
@@ -200,7 +200,7 @@ async def test_a_verdict_that_nobody_waits_for_is_heard_of_when_the_loop_asks(mo
         assert len(bench.verdicts) == 1
 
         bench.verifier.awaited = lambda: True
-        bench.submit(2)
+        bench.submit(2, stored=True)
         await bench.until(2)
 
         bench.verifier.awaited = lambda: False
