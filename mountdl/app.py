@@ -26,6 +26,8 @@ from mountdl.catalog.watch import Helpers, Watch, WatchSettings
 from mountdl.content import Content, ContentKey, Outline
 from mountdl.control import server
 from mountdl.control.desk import Desk
+from mountdl.control.logs import NOTICE
+from mountdl.control.text import counted
 from mountdl.descriptors import SUFFIXES, parse, prefer
 from mountdl.descriptors.model import Descriptor
 from mountdl.engine.addresses import scheme
@@ -170,7 +172,8 @@ class _Mounted:
             served.start_soon(fuse.serve, operations)
             await fuse.answers(mount.mountpoint)
             ready()
-            log.info("%s is mounted on %s: %d files", source, mount.mountpoint, self._watch.built.tree.files)
+            files = self._watch.built.tree.files
+            log.log(NOTICE, "%s is mounted on %s: %s", source, mount.mountpoint, counted(files, "file"))
         detach()
 
     def _publish(self, built: Built) -> None:
@@ -309,5 +312,5 @@ async def _on_signals(
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
         task_status.started()
         async for came in received:
-            log.info("ended by %s", signal.Signals(came).name)
+            log.log(NOTICE, "ended by %s", signal.Signals(came).name)
             end()

@@ -78,7 +78,7 @@ def test_a_pipe_to_the_command_ends_with_it(published: Path, mounted: Mounts) ->
 
 
 def test_in_the_foreground(published: Path, mounted: Mounts, film_bytes: bytes) -> None:
-    """-f stays, says READY to systemd, and ends with 0 when unmounted."""
+    """-f stays, says so once it is mounted, to systemd too, and ends with 0 when unmounted."""
     path, address = mounted.place(), mounted.home / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
         ear.bind(str(address))
@@ -89,8 +89,10 @@ def test_in_the_foreground(published: Path, mounted: Mounts, film_bytes: bytes) 
             assert ear.recv(100) == b"READY=1"
             assert within(LONGEST, (path / NAME).read_bytes) == film_bytes[: 2 * MIB]
             assert mountdl("unmount", path).returncode == 0
-            _, complained = daemon.communicate(timeout=10)
-    assert (daemon.returncode, complained) == (0, "")
+            _, told = daemon.communicate(timeout=10)
+    assert daemon.returncode == 0
+    [line] = told.splitlines()
+    assert line.endswith(f" NOTICE mountdl.app: {published} is mounted on {path}: 1 file")
 
 
 # -- ending -------------------------------------------------------------------------------------------------------
