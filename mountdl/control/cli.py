@@ -165,7 +165,9 @@ def _ask(command: str, arguments: argparse.Namespace) -> None:
     elif command == "why":
         status.why(_path("FILE", arguments.file), registry, as_json=arguments.json)
     else:
-        status.wait(_path("FILE", arguments.file), registry, what=arguments.what, timeout=arguments.timeout)
+        from mountdl.control import waiting
+
+        waiting.run(_path("FILE", arguments.file), registry, what=arguments.what, timeout=arguments.timeout)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:

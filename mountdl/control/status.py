@@ -1,4 +1,4 @@
-"""`mountdl status`, `why` and `wait`: how the answers of a daemon look to programs and to people.
+"""`mountdl status` and `why`: how the answers of a daemon look to programs and to people.
 
 The values are those that `Control` gives. What is shown to people leaves out files that nothing happens to;
 `--json` leaves out nothing.
@@ -15,7 +15,7 @@ from mountdl.control import client, mounttable, text
 from mountdl.control.messages import Json
 from mountdl.control.registry import Entry, Registry
 from mountdl.control.text import shown
-from mountdl.errors import ExitStatus, UsageError
+from mountdl.errors import UsageError
 
 MOST_ROWS = 20
 """Files of a mount that are shown to people at most."""
@@ -262,17 +262,3 @@ def why(path: Path, registry: Registry, *, as_json: bool) -> None:
     entry, inside = client.locate_file(path, registry)
     told = client.ask(entry, {"verb": "why", "path": inside})
     print(json.dumps(told, indent=2) if as_json else "\n".join(why_lines(told)))
-
-
-def wait(path: Path, registry: Registry, *, what: str, timeout: float | None) -> None:
-    """Return once the file *path* is whole or playable. UsageError, status TIMEOUT, after *timeout* seconds."""
-    entry, inside = client.locate_file(path, registry)
-    # The daemon keeps the time; the margin is for its answer.
-    patience = None if timeout is None else timeout + 10
-    try:
-        client.ask(entry, {"verb": "want", "path": inside, "what": what, "timeout": timeout}, timeout=patience)
-    except UsageError as error:
-        if error.exit_status is ExitStatus.TIMEOUT and timeout is not None and not client.stopped(entry):
-            wanted = "complete" if what == "all" else "playable"
-            raise UsageError(f"{shown(path)} is not {wanted} after {timeout:g} s", ExitStatus.TIMEOUT) from error
-        raise

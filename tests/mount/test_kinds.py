@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -224,11 +225,15 @@ def test_waiting_for_what_is_no_file(mounted: Mounts, source: Path) -> None:
     done = mountdl("wait", mount / "bad.meta4.error")
     assert (done.returncode, "bad.meta4.error stands for no file: not well-formed" in done.stderr) == (17, True)
     assert mountdl("wait", "--timeout", "0.2", mount / "film.mkv.resolving").returncode == 2
-    with subprocess.Popen([sys.executable, "-m", "mountdl", "wait", mount / "film.mkv.resolving"]) as waiting:
+    ours, theirs = os.openpty()
+    line = [sys.executable, "-m", "mountdl", "wait", mount / "film.mkv.resolving"]
+    with subprocess.Popen(line, stderr=theirs) as waiting, open(ours, "rb", buffering=0) as drawn:
+        os.close(theirs)
         with pytest.raises(subprocess.TimeoutExpired):
             waiting.wait(1)
         link.unlink()
         assert waiting.wait(60) == 0
+        assert drawn.read(1000).startswith(b"\r\x1b[Kresolving: ")
 
 
 def test_torrents_with_web_seeds(two: tuple[Mirror, Mirror], mounted: Mounts, source: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mountdl.control import client, messages, status, text
+from mountdl.control import client, messages, status, text, waiting
 from mountdl.control.messages import Json
 from mountdl.control.registry import Entry, Registry
 from mountdl.errors import ExitStatus, UsageError
@@ -155,3 +155,17 @@ def test_a_note_shows_no_bytes() -> None:
     note = file("x.meta4.error", size=None, state="error", error="no metalink", level="none", sources=[])
     assert status.file_lines(mount(note)) == ["x.meta4.error", "  state: error", "  error: no metalink"]
     assert status.mount_lines(mount(note))[2:] == ["          error  x.meta4.error", "  x.meta4.error: no metalink"]
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        (file("a/f.iso", verified=MIB, rate=MIB), " 25%  1.0 MiB of 4.0 MiB   1.0 MiB/s  a/f.iso"),
+        (file("f", level="whole", written=3 * MIB), " 75%  3.0 MiB of 4.0 MiB        idle  f"),
+        (file("f.resolving", size=None, state="resolving", error="no peer"), "resolving: no peer"),
+        (file("f\x1b.resolving", size=None, state="resolving"), "resolving: f\\x1b.resolving"),
+    ],
+)
+def test_how_far_a_file_is_fits_a_line(told: Json, line: str) -> None:
+    """Whoever waits for gigabytes wants to see that they come."""
+    assert waiting.progress(status.FileLine.of(told)) == line
