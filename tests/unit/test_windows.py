@@ -54,6 +54,15 @@ def test_an_open_window_moves_on_by_steps() -> None:
     assert [Extent(96 * MIB, 128 * MIB)] == [want.extent for want in demand]
 
 
+def test_with_more_connections_the_steps_are_shorter() -> None:
+    """One that is idle finds nothing to bring until the window moves on."""
+    windows = Windows(Demand(), ChunkMap(SIZE, MIB), lambda: (1e9, 4))
+    windows.advance(Extent(0, 32 * MIB), 0.0, ExtentSet())
+    moved = [at for at in range(32, 96) if windows.advance(Extent(at * MIB, (at + 1) * MIB), 0.0, ExtentSet())]
+
+    assert list(range(32, 96)) == moved
+
+
 def test_a_window_reaches_the_end_at_once() -> None:
     """What is left of a file is wanted whole, for nothing will move the window on."""
     demand, stop = Demand(), SIZE - 32 * MIB
