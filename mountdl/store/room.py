@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 BLOCK = 512
 STALE = 3600.0
-"""Seconds without a use after which a closed content may go for what nobody waits for."""
+"""Seconds without a use after which a closed content may go for what nobody waits for; and after which a disk that was
+full may be filled again by what nobody waits for."""
 PAUSE = 30.0
 """Seconds without background work after the disk was full."""
 LEAST_ROOM = 1 << 20
@@ -226,8 +227,13 @@ class Room:
         return f"--cache-size {self.limit} is less than two chunks of {chunk} bytes: each is fetched again and again"
 
     def relax(self) -> None:
-        """Let readers ahead try again: what was tight a moment ago may not be now."""
+        """Let readers ahead try again: what was tight a moment ago may not be now.
+
+        Without a quota it was the disk that was full, and somebody has made room on it since: what went may come again.
+        """
         self._tight = False
+        if self.limit is None and self._clock.now - self._full_at > STALE:
+            self.evicted.clear()
 
     def _stale(self) -> bool:
         before = self._clock.now - STALE

@@ -349,3 +349,21 @@ def test_a_part_of_the_disk_is_a_quota() -> None:
     assert Limit(5).of(1000) == 5
     assert gap(1 << 40) == 1 << 33
     assert gap(4 * MIB) == MIB // 2
+
+
+def test_what_a_full_disk_cost_comes_again_once_there_is_room(tmp_path: Path) -> None:
+    """Not at once, for it was fetched a moment before it went; under a quota it would go again."""
+    for limit, left in ((None, False), (Limit(64 * MIB), True)):
+        store = Store(tmp_path / str(left), limit=limit)
+        stored = store.open(ContentKey("a"), SIZE, fingerprint())
+        fill(stored, mib(0, 2))
+        store._room.full(MIB)
+        assert store.evicted(stored.key)
+        store._clock.now += 1800
+        store._room.relax()
+        assert store.evicted(stored.key)
+        store._clock.now += 1900
+        store._room.relax()
+        assert store.evicted(stored.key) is left
+        stored.close()
+        store.close()
