@@ -19,14 +19,14 @@ from mountdl.engine.borders import Borders, Fetch
 from mountdl.engine.demand import Demand, Want
 from mountdl.engine.fleet import Fleet
 from mountdl.engine.flight import Flight, SourceState
+from mountdl.engine.hearing import Hearing
 from mountdl.engine.incidents import Incidents
 from mountdl.engine.planner import plan
 from mountdl.engine.roster import Roster
 from mountdl.engine.settling import Settling
 from mountdl.engine.sparing import Sparing
-from mountdl.engine.status import DownloadStatus
+from mountdl.engine.status import DownloadStatus, state_of
 from mountdl.engine.traffic import Traffic
-from mountdl.engine.views import Assignment
 from mountdl.engine.waiting import Waiter, Waiters
 from mountdl.engine.windows import Windows
 from mountdl.errors import ContentUnavailable, MountdlError, SourceError, StoreCrowded, StoreError
@@ -73,15 +73,17 @@ class Download:
             self._settling.borders = Borders(content, stored, fetch, weakly(self._settling.settle_border))
         self._demand, self.readable = Demand(), self._settling.at_hand
         self.glance, self.hear = self._settling.glance, self._settling.hear
-        self._windows = Windows(self._demand, content.chunk_map, lambda: roster.pace(stored.reach))
+        self._windows = Windows(self._demand, content.chunk_map, lambda: roster.pace(stored.room.reach))
         self._settling.fresh.ahead = self._windows.ahead
-        self._fleet, self._waiters = Fleet(proxy(self)), Waiters()
+        self._fleet, self._waiters = Fleet(proxy(self), self.incidents), Waiters()
         self._settling.verifier.awaited = self._waiters.__bool__
         self._background = Background(self._demand, content.chunk_map)
         Sparing(self._demand, self._background, self._settling, content.chunk_map).attach(stored, self.incidents)
         self._no_background_until, self._failing = 0.0, ""
         self._alarm, self._due = trio.Event(), 0.0  # when it looks after all again
         self._nursery: trio.Nursery | None = None
+        heard = weakly(self.poke), weakly(self._filed)
+        self.hearing = Hearing(stored, self._settling, roster, self.incidents, *heard)
 
     # -- what readers see ---------------------------------------------------------------------------------
 
@@ -169,21 +171,17 @@ class Download:
             size=self.content.size,
             verified=self.stored.verified.total,
             written=self.stored.written.total,
-            state=self._state(),
+            state=self._state,
             rate=self._traffic.rate(self.content.key, now),
             readers=self.readers,
             sources=self.roster.statistics(now),
             error=self.error,
         )
 
+    @property
     def _state(self) -> str:
-        if self.complete:
-            return "complete"
-        if self._fleet or self._settling.whole_due:
-            return "active"
-        if self._waiters:
-            return "waiting"
-        return "error" if self.error else "idle"
+        active = bool(self._fleet) or self._settling.whole_due
+        return state_of(self.error, complete=self.complete, active=active, waiting=bool(self._waiters))
 
     # -- its life -------------------------------------------------------------------------------------------
 
@@ -226,6 +224,8 @@ class Download:
         """Use *states* as the sources from now on; *content* is the same bytes as before."""
         self.content = content
         self.roster.states = states
+        if len(states) > 1:
+            self.stored.loan.recall()  # two can't write the data file side by side
         self._replan()
 
     def poke(self) -> None:
@@ -274,7 +274,7 @@ class Download:
             return
         now = trio.current_time()
         least = Priority.READ if self.paused else Priority.BACKGROUND if self._may_work(now) else Priority.READAHEAD
-        least = min(least, self.stored.allowance())
+        least = min(least, self.stored.room.allowance())
         wants = [want for want in self._demand if want.priority <= least]
         if not wants and not self._fleet:
             return
@@ -286,7 +286,7 @@ class Download:
         for number in decided.cancels:
             self._fleet.cancel(number)
         for assignment in decided.assignments:
-            self._launch(assignment, self._nursery)
+            self._fleet.launch(assignment, states[assignment.source], self._nursery)
         self._despair(now)
 
     def _despair(self, now: float) -> None:
@@ -316,13 +316,6 @@ class Download:
 
     # -- flights ------------------------------------------------------------------------------------------
 
-    def _launch(self, assignment: Assignment, nursery: trio.Nursery) -> None:
-        if assignment.hedge:
-            extent, what = assignment.extent, "was late; its bytes were asked for once more"
-            for late in self._fleet.overlapping(extent):
-                self.incidents.add(late.state.source.name, what, extent)
-        self._fleet.launch(assignment, self.roster.states[assignment.source], nursery)
-
     def certify(self, extent: Extent) -> None:
         """See `Intake`."""
         self._settling.certify(extent)
@@ -351,16 +344,24 @@ class Download:
 
     def take(self, flight: Flight, offset: int, data: memoryview) -> None:
         """See `Intake`."""
-        state, length = flight.state, len(data)
-        state.score.delivered += length
-        state.host.delivered += length
+        flight.state.delivered(length := len(data))
         self._traffic.received(self.content.key, length, flight.last_at)
         chunks = self._chunk_map.cover(Extent(offset, offset + length))
         self._settling.take(flight, offset, data, urgent=self._waiters.await_any(chunks))
         self.hear()
         self._wake()
+        self.progressed(flight)
+
+    def progressed(self, flight: Flight) -> None:
+        """See `Intake`."""
         if flight.ends(flight.last_at):
             self._replan()  # its lane is as good as free
+
+    def _filed(self, state: SourceState | None, extent: Extent) -> None:
+        self._traffic.received(self.content.key, extent.length, trio.current_time())
+        urgent = self._waiters.await_any(self._chunk_map.cover(extent))
+        self._settle(partial(self._settling.arrived, state, extent, urgent=urgent))
+        self._wake()
 
     def source_failed(self, flight: Flight, error: SourceError) -> None:
         """See `Tower`."""

@@ -15,7 +15,7 @@ from mountdl.engine.backlog import Backlog, roomy
 from mountdl.engine.borders import fetch_by
 from mountdl.engine.download import Download
 from mountdl.engine.incidents import KEPT, Incident
-from mountdl.engine.lineup import Lineup, Listener
+from mountdl.engine.lineup import Lineup
 from mountdl.engine.rates import Rates
 from mountdl.engine.reader import Reader
 from mountdl.engine.resolving import Prefer, Resolver, anything
@@ -112,7 +112,7 @@ class Engine:
             self._downloads[content.key] = download
             states = self._lineup.states(content, [])
             download.adopt(content, states)
-            lineup.join(states, stored, Listener(download.incidents, download.poke))
+            lineup.join(states, stored, download.hearing)
             if self._nursery is not None:
                 self._nursery.start_soon(self._run, download)
         return download
@@ -176,7 +176,7 @@ class Engine:
         download.adopt(content, states)
         lineup.leave([state for state in old if state not in states])
         new = [state for state in states if state not in old]
-        lineup.join(new, download.stored, Listener(download.incidents, download.poke))
+        lineup.join(new, download.stored, download.hearing)
 
     def prefetch(self, content: Content, extent: Extent) -> None:
         """Fetch *extent* of *content* in idle bandwidth though nobody reads it. Raises StoreError."""

@@ -11,6 +11,7 @@ from typing import Protocol
 import trio
 
 from mountdl.engine.flight import Flight, Intake, SourceState
+from mountdl.engine.incidents import Incidents
 from mountdl.engine.scoreboard import HostScore
 from mountdl.engine.views import Assignment, FlightView
 from mountdl.errors import SourceError, SourceRefused, SourceUnavailable, StoreError
@@ -38,10 +39,10 @@ class Tower(Intake, Protocol):
 
 
 class Fleet:
-    """The flights that are under way; *tower* is told what becomes of them."""
+    """The flights that are under way; *tower* is told what becomes of them, *incidents* which were late."""
 
-    def __init__(self, tower: Tower) -> None:
-        self._tower = tower
+    def __init__(self, tower: Tower, incidents: Incidents) -> None:
+        self._tower, self._incidents = tower, incidents
         self._flights: dict[int, Flight] = {}
         self._launched = 0
 
@@ -87,6 +88,9 @@ class Fleet:
 
     def launch(self, assignment: Assignment, state: SourceState, nursery: trio.Nursery) -> Flight:
         """Begin to carry out *assignment*, which is for *state*."""
+        for late in self.overlapping(assignment.extent) if assignment.hedge else ():
+            what = "was late; its bytes were asked for once more"
+            self._incidents.add(late.state.source.name, what, assignment.extent)
         self._launched += 1
         flight = Flight(self._launched, state, assignment.extent, assignment.priority, self._tower)
         self._flights[flight.number] = flight

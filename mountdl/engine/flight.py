@@ -41,6 +41,11 @@ class SourceState:
         self.flights = 0
         self._hosts, self._at = hosts, source.limits.host
 
+    def delivered(self, length: int) -> None:
+        """Count *length* bytes as its own."""
+        self.score.delivered += length
+        self.host.delivered += length
+
     def follow(self, name: str) -> None:
         """Count it as one of the host *name*'s, where redirects led by now, with all its flights."""
         if name == self._at or self._hosts is None:
@@ -63,6 +68,9 @@ class Intake(Protocol):
 
     def take(self, flight: "Flight", offset: int, data: memoryview) -> None:
         """Take what *flight* brought from *offset* on."""
+
+    def progressed(self, flight: "Flight") -> None:
+        """Take in that *flight* is further than it was."""
 
     def certify(self, extent: Extent) -> None:
         """See `Certified`."""
@@ -94,6 +102,10 @@ class Flight:
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Sink: take *data* from *offset* on."""
+        self._progress(offset, len(data))
+        self._intake.take(self, offset, memoryview(data))
+
+    def _progress(self, offset: int, length: int) -> None:
         now = trio.current_time()
         self._let_go(now)
         if self.first_at is None:
@@ -101,9 +113,8 @@ class Flight:
             self.state.host.began(now - self.started_at - self._held)
             self._held_at_first = self._held
         self.last_at = now
-        self.delivered += len(data)
-        self._advance(offset, min(offset + len(data), self.extent.stop))
-        self._intake.take(self, offset, memoryview(data))
+        self.delivered += length
+        self._advance(offset, min(offset + length, self.extent.stop))
 
     def _advance(self, start: int, stop: int) -> None:
         if start > self.position:  # a swarm brings what a reader came to need before what is in front of it
@@ -135,8 +146,9 @@ class Flight:
             self._held_since = None
 
     def landed(self, extent: Extent) -> None:
-        """Sink: only sources that write the data file themselves call this; mirrors don't."""
-        raise NotImplementedError(f"{self.state.source.name} claims to have written {extent} itself")
+        """Sink: *extent* is on disk and known of there."""
+        self._progress(extent.start, extent.length)
+        self._intake.progressed(self)
 
     def certify(self, extent: Extent) -> None:
         """Sink: *extent*, written before, matched a digest of the source's own."""

@@ -3,7 +3,7 @@
 It knows which transport a reference is for; what a source delivers is not its matter.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import cachetools
 
@@ -11,7 +11,6 @@ from mountdl.content import Content
 from mountdl.descriptors.model import MirrorRef, SwarmRef
 from mountdl.engine.addresses import scheme
 from mountdl.engine.flight import SourceState
-from mountdl.engine.incidents import Incidents
 from mountdl.engine.scoreboard import HostScore
 from mountdl.settings import EngineSettings
 from mountdl.sources.base import Audience, Holdings, Joined, Swarms, Transport
@@ -64,17 +63,6 @@ class Lineup:
         if host is None:
             host = self._hosts[name] = HostScore(limit)
         return host
-
-
-class Listener:
-    """Hears what joined sources tell of one content: *incidents* keeps it, *poke* has it planned anew."""
-
-    def __init__(self, incidents: Incidents, poke: Callable[[], None]) -> None:
-        self._incidents, self.poke = incidents, poke
-
-    def remark(self, source: str, what: str) -> None:
-        """Keep for the user that *source* saw *what*."""
-        self._incidents.add(source, what)
 
 
 def join(states: Sequence[SourceState], holdings: Holdings, audience: Audience) -> None:

@@ -205,6 +205,10 @@ class Roster:
 
     # -- blame --------------------------------------------------------------------------------------------
 
+    def named(self, name: str) -> SourceState | None:
+        """Return the source that is called *name*."""
+        return next((state for state in self.states if state.source.name == name), None)
+
     def contributors(self, extent: Extent) -> list[tuple[SourceState, Extent]]:
         """Return who brought which part of *extent*, as far as it is not verified yet."""
         return [(state, part) for state in self.states for part in state.score.brought.overlap(extent)]

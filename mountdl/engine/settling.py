@@ -7,7 +7,6 @@ discards it and blames who brought it. The first to bring a byte owns it: nothin
 held. A chunk that one flight brings whole is held in memory until it is judged, and written if it is good.
 """
 
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -15,10 +14,12 @@ import trio
 
 from mountdl.content import Border, Content, Level
 from mountdl.engine.assembly import MEMORY, Assemblies, Assembly
+from mountdl.engine.blame import Blame
 from mountdl.engine.borders import Borders
 from mountdl.engine.flight import Flight, SourceState
 from mountdl.engine.fresh import Fresh
 from mountdl.engine.incidents import Incidents
+from mountdl.engine.inheritance import inherit, outside
 from mountdl.engine.roster import Roster
 from mountdl.engine.verifier import Verdict, Verifier, in_thread
 from mountdl.errors import StoreError, StoreFull
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 VERIFIERS = 4
 """Threads that hash one content and write what is good: two are enough to hash, and often wait for the disk."""
+EXAMINED = 32
+"""Chunks in doubt that are hashed at a time for no reader."""
 WHOLE_STEP = 32 << 20
 """Bytes of a whole file hashed in one hop: short enough to stop soon when the mount goes away."""
 
@@ -56,13 +59,14 @@ class Settling:
         self._sure = content.chunk_map.sure
         self._roster, self._incidents, self._verdict = roster, incidents, verdict
         self._store_failed = store_failed
+        self._blame = Blame(stored, roster, incidents)
         self._assemblies = Assemblies(content.chunk_map, MEMORY)
         self.fresh = Fresh(content.chunk_map, MEMORY)
         self.verifier = Verifier(content.chunk_map, stored, weakly(self._judged))
         self.hear = self.verifier.deliver
         self.borders: Borders | None = None
-        self.whole_due = False
-        self.doubt = self._inherit()
+        self.whole_due = self._misled = False
+        self.doubt = inherit(content, stored)
         self.held = stored.written.copy()
         for extent in self.doubt:
             self.held.add(extent)
@@ -112,15 +116,18 @@ class Settling:
 
     def room(self, flight: Flight, offset: int) -> memoryview | None:
         """Return where *flight* had best receive what comes from *offset* on, or None."""
-        if self.level is not Level.CHUNK:
+        if self.level is not Level.CHUNK or self.stored.loan.given:
             return None
         return self._assemblies.room(flight.number, Extent(offset, flight.extent.stop), self.held)
 
     def take(self, flight: Flight, offset: int, data: memoryview, *, urgent: bool) -> None:
         """Take in *data*, brought by *flight*, from *offset* on, and have complete chunks judged.
 
-        Raises StoreError; what was written before it stays.
+        Raises StoreError; what was written before it stays. While the data file is lent nothing can be taken in: it is
+        fetched again.
         """
+        if self.stored.loan.given:
+            return
         assembly = self._assemblies.expecting(flight.number, offset)
         if assembly is not None:
             length = assembly.put(data)
@@ -140,15 +147,40 @@ class Settling:
         for gap in list(self.held.missing(extent)):
             self.stored.write(gap.start, data[gap.start - offset : gap.stop - offset])
             self._count(state, gap)
+        self._filed(extent, urgent=urgent)
+
+    def _filed(self, extent: Extent, *, urgent: bool) -> None:
         if self._sure:
             self._submit(extent.intersection(self._sure), urgent=urgent)
         if self.borders is not None:
             self.borders.look()
         self._note_whole()
 
-    def _count(self, state: SourceState, extent: Extent) -> None:
+    def _count(self, state: SourceState | None, extent: Extent) -> None:
         self.held.add(extent)
-        state.score.brought.add(extent)
+        if state is not None:
+            state.score.brought.add(extent)
+
+    def settled(self) -> bool:
+        """Say whether all that is here is verified, and nothing of it was ever found wrong that came as a loan.
+
+        What is in doubt is hashed for that.
+        """
+        if self.level is Level.WHOLE or self._misled:
+            return False
+        self.examine(Extent(0, self.content.size), urgent=False, most=EXAMINED)
+        return not self.verifier.pending and self.held.total == self.stored.verified.total
+
+    def arrived(self, state: SourceState | None, extent: Extent, *, urgent: bool) -> None:
+        """Take in that *extent* is in the data file, where *state*'s source put it and found it good.
+
+        Raises StoreError.
+        """
+        for gap in list(self.held.missing(extent)):
+            self.stored.arrived(gap)
+            self._count(state, gap)
+        self._filed(extent, urgent=urgent)
+        self.certify(extent)
 
     def certify(self, extent: Extent) -> None:
         """Take in that a torrent's hashes told that *extent* is right, where no digest known here can tell.
@@ -157,7 +189,7 @@ class Settling:
         """
         if self.level is not Level.NONE:
             return
-        for part in _outside(extent, self._sure):
+        for part in outside(extent, self._sure):
             if self.stored.written.covers(part):
                 self.stored.mark_verified(part)
                 self._roster.settle(part)
@@ -298,36 +330,12 @@ class Settling:
     def _acquit(self, index: int, extent: Extent) -> None:
         self.stored.mark_verified(extent)
         self._roster.settle(extent)
-        for state, part, digest in self._roster.suspicions(index, extent):
-            if self._sum(part) != digest:
-                self._blame(state, index, extent)
+        self._blame.acquit(index, extent)
 
     def _convict(self, index: int, extent: Extent) -> None:
-        parts = self._roster.contributors(extent)
-        guilty = {state for state, _ in parts}
-        if len(guilty) == 1:
-            self._blame(parts[0][0], index, extent)
-        elif guilty:
-            digests = [(state, part, self._sum(part)) for state, part in parts]
-            self._roster.accuse(index, digests, extent)
-            names = ", ".join(sorted(state.source.name for state in guilty))
-            self._incidents.add(None, f"chunk {index} is wrong; one of these sent wrong bytes: {names}", extent)
-        else:
-            self._incidents.add(None, f"chunk {index} in the store was not sound; it is fetched again", extent)
+        self._blame.convict(index, extent)
+        self._misled |= self.stored.loan.given
         self.drop(extent)
-
-    def _sum(self, extent: Extent) -> bytes:
-        """Return what tells the bytes of *extent* from others; empty when the store can't give them back."""
-        try:
-            return hashlib.sha256(self.stored.read(extent)).digest()
-        except StoreError:
-            return b""
-
-    def _blame(self, state: SourceState, index: int, extent: Extent) -> None:
-        reason = f"sent wrong bytes for chunk {index}"
-        log.warning("%s %s (bytes %s)", state.source.name, reason, extent)
-        state.score.blamed(extent, trio.current_time(), reason)
-        self._incidents.add(state.source.name, reason, extent)
 
     # -- contents with a digest of the whole only -----------------------------------------------------------
 
@@ -367,33 +375,3 @@ class Settling:
             self._incidents.add(None, f"the whole file does not match {self.content.digest}; it was discarded")
             self.drop(everything)
         self._verdict(good)
-
-    # -- what an earlier run left ---------------------------------------------------------------------------
-
-    def _inherit(self) -> ExtentSet:
-        """Return what of whole chunks is on disk and not known to be sound."""
-        there = self.stored.written.copy()
-        for extent in self.stored.doubted:
-            there.add(extent)
-        if self.level is not Level.CHUNK:
-            self._inherit_unjudged(there)
-        doubt = ExtentSet()
-        for extent in there:
-            doubt.add(self._chunk_map.within(extent))
-        for extent in self.stored.verified:
-            doubt.remove(extent)
-        return doubt
-
-    def _inherit_unjudged(self, there: ExtentSet) -> None:
-        """Where chunks have no digests, doubtful bytes count only if all are here and can be judged as a whole."""
-        if self.level is Level.WHOLE and there.total == self.content.size:
-            self.stored.trust(Extent(0, self.content.size))
-            return
-        for extent in list(self.stored.doubted):
-            for part in _outside(extent, self._sure):
-                self.stored.discard(part)
-
-
-def _outside(extent: Extent, inner: Extent) -> list[Extent]:
-    """Return the parts of *extent* that are not in *inner*."""
-    return list(ExtentSet([inner]).missing(extent))

@@ -29,3 +29,14 @@ class DownloadStatus:
     readers: int
     sources: tuple[SourceStatus, ...]
     error: str | None
+
+
+def state_of(error: str | None, *, complete: bool, active: bool, waiting: bool) -> str:
+    """Return the word for a content: *active* if bytes come or are judged, *waiting* if only readers are there."""
+    if complete:
+        return "complete"
+    if active:
+        return "active"
+    if waiting:
+        return "waiting"
+    return "error" if error else "idle"

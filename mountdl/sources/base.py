@@ -4,7 +4,7 @@ A source knows neither store, chunks, digests nor who wants what: it gets an ext
 hint of priority, and raises `SourceError` when it can't deliver.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -81,7 +81,7 @@ class Sink(Protocol):
         """
 
     def landed(self, extent: Extent) -> None:
-        """Say that *extent* is already in the data file (for a swarm that writes it itself)."""
+        """Say that *extent* is in the data file, as the audience was told before: see `Audience.lend`."""
 
 
 @runtime_checkable
@@ -183,13 +183,36 @@ class Holdings(Protocol):
 
 
 class Audience(Protocol):
-    """Whom a joined source tells what happens between fetches."""
+    """Whom a joined source tells what happens between fetches, and asks for the data file."""
 
     def remark(self, source: str, what: str) -> None:
         """Take in that *source* saw *what*: for the user."""
 
     def poke(self) -> None:
         """Take in that the limits of a source changed."""
+
+    def lends(self) -> bool:
+        """Say whether `lend` would work now.
+
+        Not where other sources bring bytes too, where something here has to be judged first, or where the rest would
+        find no room.
+        """
+
+    def lend(self, loose: Iterable[Extent], recalled: Callable[[], None]) -> bool:
+        """Let the source write the data file itself, wherever nothing is `Holdings.there`; say whether it may.
+
+        What is here of *loose* goes first. *recalled* is called before anything else goes that is there: the source
+        writes no more then, and says `returned`, as at any other end.
+        """
+
+    def crowded(self) -> None:
+        """Take in that the disk had no room for what the source wanted to write."""
+
+    def brought(self, source: str, extent: Extent) -> None:
+        """Take in that *source*, which the data file is lent to, has put *extent* there and found it good."""
+
+    def returned(self) -> None:
+        """Take in that nobody else writes to the data file any more."""
 
 
 @runtime_checkable

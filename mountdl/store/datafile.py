@@ -176,7 +176,7 @@ class DataFile:
         is *awaited* without waiting for the disk.
         """
         extent = Extent(offset, offset + len(data))
-        self._landing.append(extent)
+        self.landing(extent)
         try:
             with self._borrowed() as fd, store_errors(self._cant_write):
                 rest = 0 if cached else self._bypass.write(fd, data, offset, awaited=awaited)
@@ -186,6 +186,24 @@ class DataFile:
         except StoreError:
             self.landed(extent)
             raise
+
+    def landing(self, extent: Extent) -> None:
+        """Take in that *extent* is put, or was put, where the loop does not know of it yet."""
+        self._landing.append(extent)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether all that was put is known of."""
+        return not self._landing
+
+    @property
+    def free(self) -> int:
+        """How many bytes the disk has room for; 0 when it does not tell."""
+        try:
+            found = os.fstatvfs(self._fd)
+        except OSError:
+            return 0
+        return found.f_bavail * found.f_frsize
 
     def landed(self, extent: Extent) -> None:
         """Take in that the loop knows of *extent*, which `put` brought: it is not kept any longer."""

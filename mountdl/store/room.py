@@ -29,6 +29,8 @@ PAUSE = 30.0
 """Seconds without background work after the disk was full."""
 LEAST_ROOM = 1 << 20
 """Bytes that are made free at least on a full disk."""
+MARGIN = 64 << 20
+"""Bytes of disk that others are left when a content is fetched without asking for room piece by piece."""
 MOST_AT_ONCE = 16
 """Closed contents opened in one search for room."""
 
@@ -132,6 +134,15 @@ class Room:
             log.warning("the disk of the cache is full: what was not used for longest makes room")
         self._full_at = self._clock.now
         self.free(max(wanted, LEAST_ROOM))
+
+    def holds(self, count: int, free: int) -> bool:
+        """Say whether *count* bytes more find room on a disk with *free* bytes, without anything having to go."""
+        if self._clock.now - self._full_at <= PAUSE or count + MARGIN > free:
+            return False
+        if self.limit is None:
+            return True
+        self.measure()
+        return self.resting is not None and self._used + count + quota.gap(self.limit) <= self.limit
 
     def hold(self, count: int) -> bool:
         """Say whether memory may hold *count* bytes more; what was held longest and nobody waits for goes for them."""

@@ -18,11 +18,11 @@ from mountdl.content import ContentKey
 from mountdl.errors import StoreCrowded, StoreDamaged, StoreError, StoreFull
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import Hasher, chunk_length_of
-from mountdl.priorities import Priority
 from mountdl.store import journal as journals
 from mountdl.store.datafile import DataFile
 from mountdl.store.journal import Journal, Kind
 from mountdl.store.ledger import Checkpoint, Ledger, Outcome
+from mountdl.store.loan import Loan
 from mountdl.store.manifest import Manifest, load
 from mountdl.store.overflow import Overflow
 from mountdl.store.place import DATA, JOURNAL, MANIFEST, Place, store_errors
@@ -57,7 +57,7 @@ class Stored:
         self.fingerprint = fingerprint
         self.opens = 0
         self._place = place
-        self._home = home
+        self._home, self.room = home, home.room
         self._followers: list[Callable[[Extent], None]] = []
         self.overflow = Overflow()
         self.spared: Callable[[], Spared] = Spared
@@ -70,6 +70,7 @@ class Stored:
                 self._unsummed: set[int] = set()
                 self.reading = Reading(self._data, self.overflow, self._sums, lambda: me.there, weakly(self._rotten))
                 self._recover(home.boot)
+                self.loan = Loan(self._data, self.room, self._ledger)
         except BaseException:
             self._data.close()
             self._sums.close()
@@ -146,12 +147,12 @@ class Stored:
             self._put(part, view[part.start - offset : part.stop - offset])
 
     def _put(self, extent: Extent, data: bytes | bytearray | memoryview) -> None:
-        self._home.room.taking(self._data.cost(extent))
+        self.room.taking(self._data.cost(extent))
         self._ledger.settle(extent)
         try:
             self._data.write(extent.start, data)
         except StoreFull:
-            self._home.room.full(extent.length)
+            self.room.full(extent.length)
             try:
                 self._data.write(extent.start, data)
             except StoreFull as error:
@@ -164,7 +165,7 @@ class Stored:
         """Take *data* into memory, on no record, if somebody waits for it."""
         if not any(awaited.overlaps(extent) for awaited in self.spared().awaited):
             raise StoreCrowded(str(full)) from full
-        if not self._home.room.hold(extent.length):
+        if not self.room.hold(extent.length):
             raise StoreFull(f"{full}; and no memory to hold {extent.length} bytes more") from full
         if not self.overflow:
             self.overflow.begun(str(full))
@@ -186,12 +187,17 @@ class Stored:
 
     def landed(self, extent: Extent, sums: dict[int, int]) -> None:
         """Note that *extent* is in the data file, as if `write` had put it there, and the *sums* of it."""
-        self._home.room.taking(extent.length)
+        self.room.taking(extent.length)
         self._ledger.settle(extent)
         self._data.landed(extent)
         self._note(extent)
         self._unsummed.difference_update(sums)
         self._sums.keep(sums)
+
+    def arrived(self, extent: Extent) -> None:
+        """Note that the borrower put *extent* into the data file. Raises StoreError."""
+        self._data.landing(extent)
+        self.landed(extent, {})
 
     def strayed(self, extent: Extent) -> None:
         """Take in that `put` brought *extent* when nobody wanted it any more."""
@@ -253,6 +259,7 @@ class Stored:
         self._data.drop(extent, self.there)
 
     def _withdraw(self, extent: Extent) -> None:
+        self.loan.recall()
         self.reading.losses += 1
         for extents in (self.written, self.verified, self.doubted):
             extents.remove(extent)
@@ -312,19 +319,10 @@ class Stored:
         """Have *spared* asked what had better stay."""
         self.spared = spared
 
-    def allowance(self) -> Priority:
-        """Return the least priority for which bytes may be fetched now: the store's room decides."""
-        return self._home.room.allowance()
-
-    @property
-    def reach(self) -> float:
-        """How many bytes a second a reader may be expected to want."""
-        return self._home.room.reach
-
     @property
     def cramped(self) -> str | None:
         """Why reading it will be slow: the quota holds hardly a chunk of it; None where it does."""
-        return self._home.room.too_small_for(min(chunk_length_of(self.fingerprint), self.size))
+        return self.room.too_small_for(min(chunk_length_of(self.fingerprint), self.size))
 
     def hash_extent(self, extent: Extent, hasher: Hasher) -> None:
         """Feed the bytes of *extent* to *hasher*. For a worker thread. StoreDamaged, or StoreError: it was closed."""

@@ -5,6 +5,7 @@ import trio
 from mountdl.descriptors.model import MirrorRef
 from mountdl.engine.fleet import Fleet
 from mountdl.engine.flight import Flight, SourceState
+from mountdl.engine.incidents import Incidents
 from mountdl.engine.scoreboard import HostScore
 from mountdl.engine.views import Assignment
 from mountdl.errors import SourceError, StoreError
@@ -44,7 +45,7 @@ class Landings:
 async def test_what_is_farthest_ahead_ends_when_connections_did_not_pay() -> None:
     """A reader's flight stays, and the nearest beside it; another host's are not concerned."""
     tower = Landings()
-    fleet, host = Fleet(tower), HostScore(8)
+    fleet, host = Fleet(tower, Incidents()), HostScore(8)
     state = SourceState(MirrorRef("fake://a"), FakeSource(b"", latency=60.0), host, 0)
     other = SourceState(MirrorRef("fake://b"), FakeSource(b"", latency=60.0), HostScore(8), 1)
     async with trio.open_nursery() as nursery:

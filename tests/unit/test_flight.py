@@ -43,6 +43,9 @@ class Kept:
     def room(self, flight: Flight, offset: int) -> memoryview | None:
         return None
 
+    def progressed(self, flight: Flight) -> None:
+        pass
+
     def pause(self, flight: Flight, now: float) -> float:
         return self.seconds
 
@@ -78,10 +81,17 @@ def test_bytes_beyond_the_extent_do_not_move_it_further(clock: MockClock) -> Non
 
 
 @on_clock
-def test_mirrors_do_not_land_bytes_themselves(clock: MockClock) -> None:
-    """Only a source that shares the data file may, and none does."""
-    with pytest.raises(NotImplementedError, match="fake"):
-        flight().landed(Extent(0, 1))
+def test_what_a_source_filed_itself_counts_as_brought(clock: MockClock) -> None:
+    """It is further then, in whatever order pieces come, and nothing is taken in a second time."""
+    taken: list[tuple[int, bytes]] = []
+    one = flight(taken=taken)
+    one.landed(Extent(150, 200))
+    assert (Extent(100, 200), 50) == (one.rest, one.delivered)
+    one.landed(Extent(100, 150))
+
+    assert (Extent(200, 200), 100) == (one.rest, one.delivered)
+    assert one.delivers
+    assert [] == taken
 
 
 @on_clock

@@ -268,7 +268,7 @@ def test_what_is_locked_goes_over_the_quota_and_ends_all_but_reading(limited: St
     stored.spare(lambda: Spared(locked=tuple(locked), used=True))
     fill(stored, mib(0, 6))
     assert stored.written.covers(mib(0, 6))
-    assert stored.allowance() is Priority.READ
+    assert stored.room.allowance() is Priority.READ
     locked[0] = mib(6, 7)
     fill(stored, mib(6, 7))
 
@@ -279,12 +279,12 @@ def test_what_is_locked_goes_over_the_quota_and_ends_all_but_reading(limited: St
 def test_background_work_ends_before_it_evicts(limited: Store) -> None:
     """Near the quota only what readers want is fetched, unless something was left for an hour."""
     stored = limited.open(ContentKey("a"), SIZE, fingerprint())
-    assert stored.allowance() is Priority.BACKGROUND
+    assert stored.room.allowance() is Priority.BACKGROUND
     fill(stored, mib(0, 3), Extent(3 * MIB, 3 * MIB + MIB // 2))
-    assert stored.allowance() is Priority.READAHEAD
+    assert stored.room.allowance() is Priority.READAHEAD
     rest = rooms.Resting(ContentKey("b"), 4096, limited._clock.now - 2 * rooms.STALE, pinned=False)
     limited._room.left(rest)
-    assert stored.allowance() is Priority.BACKGROUND
+    assert stored.room.allowance() is Priority.BACKGROUND
     limited.close()
 
 

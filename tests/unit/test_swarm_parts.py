@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -22,6 +23,8 @@ from mountdl.sources.swarm.holdings import AHEAD, Inventory, Member, last_missin
 from mountdl.sources.swarm.layout import Layout, pick
 from mountdl.sources.swarm.modes import IDLE, LINGER, fetched_enough
 from mountdl.sources.swarm.offering import AT_ONCE, Offering
+from mountdl.sources.swarm.placing import Loans
+from mountdl.sources.swarm.stay import Stay
 from mountdl.sources.swarm.waiting import READ_AT_ONCE, REMEMBERED, Order, ReadingBack, Waiting
 from mountdl.sources.swarm.wants import AHEAD_MS, NOT_WANTED, SOON, WANTED, Told, Wants
 
@@ -106,7 +109,7 @@ class Here:
 
 
 def member(torrent: Torrent, *verified: Extent, mirrored: bool = False) -> Member:
-    return Member(torrent.files[0], Here(ExtentSet(verified)), Nobody(), mirrored=mirrored)
+    return Member(torrent.files[0], Here(ExtentSet(verified)), Nobody(), "swarm", mirrored=mirrored)
 
 
 class Nobody:
@@ -117,6 +120,26 @@ class Nobody:
 
     def poke(self) -> None:
         """Feel nothing."""
+
+    def lends(self) -> bool:
+        """Lend nothing."""
+        return False
+
+    def lend(self, loose: Iterable[Extent], recalled: Callable[[], None]) -> bool:
+        """Lend nothing."""
+        raise AssertionError("it says that it lends nothing")
+
+    def crowded(self) -> None:
+        """Make no room."""
+
+    def brought(self, source: str, extent: Extent) -> None:
+        """Hear nothing."""
+
+    def returned(self) -> None:
+        """Lent nothing."""
+
+
+ASIDE = member(in_a_row([4], 4))
 
 
 def test_all_that_is_lacking_stays_wanted_but_of_what_mirrors_bring() -> None:
@@ -133,7 +156,7 @@ def test_all_that_is_lacking_stays_wanted_but_of_what_mirrors_bring() -> None:
 def test_what_a_kill_left_is_not_wanted_again() -> None:
     """It is hashed when somebody comes to it; what a fast peer brings meanwhile would have come in vain."""
     torrent = in_a_row([400], 4)
-    killed = Member(torrent.files[0], Here(ExtentSet(), ExtentSet([Extent(0, 200)])), Nobody(), mirrored=False, ahead=0)
+    killed = replace(member(torrent), holdings=Here(ExtentSet(), ExtentSet([Extent(0, 200)])), ahead=0)
 
     assert list(range(99, 49, -1)) == list(unasked(Layout(torrent), killed, bytearray(100)))
     assert min(window(Layout(torrent), killed, bytearray(100))) == 50
@@ -239,10 +262,11 @@ def test_verified_pieces_are_handed_over_once_and_few_at_a_time() -> None:
     torrent = in_a_row([AT_ONCE * 3], AT_ONCE // 2)
     offering = Offering(Layout(torrent), 3)
     held = [True, False, True, True, True, True]
+    stay = Stay(Layout(torrent), Path(), Loans(have=[True] + [False] * 5, blocked=frozenset([3])))
 
-    assert [2, 3] == offering.choose(held, [1, 0, 0, 0, 0, 0])
-    assert [4] == offering.choose(held, [1, 0, 0, 0, 0, 0])
-    assert [] == offering.choose(held, [0] * 6)
+    assert [2, 4] == offering.choose(held, stay)
+    assert [5] == offering.choose(held, stay)
+    assert [] == offering.choose(held, stay)
 
 
 def test_what_mirrors_bring_grows_until_it_is_whole() -> None:
@@ -262,7 +286,7 @@ def test_what_mirrors_bring_grows_until_it_is_whole() -> None:
     assert not inventory.growing()
 
 
-@pytest.mark.parametrize(("idle", "mirrored", "whole", "ends"), [
+@pytest.mark.parametrize(("idle", "patient", "whole", "ends"), [
     (IDLE, False, False, True),
     (IDLE, True, False, False),
     (LINGER, True, False, True),
@@ -270,12 +294,12 @@ def test_what_mirrors_bring_grows_until_it_is_whole() -> None:
 ])  # fmt: skip
 def test_a_swarm_beside_mirrors_waits_longer_for_peers(
     idle: float,
-    mirrored: bool,
+    patient: bool,
     whole: bool,
     ends: bool,  # noqa: FBT001
 ) -> None:
     """And not at all where all is here."""
-    assert ends == fetched_enough(idle, mirrored=mirrored, whole=whole)
+    assert ends == fetched_enough(idle, patient=patient, whole=whole)
 
 
 def test_giving_ends_by_ratio_or_time() -> None:
@@ -298,7 +322,7 @@ async def test_all_who_wait_for_a_piece_get_it(clock: trio.testing.MockClock) ->
     got: list[object] = []
 
     async def wait(*pieces: int) -> None:
-        order = Order(pieces)
+        order = Order(pieces, ASIDE)
         waiting.place(order)
         try:
             while order:
@@ -318,12 +342,12 @@ async def test_all_who_wait_for_a_piece_get_it(clock: trio.testing.MockClock) ->
     assert sorted(map(str, got[1:])) == ["(1, b'one')", "(1, b'one')", "gone"]
     assert not waiting
     with trio.fail_after(1):
-        again = Order([1])
+        again = Order([1], ASIDE)
         waiting.place(again)
         assert await again.next() == (1, b"one")
     assert not again
     waiting.bring(3, bytes(REMEMBERED))
-    late = Order([1])
+    late = Order([1], ASIDE)
     waiting.place(late)
     assert 1 in waiting
     waiting.withdraw(late)

@@ -150,7 +150,7 @@ async def test_what_is_whole_is_held_once_and_given_to_others(tmp_path: Path) ->
             await bench.engine.open(content).read(Extent(0, len(data)))
             other.session.pause()
             await trio.sleep(1.2)
-            assert list((tmp_path / "cache" / "swarms").rglob("a.bin")) == []
+            assert lying(tmp_path / "cache" / "swarms") == 0
             got = await downloaded(made, settings.ports[0], tmp_path / "other")
     assert data == got
 
@@ -394,20 +394,129 @@ async def test_what_is_evicted_is_not_offered(tmp_path: Path) -> None:
 
 
 async def test_little_lies_aside(tmp_path: Path) -> None:
-    """What a torrent is fetched into never grows beyond its bound by much."""
+    """What a torrent is fetched into, where mirrors write the store's file, never grows beyond its bound by much."""
     data = pattern(8_000_000)
     made = one_file(tmp_path / "seed", data)
+    mirror = FakeSource(data, step=65536, latency=60.0)
     with seeding(made, tmp_path / "seed", upload=8_000_000) as other:
-        async with running(tmp_path / "cache", aside=2_000_000) as bench:
+        async with running(tmp_path / "cache", {"fake://m": mirror}, aside=2_000_000) as bench:
             [content] = bench.contents(made, other.address)
+            content = replace(content, mirrors=(MirrorRef("fake://m"),))
             reader = bench.engine.open(content)
+            await connected(bench)
             most = 0
             for start in range(0, len(data), 250_000):
                 extent = Extent(start, start + 250_000)
                 assert data[start : extent.stop] == await reader.read(extent)
-                most = max(most, sum(path.stat().st_blocks * 512 for path in aside(tmp_path / "cache")))
-            assert most < 7_000_000
+                most = max(most, lying(tmp_path / "cache" / "swarms"))
+            assert 200_000 < most < 7_000_000
 
 
-def aside(cache: Path) -> list[Path]:
-    return list((cache / "swarms").rglob("*.bin"))
+def lying(folder: Path) -> int:
+    """Return how many bytes of disk the files below *folder* take."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+
+
+async def test_bytes_are_held_once(tmp_path: Path) -> None:
+    """While it is fetched too: into the store's own file, and what nobody asked for yet is kept and known as well."""
+    data = pattern(8_000_000)
+    made = one_file(tmp_path / "seed", data)
+    with seeding(made, tmp_path / "seed", upload=8_000_000) as other:
+        async with running(tmp_path / "cache") as bench:
+            [content] = bench.contents(made, other.address)
+            reader, stored = bench.engine.open(content), bench.engine.download(content).stored
+            for start in range(0, len(data), 250_000):
+                extent = Extent(start, start + 250_000)
+                assert data[start : extent.stop] == await reader.read(extent)
+                assert lying(tmp_path / "cache" / "swarms") == 0
+                assert lying(tmp_path / "cache" / "contents") < len(data) + 100_000
+            assert data == stored.path.read_bytes()
+            assert bench.engine.status(content).sources[0].delivered >= len(data)
+            [swarm] = set(bench.swarms._swarms.values())
+            while swarm.mode is not Mode.GIVING:
+                await trio.sleep(0.05)
+            assert not stored.loan.given
+
+
+async def test_a_peer_gets_what_is_being_fetched(tmp_path: Path) -> None:
+    """Out of the store's own file, while the rest of it still comes."""
+    data = pattern(8_000_000)
+    made = one_file(tmp_path / "seed", data)
+    settings = loopback()
+    with seeding(made, tmp_path / "seed", lacking=(100,)) as other:
+        async with running(tmp_path / "cache", settings=settings) as bench:
+            [content] = bench.contents(made, other.address)
+            await bench.engine.open(content).read(Extent(0, 4_000_000))
+            with peer() as second:
+                handle = leech(second, made, settings.ports[0], tmp_path / "other")
+                with trio.fail_after(20):
+                    while sum(handle.status().pieces) < 60:
+                        await trio.sleep(0.05)
+                assert not any(swarm.mode is Mode.GIVING for swarm in bench.swarms._swarms.values())
+
+
+async def test_files_that_share_pieces_are_fetched_side_by_side(tmp_path: Path) -> None:
+    """The second is opened while the first comes, and lies aside at first; the third when the first was left."""
+    files = {f"{name}.bin": pattern(1_500_001, name) for name in range(3)}
+    named = {f"{name}": data for name, data in files.items()}
+    made = many_files(tmp_path / "seed", named, length=262144)
+    with seeding(made, tmp_path / "seed", upload=3_000_000) as other:
+        async with running(tmp_path / "cache") as bench:
+            contents = bench.contents(made, other.address)
+            read = [False] * 3
+
+            async def whole(number: int) -> None:
+                reader = bench.engine.open(contents[number])
+                want = named[f"{number}.bin"]
+                for start in range(0, len(want), 100_000):
+                    extent = Extent(start, start + 100_000).clip(len(want))
+                    assert want[start : extent.stop] == await reader.read(extent)
+                read[number] = True
+
+            async with trio.open_nursery() as nursery:
+                for number in range(3):
+                    nursery.start_soon(whole, number)
+                    await trio.sleep(0.3)
+            assert all(read)
+            for content, want in zip(contents, named.values(), strict=True):
+                stored = bench.engine.download(content).stored
+                assert want == stored.path.read_bytes()
+                assert stored.verified.total == len(want)
+
+
+async def test_what_is_evicted_meanwhile_comes_again(tmp_path: Path) -> None:
+    """While it is fetched into the store's file: it is given back first, and no wrong byte is read."""
+    data = pattern(6_000_000)
+    made = one_file(tmp_path / "seed", data)
+    with seeding(made, tmp_path / "seed", upload=6_000_000) as other:
+        async with running(tmp_path / "cache") as bench:
+            [content] = bench.contents(made, other.address)
+            reader, stored = bench.engine.open(content), bench.engine.download(content).stored
+            for start in range(0, len(data), 250_000):
+                extent = Extent(start, start + 250_000)
+                assert data[start : extent.stop] == await reader.read(extent)
+                if start % 1_500_000 == 1_000_000:
+                    bench.swarms.forget(content.key)
+                    stored.evict(Extent(start - 1_000_000, start - 500_000))
+            assert data == await reader.read(Extent(0, len(data)))
+            assert data == stored.path.read_bytes()
+
+
+async def test_a_mirror_that_turns_up_takes_its_part(tmp_path: Path) -> None:
+    """The store's file is given back before a byte of the mirror comes."""
+    data = pattern(8_000_000)
+    made = one_file(tmp_path / "seed", data)
+    mirror = FakeSource(data, step=65536)
+    with seeding(made, tmp_path / "seed", upload=1_000_000) as other:
+        async with running(tmp_path / "cache", {"fake://m": mirror}) as bench:
+            [content] = bench.contents(made, other.address)
+            reader, stored = bench.engine.open(content), bench.engine.download(content).stored
+            assert data[:300_000] == await reader.read(Extent(0, 300_000))
+            assert stored.loan.given
+            with_mirror = replace(content, mirrors=(MirrorRef("fake://m"),))
+            bench.engine._adopt(bench.engine.download(content), with_mirror)
+            with trio.fail_after(5):
+                assert data == await reader.read(Extent(0, len(data)))
+            assert not stored.loan.given
+            assert mirror.bytes_asked > 1_000_000
+            assert data == stored.path.read_bytes()

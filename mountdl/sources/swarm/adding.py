@@ -130,6 +130,20 @@ def give(atp: "lt.add_torrent_params", layout: Layout, parts: Sequence[Part]) ->
     return sum(here)
 
 
+def place(atp: "lt.add_torrent_params", parts: Sequence[Part], have: Sequence[bool]) -> None:
+    """Have *atp* find *parts*, if there are any, in the store's files, with those pieces whole that *have* says.
+
+    Raises RuntimeError where it does not know one of them.
+    """
+    if not parts:
+        return
+    found = paths(atp, {(part.file.offset, part.file.size): part.path for part in parts})
+    if len(found) < len(parts):
+        raise RuntimeError("its files are not those that it was said to have")
+    atp.renamed_files = found
+    atp.have_pieces = list(have)  # without this it would read all of them
+
+
 def paths(atp: "lt.add_torrent_params", files: Mapping[tuple[int, int], Path]) -> dict[int, str]:
     """Return, by libtorrent's own index, where those *files* lie that are known by offset and size."""
     if atp.ti is None:

@@ -4,6 +4,7 @@ Law: an alert dies at the next `pop_alerts`, so whatever is needed of one is cop
 copy a buffer at each access are read once.
 """
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -29,6 +30,11 @@ class Added(Alert):
     """It is in the session now, or could not be for *error*."""
 
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed(Alert):
+    """It is not in the session any more: nothing is written for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +88,11 @@ class Metadata(Alert):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Alert):
-    """It stands still: *reason*, as the disk or libtorrent says it."""
+    """It stands still: *reason*, as libtorrent or the *disk* says it; *full*: the disk has no room."""
 
     reason: str
+    disk: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +180,16 @@ def _disconnected(alert: Any) -> list[Alert]:
     return [PeerBanned(*_which(alert), _peer(alert))] if corrupt else []
 
 
+def _failed(alert: Any) -> list[Alert]:
+    error = alert.error
+    disk = error.category().name() in {"system", "generic"}
+    full = disk and error.value() in {errno.ENOSPC, errno.EDQUOT}
+    return [Failed(*_which(alert), error.message(), disk, full)]
+
+
 _MAKERS: dict[str, Callable[[Any], list[Alert]]] = {
     "add_torrent_alert": _added,
+    "torrent_removed_alert": lambda alert: [Removed(keys_of(alert.info_hashes), alert.handle)],
     "piece_finished_alert": lambda alert: [PieceFinished(*_which(alert), alert.piece_index)],
     "read_piece_alert": _read,
     "torrent_finished_alert": lambda alert: [Finished(*_which(alert))],
@@ -183,8 +199,8 @@ _MAKERS: dict[str, Callable[[Any], list[Alert]]] = {
     "peer_connect_alert": _connected,
     "metadata_received_alert": _metadata,
     "metadata_failed_alert": lambda alert: [Failed(*_which(alert), "a peer sent metadata that is not the torrent's")],
-    "torrent_error_alert": lambda alert: [Failed(*_which(alert), alert.error.message())],
-    "file_error_alert": lambda alert: [Failed(*_which(alert), alert.error.message())],
+    "torrent_error_alert": _failed,
+    "file_error_alert": _failed,
     "tracker_error_alert": lambda alert: [TrackerSaid(*_which(alert), alert.message())],
     "state_update_alert": _progress,
 }

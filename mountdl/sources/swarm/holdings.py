@@ -34,16 +34,19 @@ class Part:
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """A content that is a *file* of the torrent and in use; *mirrored*: it has other sources.
+    """A content that is a *file* of the torrent and in use, by the source named *source*; *mirrored*: it has others.
 
-    *ahead*: the piece behind those that were last asked for by a reader, or for one.
+    *ahead*: the piece behind those that were last asked for by a reader, or for one. *placed*: libtorrent writes it
+    where the store keeps it.
     """
 
     file: TorrentFile
     holdings: Holdings
     audience: Audience
+    source: str
     mirrored: bool
     ahead: int | None = None
+    placed: bool = False
 
 
 def part_of(file: TorrentFile, holdings: Holdings) -> Part:
@@ -94,6 +97,25 @@ class Inventory:
         for member in self.members:
             self._parts[member.file.index] = part_of(member.file, member.holdings)
         return [part for part in self._parts.values() if part.path.exists()]
+
+    def whole(self) -> list[Part]:
+        """Return those of which all is here."""
+        return [part for part in self.parts() if part.verified.covers(Extent(0, part.file.size))]
+
+    def poke(self) -> None:
+        """Tell all in use that the limits of their source changed."""
+        for member in self.members:
+            member.audience.poke()
+
+    def make_room(self) -> None:
+        """Tell all in use that the disk was full."""
+        for member in self.members:
+            member.audience.crowded()
+
+    def remark(self, source: str, what: str) -> None:
+        """Tell all in use that *source* saw *what*."""
+        for member in self.members:
+            member.audience.remark(source, what)
 
     def held(self) -> list[bool]:
         """Say of each piece whether all of it is here."""

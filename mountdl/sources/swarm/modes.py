@@ -5,7 +5,8 @@ from enum import Enum, auto
 IDLE = 3.0
 """Seconds without a want after which it stops fetching."""
 LINGER = 30.0
-"""As long where mirrors serve too: seconds after the last byte of theirs in which it waits for peers to come."""
+"""As long where mirrors serve too, after the last byte of theirs, as peers may come yet; and where it is fetched into
+the store's own files, from which it gives all the while."""
 
 
 class Mode(Enum):
@@ -17,6 +18,6 @@ class Mode(Enum):
     GIVING = auto()
 
 
-def fetched_enough(idle: float, *, mirrored: bool, whole: bool) -> bool:
+def fetched_enough(idle: float, *, patient: bool, whole: bool) -> bool:
     """Say whether to stop fetching what nobody has wanted for *idle* seconds; *whole*: there is nothing to fetch."""
-    return whole or idle >= (LINGER if mirrored else IDLE)
+    return whole or idle >= (LINGER if patient else IDLE)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mountdl.sources.swarm.holdings import Part
 from mountdl.sources.swarm.layout import Layout
+from mountdl.sources.swarm.stay import Stay
 
 if TYPE_CHECKING:
     import libtorrent as lt
@@ -29,13 +30,16 @@ class Offering:
         self._handed: set[int] = set()
         self.running = False
 
-    def choose(self, held: Sequence[bool], here: Sequence[int]) -> list[int]:
-        """Return the pieces to hand over now, and take them as handed over: *held* by the store, but not *here*."""
+    def choose(self, held: Sequence[bool], stay: Stay) -> list[int]:
+        """Return the pieces to hand over now, and take them as handed over: *held* by the store, but not by *stay*."""
         room = min(self._most - len(self._handed), max(1, AT_ONCE // self._layout.length))
-        lacking = (piece for piece, each in enumerate(held) if each and not here[piece] and piece not in self._handed)
+        lacking = (piece for piece, each in enumerate(held) if each and self._fits(piece, stay))
         chosen = list(islice(lacking, room))
         self._handed.update(chosen)
         return chosen
+
+    def _fits(self, piece: int, stay: Stay) -> bool:
+        return not stay.here[piece] and piece not in stay.blocked and piece not in self._handed
 
     def hand_over(self, handle: "lt.torrent_handle", parts: Iterable[Part], pieces: Iterable[int]) -> None:
         """Give *pieces* of *parts* to *handle*, those that can be read. For a worker thread."""

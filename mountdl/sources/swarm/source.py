@@ -86,7 +86,8 @@ class SwarmSource:
             self.refused(SourceMismatch(self.name, "its torrent has no file of this name and size"))
             return
         self._swarm = self._hub.swarm(torrent)
-        self._member = Member(file, self._holdings, self._audience, mirrored=bool(self.content.mirrors))
+        mirrored = bool(self.content.mirrors)
+        self._member = Member(file, self._holdings, self._audience, self.name, mirrored=mirrored)
         self._swarm.join(self._member)
         self._known.set()
 
@@ -108,12 +109,16 @@ class SwarmSource:
         swarm, member = await self._ready()
         pieces = swarm.layout.pieces(member.file, extent)
         swarm.want(member, pieces, priority)
-        claim = _Claim(extent, priority, swarm.order(pieces))
+        claim = _Claim(extent, priority, swarm.order(pieces, member))
         self._claims.add(claim)
         try:
             while claim.order:
                 piece, data = await self._next(swarm, claim.order)
-                self._deliver(swarm.layout.part(member.file, piece), data, extent, sink)
+                place = swarm.layout.part(member.file, piece)
+                if data is None:
+                    sink.landed(place[0].intersection(extent))
+                else:
+                    self._deliver(place, data, extent, sink)
         finally:
             self._claims.discard(claim)
             swarm.withdraw(claim.order)
@@ -144,7 +149,7 @@ class SwarmSource:
             raise SourceUnavailable(self.name, f"nobody told what is in its torrent within {PATIENCE:.0f} s")
         return self._swarm, self._member
 
-    async def _next(self, swarm: Swarm, order: Order) -> tuple[int, bytes]:
+    async def _next(self, swarm: Swarm, order: Order) -> tuple[int, bytes | None]:
         began = trio.current_time()
         while True:
             with trio.move_on_after(PATIENCE):

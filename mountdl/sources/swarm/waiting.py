@@ -5,6 +5,7 @@ Law: a piece goes to whoever waits for it as soon as it is here, in whatever ord
 
 from collections import OrderedDict, deque
 from collections.abc import Container, Iterable
+from typing import Protocol
 
 import trio
 
@@ -16,17 +17,26 @@ READ_AT_ONCE = 8 << 20
 """Bytes of pieces, or one piece, that are read back at a time: memory holds them until they are handed over."""
 
 
-class Order:
-    """The pieces that one flight waits for; *left*: those that were not handed to it yet."""
+class Placed(Protocol):
+    """A file that pieces are wanted of."""
 
-    def __init__(self, pieces: Iterable[int]) -> None:
+    @property
+    def placed(self) -> bool:
+        """Whether pieces are written where they are to be in the end, so that nobody has to be handed their bytes."""
+
+
+class Order:
+    """The pieces of *file* that one flight waits for; *left*: those that it was not told of yet."""
+
+    def __init__(self, pieces: Iterable[int], file: Placed) -> None:
         self.left = set(pieces)
-        self._came: deque[tuple[int, bytes]] = deque()
+        self.file = file
+        self._came: deque[tuple[int, bytes | None]] = deque()
         self._error: SourceError | None = None
         self._event = trio.Event()
 
-    def bring(self, piece: int, data: bytes) -> None:
-        """Hand *piece* over."""
+    def bring(self, piece: int, data: bytes | None) -> None:
+        """Hand *piece* over; None: it is where it is to be."""
         if piece in self.left:
             self.left.remove(piece)
             self._came.append((piece, data))
@@ -40,8 +50,11 @@ class Order:
     def __bool__(self) -> bool:
         return bool(self.left or self._came)
 
-    async def next(self) -> tuple[int, bytes]:
-        """Return a piece and its bytes. Raises what `fail` was called with. If cancelled, nothing is lost."""
+    async def next(self) -> tuple[int, bytes | None]:
+        """Return a piece and its bytes, None for one that is where it is to be.
+
+        Raises what `fail` was called with. If cancelled, nothing is lost.
+        """
         await trio.lowlevel.checkpoint()
         while not self._came:
             if self._error is not None:
@@ -63,12 +76,13 @@ class Waiting:
         return bool(self._orders)
 
     def __contains__(self, piece: object) -> bool:
-        return piece in self._orders
+        """Say whether somebody waits for the bytes of *piece*."""
+        return isinstance(piece, int) and any(not order.file.placed for order in self._orders.get(piece, ()))
 
     def place(self, order: Order) -> None:
         """Have *order* brought what it asks for: at once what was read a moment ago."""
         for piece in list(order.left):
-            if piece in self._recent:
+            if piece in self._recent and not order.file.placed:
                 order.bring(piece, self._recent[piece])
             else:
                 self._orders.setdefault(piece, []).append(order)
@@ -83,13 +97,25 @@ class Waiting:
                     del self._orders[piece]
 
     def bring(self, piece: int, data: bytes) -> None:
-        """Give the bytes of *piece* to all who wait for it, and to who asks soon."""
+        """Give the bytes of *piece* to all who wait for them, and to who asks soon."""
         self._remembered += len(data) - len(self._recent.pop(piece, b""))
         self._recent[piece] = data
         while self._remembered > REMEMBERED and len(self._recent) > 1:
             self._remembered -= len(self._recent.popitem(last=False)[1])
-        for order in self._orders.pop(piece, ()):
-            order.bring(piece, data)
+        self._hand(piece, data, placed=False)
+
+    def file(self, piece: int) -> None:
+        """Tell those who wait for *piece* of a file that is placed that it is there."""
+        self._hand(piece, None, placed=True)
+
+    def _hand(self, piece: int, data: bytes | None, *, placed: bool) -> None:
+        orders = self._orders.pop(piece, [])
+        others = [order for order in orders if order.file.placed is not placed]
+        if others:
+            self._orders[piece] = others
+        for order in orders:
+            if order.file.placed is placed:
+                order.bring(piece, data)
 
     def fail(self, piece: int, error: SourceError) -> None:
         """Have all who wait for *piece* raise *error*."""

@@ -24,6 +24,11 @@ class Wants:
     def __contains__(self, piece: int) -> bool:
         return piece in self._by_piece
 
+    @property
+    def urgent(self) -> bool:
+        """Whether any of them is for a reader."""
+        return any(min(each) is not Priority.BACKGROUND for each in self._by_piece.values())
+
     def add(self, pieces: Iterable[int], priority: Priority) -> None:
         """Note that *pieces* are wanted once more."""
         for piece in pieces:
