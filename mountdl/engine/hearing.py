@@ -63,4 +63,4 @@ class Hearing:
 
     def returned(self) -> None:
         """See `Audience`."""
-        self._stored.loan.end()
+        self._stored.loan.end(self._stored.there)

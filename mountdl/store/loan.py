@@ -4,7 +4,9 @@ Law: while it is given nobody but the borrower writes there, and before anything
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 
+from mountdl.errors import StoreError
 from mountdl.extents import Extent, ExtentSet
 from mountdl.store.datafile import DataFile
 from mountdl.store.ledger import Ledger
@@ -41,6 +43,13 @@ class Loan:
         if recalled is not None:
             recalled()
 
-    def end(self) -> None:
-        """Take in that he writes no more."""
+    def end(self, there: ExtentSet) -> None:
+        """Take in that he writes no more; blocks that he left, of what is not *there*, are given back to the disk."""
+        if not self.given:
+            return
         self.given, self._recalled = False, None
+        allocated = self._data.allocated() if self._data.blocks else None  # none once it is closed
+        with suppress(StoreError):
+            for extent in allocated if allocated is not None else ():
+                for gap in list(there.missing(extent)):
+                    self._data.vacate(gap, there)

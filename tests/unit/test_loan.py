@@ -47,13 +47,28 @@ def test_what_the_borrower_brought_is_kept(tmp_path: Path) -> None:
     stored.mark_verified(mib(3, 5))
 
     assert data == stored.read(mib(3, 5))
-    stored.loan.end()
+    stored.loan.end(stored.there)
     stored.close()
     store.close()
     again = opened(Store(tmp_path))
     assert again.verified == ExtentSet([mib(3, 5)])
     assert data == again.read(mib(3, 5))
     assert not recalls
+
+
+def test_what_he_left_unfinished_takes_no_room(tmp_path: Path) -> None:
+    """Blocks of pieces that never came as a whole; what was brought stays, to the byte."""
+    stored = opened(Store(tmp_path))
+    lent(stored, [])
+    data = os.urandom(SIZE)
+    put(stored, mib(0, 8), data)
+    kept = Extent(MIB + 100, 2 * MIB + 300)
+    stored.arrived(kept)
+    assert stored.blocks * 512 >= SIZE
+
+    stored.loan.end(stored.there)
+    assert stored.blocks * 512 <= MIB + 8192
+    assert data[kept.start : kept.stop] == stored.read(kept)
 
 
 def test_he_is_told_before_anything_goes(tmp_path: Path) -> None:
@@ -69,7 +84,7 @@ def test_he_is_told_before_anything_goes(tmp_path: Path) -> None:
     assert ["recalled"] == recalls
     assert [ExtentSet([mib(0, 2)])] == there
     assert stored.loan.given
-    stored.loan.end()
+    stored.loan.end(stored.there)
     lent(stored, recalls)
     stored.discard(mib(0, 8))
     assert ["recalled"] * 2 == recalls
