@@ -71,7 +71,7 @@ def run(order: Order) -> None:
     with Progress(sum(each.size for each in found)) as progress:
         portions = _torrent(order, found, progress) if kind == "torrent" else _others(order, kind, found, progress)
     if not order.mirrors and kind != "torrent":
-        print("mountdl: warning: without --mirror it says nobody where the files can be had", file=sys.stderr)
+        print("mountdl: warning: without --mirror it does not say where the files can be had", file=sys.stderr)
     _write(out, portions)
     if out is not None:
         total = text.size(sum(each.size for each in found))

@@ -252,7 +252,7 @@ def test_standard_output_and_a_warning(folder: Path) -> None:
     )
 
     assert parse("x.meta4", done.stdout).cautions[0].code == "no-sources"
-    assert done.stderr == b"mountdl: warning: without --mirror it says nobody where the files can be had\n"
+    assert done.stderr == b"mountdl: warning: without --mirror it does not say where the files can be had\n"
 
 
 def test_progress_on_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
