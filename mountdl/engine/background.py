@@ -7,8 +7,11 @@ from mountdl.extents import Extent
 from mountdl.integrity import ChunkMap
 from mountdl.priorities import Priority
 
-USED = 4 << 20
-"""Bytes read before a content counts as used (or all of it, if it is shorter): more than a thumbnailer takes."""
+USED = 16 << 20
+"""Bytes read before a content counts as used, or half of a shorter one.
+
+More than who only looks takes: file(1), which file managers call, reads 7 MiB at each end.
+"""
 
 
 class Background:
@@ -17,7 +20,7 @@ class Background:
     def __init__(self, demand: Demand, chunk_map: ChunkMap) -> None:
         self._demand, self._chunk_map = demand, chunk_map
         self._wants: list[Want] = []
-        self._unread = min(USED, chunk_map.size)
+        self._unread = min(USED, -(-chunk_map.size // 2))
 
     def __bool__(self) -> bool:
         return bool(self._wants)

@@ -54,6 +54,7 @@ async def test_what_will_be_read_comes_before_what_nobody_reads(tmp_path: Path, 
         reader = bench.engine.open(what)
         for offset in range(8 * MIB, 12 * MIB, 128 * KIB):
             await reader.read(Extent(offset, offset + 128 * KIB))
+        bench.engine.prefetch(what, Extent(0, len(DATA)))
         assert Priority.READAHEAD in {priority for _, priority in source.fetched}
         await trio.sleep(30)
         background = [extent for extent, priority in source.fetched if priority is Priority.BACKGROUND]

@@ -1,5 +1,7 @@
 """What is wanted in idle bandwidth, and from when on."""
 
+import pytest
+
 from mountdl.engine.background import USED, Background
 from mountdl.engine.demand import Demand
 from mountdl.extents import Extent
@@ -24,13 +26,6 @@ def test_a_file_is_used_once_enough_was_read_and_says_so_once() -> None:
     ]
 
 
-def test_a_short_file_is_used_when_all_of_it_was_read() -> None:
-    """Less than the limit can't be read of it."""
-    what = background(10)
-
-    assert [what.used(9), what.used(1)] == [False, True]
-
-
 def test_what_is_readable_is_not_wanted_any_more() -> None:
     """Wants end one by one; ending one twice is no error."""
     what = background()
@@ -41,3 +36,17 @@ def test_what_is_readable_is_not_wanted_any_more() -> None:
     what.remove(first)
     what.remove(second)
     assert not what
+
+
+def test_a_look_at_both_ends_is_no_use() -> None:
+    """file(1) 5.44 reads 7 MiB at each end, and the kernel a little more: `file *` fetched all files whole."""
+    what = background(100 << 20)
+    assert not what.used((7 << 20) + (128 << 10))
+    assert not what.used((7 << 20) + (128 << 10))
+
+
+@pytest.mark.parametrize(("size", "most"), [(1, 1), (9, 5), (10, 5), (2 * USED, USED), (9 * USED, USED)])
+def test_half_of_a_short_file_is_use(size: int, most: int) -> None:
+    """Who read half of a document reads on; and what is left costs no more than what was read."""
+    what = background(size)
+    assert [what.used(most - 1), what.used(1), what.used(1)] == [False, True, False] if most > 1 else what.used(1)
