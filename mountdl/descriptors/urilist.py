@@ -52,13 +52,14 @@ def parse_shortcut(data: bytes) -> Descriptor:
 
 @dataclass(slots=True)
 class _Line:
-    """Addresses of a line as they stand and the options below it."""
+    """Addresses of a line as they stand and the options below it; lines count from 1."""
 
     addresses: list[str]
     options: dict[str, list[str]] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
     shown: bool = True
     count: int = 0
+    number: int = 1
 
     def option(self, name: str) -> str:
         return self.options.get(name, [""])[-1]
@@ -75,7 +76,7 @@ def _lines(text: str, cautions: Cautions) -> Iterator[_Line]:
         if line[0] not in " \t":
             if found is not None:
                 yield found
-            found = _Line([each for each in (part.strip() for part in line.split("\t")) if each])
+            found = _Line([each for each in (part.strip() for part in line.split("\t")) if each], number=number)
         elif found is not None and not line.lstrip().startswith("#"):
             _take_option(found, line.strip())
     if found is not None:
@@ -182,7 +183,7 @@ class _Reader:
             try:
                 url, metalink = links.split(address)
             except urls.UrlRefused as refusal:
-                self.cautions.add(refusal.code, str(refusal))
+                self.cautions.add(refusal.code, f"line {line.number}: {refusal}")
                 continue
             found.append(url)
             metadata = metadata or links.metadata(metalink)
@@ -191,16 +192,18 @@ class _Reader:
         if found:
             self._add_group(found, line)
             self._add_entry(self._entry(found, line, metadata))
+        else:
+            self.cautions.add("no-sources", f"line {line.number}: nothing is left to fetch its file from")
 
     def _take_magnet(self, link: str, line: _Line) -> None:
         try:
             link = urls.printable(link)
             said = magnet.parse(link.encode())
         except magnet.MagnetError as problem:
-            self.cautions.add(problem.kind, str(problem))
+            self.cautions.add(problem.kind, f"line {line.number}: {problem}")
             return
         except urls.UrlRefused as refusal:
-            self.cautions.add(refusal.code, str(refusal))
+            self.cautions.add(refusal.code, f"line {line.number}: {refusal}")
             return
         for caution in said.cautions:
             self.cautions.add(caution.code, caution.message)
