@@ -85,10 +85,11 @@ def parse(data: bytes, header: bytes, size: int) -> Reading:
     records: list[Record] = []
     for at in range(HEADER_LENGTH, len(data) - RECORD_LENGTH + 1, RECORD_LENGTH):
         record = data[at : at + RECORD_LENGTH]
-        # A file system may know a file's new length before its bytes when power goes: they read as zeros.
-        if not current and not any(data[at:]):
-            break
         parsed = _parse_record(record, seed, size)
+        # A file system may know a file's new length before its bytes when power goes: they read as zeros, from
+        # anywhere in a record on. What is lost so was never synced, as a record that is cut off was not.
+        if parsed is None and not current and len(data[at:].rstrip(b"\0")) < RECORD_LENGTH:
+            break
         if parsed is None:
             return Reading(tuple(records), current=False, damaged=True)
         records.append(parsed)

@@ -168,6 +168,21 @@ def test_zeros_at_the_end_are_what_a_power_loss_leaves(place: Place, entries: li
     assert (zeros >= journal.RECORD_LENGTH) == journal.parse(data + bytes(zeros), HEADER, SIZE).damaged
 
 
+@given(records.filter(bool), st.integers(1, journal.RECORD_LENGTH - 1))
+def test_a_power_loss_may_leave_zeros_from_the_middle_of_a_record_on(
+    place: Place, entries: list[journal.Record], lost: int
+) -> None:
+    """It was never synced; in the same boot, and where something follows, it is damage."""
+    whole, other = journal_of(entries, place), journal.header_for(bytes(16), KEY, SIZE, "fp")
+    torn = whole[:-lost] + bytes(lost)
+    reading = journal.parse(torn, other, SIZE)
+
+    assert not reading.damaged
+    assert reading.records == tuple(entries if torn == whole else entries[:-1])
+    assert torn == whole or journal.parse(torn, HEADER, SIZE).damaged
+    assert torn == whole or journal.parse(torn + whole[-journal.RECORD_LENGTH :], other, SIZE).damaged
+
+
 @pytest.mark.parametrize(
     "header",
     [

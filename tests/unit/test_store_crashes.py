@@ -50,7 +50,17 @@ class Disk:
         self.folder = folder
         self.files: dict[int, bytes] = {}
         self.names: dict[str, int] = {}
+        self._held: dict[int, int] = {}
         self._fsync, self._fdatasync = os.fsync, os.fdatasync
+
+    def _hold(self, path: Path, inode: int) -> None:
+        """Keep a file open: no other gets its inode, by which it is known, when it goes."""
+        if inode not in self._held:
+            self._held[inode] = os.open(path, os.O_RDONLY)
+
+    def close(self) -> None:
+        for fd in self._held.values():
+            os.close(fd)
 
     def fsync(self, fd: int) -> None:
         self._remember(fd)
@@ -63,6 +73,7 @@ class Disk:
             if path == self.folder:
                 self.names = {entry.name: entry.inode() for entry in os.scandir(path)}
             return
+        self._hold(path, os.fstat(fd).st_ino)
         self.files[os.fstat(fd).st_ino] = path.read_bytes()  # the descriptor may be for writing only
 
     def lose_power(self, choice: random.Random) -> None:
@@ -114,6 +125,7 @@ class Disk:
 
     def _remember_all(self) -> None:
         for entry in os.scandir(self.folder):
+            self._hold(Path(entry.path), entry.inode())
             self.files[entry.inode()] = Path(entry.path).read_bytes()
         self.names = {entry.name: entry.inode() for entry in os.scandir(self.folder)}
 
@@ -151,6 +163,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.store.close()
             for each in self.patches:
                 each.stop()
+            self.disk.close()
             shutil.rmtree(self.home)
 
     # -- what the engine does -------------------------------------------------------------------------------
