@@ -31,6 +31,9 @@ SizeKey = NewType("SizeKey", str)
 
 CHANGES = "it leads to a torrent that changes (BEP 46), which can't be asked for"
 """Why a magnet link with a public key only stays unresolved."""
+SERVERS = "its mirrors are being asked how long it is"
+PEERS = "peers are being asked what is in it"
+"""What a file of unknown size waits for, until somebody answers or fails to."""
 
 MOST_REASONS = 10
 """Reasons told of a descriptor of which files, or all, are not shown."""
@@ -317,7 +320,8 @@ class _Builder:
         key = size_key(leaf.entry)
         if (folder, leaf.name, key) not in self._awaited:
             self._awaited.add((folder, leaf.name, key))
-            memo = Memo(b"", leaf.mtime_ns, "resolving", self._failures.get(key, ""))
+            asked = SERVERS if leaf.entry.mirrors else PEERS
+            memo = Memo(b"", leaf.mtime_ns, "resolving", self._failures.get(key, asked))
             self._memos.append((folder, leaf.name, ".resolving", memo))
 
     def _refuse(self, folder: Folder, document: Document, problem: DescriptorError) -> None:

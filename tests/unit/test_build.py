@@ -419,7 +419,9 @@ def test_a_magnet_to_a_swarm_alone_waits() -> None:
 
     assert {"a/b.iso", "a/film.mkv.resolving"} == shown(result)
     note = note_at(result, "a/film.mkv.resolving")
-    assert (note.text, note.state) == (b"", "resolving")
+    assert (note.text, note.state, note.reason) == (b"", "resolving", "peers are being asked what is in it")
+    unsized = built(document("x.uris", entry("b.iso", size=None, mirrors=mirrors("one"))))
+    assert note_at(unsized, "b.iso.resolving").reason == "its mirrors are being asked how long it is"
     assert [key for key, entries in result.unresolved.items() if entries[0].path.name == "film.mkv"]
     assert {"movie.mkv.resolving"} == shown(built(document("movie.mkv.magnet", magnets=(swarm,))))
 
