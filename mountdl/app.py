@@ -38,6 +38,7 @@ from mountdl.engine.status import DownloadStatus
 from mountdl.errors import MountdlError, SourceRefused
 from mountdl.extents import Extent
 from mountdl.settings import PreferenceSettings, Settings, is_remote
+from mountdl.sources import names
 from mountdl.sources.base import Transport
 from mountdl.sources.ftp.transport import FtpTransport
 from mountdl.sources.http.transport import HttpTransport
@@ -94,6 +95,7 @@ class _Mounted:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Build up, serve, take down."""
+        names.install()
         with ExitStack() as stack:
             stack.callback(self._store.close)
             stack.callback(self._shelf.close)
