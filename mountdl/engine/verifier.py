@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from queue import Empty, SimpleQueue
+from threading import Semaphore
 
 import trio
 
@@ -71,7 +71,8 @@ class Verifier:
         self._most_told = max(1, MOST_UNTOLD // chunk_map.length)
         # Invariant: as many threads rest as there are entries here and calls of the bell that nobody heard yet.
         self._resting: deque[None] = deque()
-        self._bell: SimpleQueue[None] = SimpleQueue()
+        # No `SimpleQueue`: what waits for that with a time-out may wait for ever (CPython 3.11, on a busy machine).
+        self._bell = Semaphore(0)
         self.pending: dict[int, Job] = {}
         self.awaited: Callable[[], bool] = lambda: True
         self._alarm, self._news = trio.Event(), trio.Event()
@@ -96,7 +97,7 @@ class Verifier:
         except IndexError:
             self._alarm.set()
         else:
-            self._bell.put(None)
+            self._bell.release()
 
     def forget(self, index: int) -> None:
         """Make what is pending for chunk *index* stale: its bytes are not what they were."""
@@ -169,16 +170,13 @@ class Verifier:
 
     def _called(self) -> bool:
         """Rest until the bell rings and say whether it did."""
+        if self._bell.acquire(timeout=REST):
+            return True
         try:
-            self._bell.get(timeout=REST)
-        except Empty:
-            try:
-                self._resting.pop()
-            except IndexError:  # it is about to ring, and nobody else is there to hear it
-                self._bell.get()
-            else:
-                return False
-        return True
+            self._resting.pop()
+        except IndexError:  # it is about to ring, and nobody else is there to hear it
+            return self._bell.acquire()
+        return False
 
     def _pop(self) -> Job | None:
         try:

@@ -151,10 +151,10 @@ async def test_the_loop_hears_before_too_much_was_put() -> None:
         bench.disk.gate.set()
         pause = threading.Event()
         until = time.monotonic() + PATIENCE
-        while len(bench.disk.put_at) < 5 and time.monotonic() < until:
+        while len(bench.disk.put_at) < 4 and time.monotonic() < until:
             pause.wait(0.01)  # the loop is busy
         pause.wait(0.05)
-        assert 5 <= len(bench.disk.put_at) <= 5 + 4
+        assert 4 <= len(bench.disk.put_at) <= 5 + 4
         await bench.until(100)
     assert MOST_UNTOLD // CHUNK > 5
 
@@ -256,3 +256,30 @@ async def test_what_no_thread_was_free_for_is_not_lost(monkeypatch: pytest.Monke
         assert not bench.verdicts
     assert [(verdict.job.index, verdict.stale) for verdict in bench.verdicts] == [(1, True)]
     assert list(bench.verifier.pending) == [2]
+
+
+def test_no_thread_rests_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short the rest and however busy the machine: it could neither be stopped nor the mount end."""
+    monkeypatch.setattr(verifier, "REST", 0.0002)
+    tried, turns, over = Bench(Disk()).verifier, [0] * 4, threading.Event()
+
+    def rest(number: int) -> None:
+        while not over.is_set():
+            tried._next()
+            turns[number] += 1
+
+    threads = [threading.Thread(target=rest, args=(number,), daemon=True) for number in range(len(turns))]
+    for thread in threads:
+        thread.start()
+    try:
+        for index in range(COUNT):
+            tried.submit(index, urgent=False)
+            before, until = list(turns), time.monotonic() + PATIENCE / 4
+            while any(turn == earlier for turn, earlier in zip(turns, before, strict=True)):
+                assert time.monotonic() < until, f"{turns}, and before that {before}"
+                time.sleep(0.0005)
+    finally:
+        over.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
