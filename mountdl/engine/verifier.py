@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from threading import Semaphore
+from threading import Lock
 
 import trio
 
@@ -69,10 +69,9 @@ class Verifier:
         self._queue: deque[Job] = deque()  # threads take from it: each change is a single step
         self._told: deque[Verdict] = deque()
         self._most_told = max(1, MOST_UNTOLD // chunk_map.length)
-        # Invariant: as many threads rest as there are entries here and calls of the bell that nobody heard yet.
-        self._resting: deque[None] = deque()
-        # No `SimpleQueue`: what waits for that with a time-out may wait for ever (CPython 3.11, on a busy machine).
-        self._bell = Semaphore(0)
+        # A lock for each thread that rests and was not called yet: to release it is to call. (No queue, for in CPython
+        # 3.11 one of several threads that wait for a SimpleQueue may go on for ever after its timeout, seen.)
+        self._resting: deque[Lock] = deque()
         self.pending: dict[int, Job] = {}
         self.awaited: Callable[[], bool] = lambda: True
         self._alarm, self._news = trio.Event(), trio.Event()
@@ -93,11 +92,11 @@ class Verifier:
     def _rouse(self) -> None:
         """Have somebody look at the queue: a thread that rests, else a task that starts one."""
         try:
-            self._resting.pop()
+            bell = self._resting.pop()
         except IndexError:
             self._alarm.set()
         else:
-            self._bell.release()
+            bell.release()
 
     def forget(self, index: int) -> None:
         """Make what is pending for chunk *index* stale: its bytes are not what they were."""
@@ -161,22 +160,23 @@ class Verifier:
     def _next(self) -> Job | None:
         """Return the next chunk in the queue, or the first that comes while the thread rests."""
         job = self._pop()
-        while job is None:
-            self._resting.append(None)
-            if not self._called():
-                return None
+        while job is None and self._called():
             job = self._pop()
         return job
 
     def _called(self) -> bool:
-        """Rest until the bell rings and say whether it did."""
-        if self._bell.acquire(timeout=REST):
+        """Rest for a moment, or until there is something to do, and say whether there was."""
+        bell = Lock()
+        bell.acquire()
+        self._resting.append(bell)
+        # Looked at once more, for what was queued just before nobody was called to.
+        if bell.acquire(timeout=0.0 if self._queue else REST):
             return True
         try:
-            self._resting.pop()
-        except IndexError:  # it is about to ring, and nobody else is there to hear it
-            return self._bell.acquire()
-        return False
+            self._resting.remove(bell)
+        except ValueError:
+            return True  # called just now
+        return bool(self._queue)
 
     def _pop(self) -> Job | None:
         try:
