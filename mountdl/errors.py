@@ -12,6 +12,7 @@
     │  ├ StoreDamaged                    what is on disk is not what was put there
     │  └ StoreBusy                       another process has this content open
     ├ ContentUnavailable                 no source is left, or none answered in time: EIO
+    │ └ ContentUnreachable               nobody answers at all: ask again soon, it may be the network
     ├ ContentChanged                     every source has another content now: ESTALE
     └ UsageError(exit_status)            what the user asked for can't be done
 
@@ -111,6 +112,10 @@ class ContentUnavailable(MountdlError):
     """Bytes that a reader wants can't be had: its text says which sources answered what."""
 
     exit_status = ExitStatus.IO
+
+
+class ContentUnreachable(ContentUnavailable):
+    """None of its sources answers: what is wrong may be on our side."""
 
 
 class ContentChanged(MountdlError):

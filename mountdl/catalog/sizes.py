@@ -16,7 +16,7 @@ from mountdl.catalog.build import SizeKey
 from mountdl.catalog.kept import LARGEST
 from mountdl.descriptors.learned import Learned, awaited, poorer
 from mountdl.descriptors.model import Entry
-from mountdl.errors import MountdlError
+from mountdl.errors import ContentUnreachable, MountdlError
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _PATIENCE = 120.0
 _FIRST_DELAY = 5.0
 _LONGEST_DELAY = 300.0
 _FEW_DELAY = 30.0
-"""The longest delay where few are asked for: a network that is back should not be missed for minutes."""
+"""The longest delay where nobody answers for few: a network that is back should not be missed for minutes."""
 _SPACE = 0.3
 """Seconds between two questions in the mean, of many that nobody answers."""
 _OUTAGE = 30.0
@@ -63,6 +63,7 @@ class Sizes:
         self._asked: dict[SizeKey, tuple[tuple[Entry, ...], trio.CancelScope]] = {}
         self._answered_at = -math.inf
         self._back = trio.Event()
+        self._unreached: set[SizeKey] = set()
         self._slots = trio.CapacityLimiter(_AT_ONCE)
         self._threads = trio.CapacityLimiter(1)
         self._nursery: trio.Nursery | None = None
@@ -102,6 +103,7 @@ class Sizes:
         scope.cancel()
         self.failures.pop(key, None)
         self._kept.pop(key, None)
+        self._unreached.discard(key)
 
     async def _learn(self, key: SizeKey, entries: tuple[Entry, ...], scope: trio.CancelScope) -> None:
         delay = _FIRST_DELAY
@@ -110,15 +112,17 @@ class Sizes:
             while not self._settled(key):
                 with trio.move_on_after(delay):
                     await self._back.wait()
-                delay = min(delay * 2, self._longest(entries[0]))
+                delay = min(delay * 2, self._longest(key, entries[0]))
                 await self._ask_all(key, entries)
 
-    def _longest(self, entry: Entry) -> float:
-        """Return the longest time between two questions for *entry*."""
+    def _longest(self, key: SizeKey, entry: Entry) -> float:
+        """Return the longest time between two questions for *entry*, which is *key*."""
         if not awaited(entry):
             return _LONGEST_IDLE
-        # Peers are asked for a minute each time; a question to a server is short, where there are not too many.
-        return _LONGEST_DELAY if entry.swarms else min(max(_FEW_DELAY, _SPACE * len(self._asked)), _LONGEST_DELAY)
+        # Who answers, if not what we want, is asked seldom; and so are peers, who are asked for a minute each time.
+        if key not in self._unreached:
+            return _LONGEST_DELAY
+        return min(max(_FEW_DELAY, _SPACE * len(self._asked)), _LONGEST_DELAY)
 
     def _settled(self, key: SizeKey) -> bool:
         learned = self.known.get(key)
@@ -151,7 +155,7 @@ class Sizes:
         """Ask for each of *entries* until something is told, and take note of that, or of why nothing is."""
         reason = ""
         for entry in entries:
-            learned, reason = await self._ask(entry)
+            learned, reason = await self._ask(key, entry)
             if learned is not None:
                 await self._take(key, learned)
                 return
@@ -174,8 +178,9 @@ class Sizes:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._memory.keep, key, learned, limiter=self._threads)
 
-    async def _ask(self, entry: Entry) -> tuple[Learned | None, str]:
+    async def _ask(self, key: SizeKey, entry: Entry) -> tuple[Learned | None, str]:
         """Return what is told, or None and why it is not known."""
+        self._unreached.discard(key)
         async with self._slots:
             try:
                 with trio.fail_after(_PATIENCE):
@@ -183,6 +188,8 @@ class Sizes:
             except trio.TooSlowError:
                 return None, f"no source told the size within {_PATIENCE:.0f} s"
             except MountdlError as error:
+                if isinstance(error, ContentUnreachable):
+                    self._unreached.add(key)
                 return None, str(error)
             except Exception:
                 log.exception("asking for the size of %s failed in a way that is a bug of mountdl", entry.path)

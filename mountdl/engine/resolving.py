@@ -16,7 +16,7 @@ from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, SwarmRef
 from mountdl.descriptors.thex import THEX
 from mountdl.engine import documents
 from mountdl.engine.addresses import scheme
-from mountdl.errors import ContentUnavailable, DescriptorError, SourceError
+from mountdl.errors import ContentUnavailable, ContentUnreachable, DescriptorError, SourceError, SourceUnavailable
 from mountdl.sources.base import Loaded, Probe, Swarms, Transport, Version
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,8 @@ class Resolver:
     async def resolve(self, entry: Entry) -> Learned | None:
         """Return what documents and the best answering mirror of *entry* tell.
 
-        None when none tells the size. Raises ContentUnavailable when there is nobody to ask, or none answers.
+        None when none tells the size. Raises ContentUnavailable when there is nobody to ask, or none tells,
+        ContentUnreachable when none answers.
         """
         reasons: list[str] = []
         found = await self._followed(entry, learned.documents(entry), reasons)
@@ -91,6 +92,7 @@ class Resolver:
         return said, loaded.version
 
     async def _probed(self, entry: Entry, reasons: list[str]) -> Learned | None:
+        silent = not reasons
         for ref in entry.mirrors[:PROBES]:
             transport = self._transports.get(scheme(ref.url))
             if transport is None:
@@ -100,13 +102,15 @@ class Resolver:
             except SourceError as error:
                 log.info("size of %s: %s", entry.path, error)
                 reasons.append(str(error))
+                silent = silent and isinstance(error, SourceUnavailable) and error.retry_after is None
                 continue
             if probe.size is not None:
                 return await self._told(entry, probe, probe.size)
         if not entry.mirrors:
             reasons = reasons or ["no mirror can be asked for its size, and swarms are not supported yet"]
         if reasons:
-            raise ContentUnavailable("; ".join(reasons))
+            kind = ContentUnreachable if silent and entry.mirrors else ContentUnavailable
+            raise kind("; ".join(reasons))
         return None
 
     async def _told(self, entry: Entry, probe: Probe, size: int) -> Learned:

@@ -17,7 +17,7 @@ from mountdl.catalog.sizes import Sizes
 from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Entry
 from mountdl.engine import engine
-from mountdl.errors import ContentUnavailable, SourceUnavailable
+from mountdl.errors import ContentUnavailable, ContentUnreachable
 from mountdl.extents import Extent
 from tests.support.content import content, entry, pattern
 from tests.support.engines import running
@@ -104,7 +104,7 @@ async def test_the_first_answer_after_an_outage_has_all_asked(clock: MockClock) 
 
     async def resolve(entry: Entry) -> Learned | None:
         if not up:
-            raise SourceUnavailable("fake", "no route to host")
+            raise ContentUnreachable("no route to host")
         return Learned(7)
 
     sizes = Sizes(resolve, lambda: None)
@@ -119,3 +119,35 @@ async def test_the_first_answer_after_an_outage_has_all_asked(clock: MockClock) 
         await trio.sleep(1)
         assert 1501 == len(sizes.known)
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("error", "longest"), [(ContentUnreachable, 30), (ContentUnavailable, 300)])
+async def test_who_does_not_answer_is_asked_sooner_than_who_refuses(
+    error: type[ContentUnavailable], longest: float, clock: MockClock
+) -> None:
+    """A network that is back should not be missed for minutes; a server that said no should not be asked each minute."""
+    times: list[float] = []
+
+    async def resolve(entry: Entry) -> Learned | None:
+        times.append(trio.current_time())
+        raise error("no")
+
+    sizes = Sizes(resolve, lambda: None)
+    asked = unsized("a")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(sizes.run)
+        sizes.ask_for({size_key(asked): (asked,)})
+        await trio.sleep(50)
+        nursery.cancel_scope.cancel()
+    assert [5, 10, 20] == [round(b - a) for a, b in zip(times, times[1:], strict=False)]
+    assert sizes._longest(size_key(asked), asked) == longest
+
+
+async def test_mirrors_that_do_not_answer_are_no_refusal(tmp_path: Path, clock: MockClock) -> None:
+    """A refused connection may be our own network; that nobody can be asked is not."""
+    async with running(tmp_path, {}) as bench:
+        with pytest.raises(ContentUnreachable):
+            await bench.engine.resolve(unsized("a"))
+        with pytest.raises(ContentUnavailable) as caught:
+            await bench.engine.resolve(replace(unsized("a"), mirrors=()))
+    assert not isinstance(caught.value, ContentUnreachable)

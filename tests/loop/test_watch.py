@@ -631,7 +631,7 @@ def test_sizes_are_asked_for_again_and_again() -> None:
 
     run_long(body)
     gaps = [round(b - a) for a, b in zip(times, times[1:], strict=False)]
-    assert gaps == [5, 10, 20, 30, 30, 30, 30, 30, 30]
+    assert gaps == [5, 10, 20, 40, 80, 160, 300, 300, 300]
     assert {key: Learned(7)} == sizes.known
     assert sizes.failures == {}
     bad_size = "a source tells -1 bytes, which no file can have"
