@@ -16,7 +16,17 @@ from mountdl.extents import Extent, ExtentSet
 from mountdl.priorities import Priority
 from mountdl.sources.swarm.holdings import Inventory, Member
 from mountdl.sources.swarm.layout import Layout
-from mountdl.sources.swarm.placing import EARLY, LATE, LONGEST, MOMENT, Loans, Removals, borrow, worth_parting
+from mountdl.sources.swarm.placing import (
+    EARLY,
+    LATE,
+    LONGEST,
+    MOMENT,
+    Loans,
+    Removals,
+    borrow,
+    misplaced,
+    worth_parting,
+)
 from mountdl.sources.swarm.stay import Stay
 from mountdl.sources.swarm.waiting import Order, Waiting
 from mountdl.sources.swarm.wants import Wants
@@ -178,10 +188,28 @@ def test_what_is_removed_gives_its_files_back_once_it_is_gone() -> None:
 
 def test_peers_are_parted_from_early_or_when_nobody_waits() -> None:
     """Hardly anything has come yet, or it costs no reader a thing; but not again and again."""
-    assert worth_parting(0, urgent=True)
-    assert not worth_parting(EARLY, urgent=False)
-    assert not worth_parting(LATE + 1, urgent=True)
-    assert worth_parting(LATE + 1, urgent=False)
+    assert worth_parting(0, 0, urgent=True)
+    assert not worth_parting(EARLY, 0, urgent=False)
+    assert not worth_parting(LATE + 1, 0, urgent=False)
+    assert not worth_parting(LATE + 1, LATE + 1, urgent=True)
+    assert worth_parting(LATE + 1, LATE + 1, urgent=False)
+
+
+def test_a_torrent_moves_only_where_more_would_be_placed() -> None:
+    """Not for a file that another one keeps from it, nor for one that would push another out: that had no end."""
+    torrent = in_a_row([6, 6, 4], 4)
+    layout = Layout(torrent)
+    one, other, third = files(torrent)
+    other.holdings.verified.add(Extent(0, 2))
+
+    assert misplaced(layout, inventory(torrent, one, other))
+    borrow(layout, inventory(torrent, one, other), (), nobody)
+    assert not misplaced(layout, inventory(torrent, one, other))
+    assert misplaced(layout, inventory(torrent, one, other, third))
+    beside = files(torrent)[1]
+    borrow(layout, inventory(torrent, beside), (), nobody)
+    beside.holdings.verified.add(Extent(0, 2))
+    assert not misplaced(layout, inventory(torrent, beside, files(torrent)[0]))
 
 
 def test_only_what_readers_want_is_urgent() -> None:

@@ -15,7 +15,7 @@ from mountdl.sources.swarm.holdings import Inventory, Member, Part, held, part_o
 from mountdl.sources.swarm.layout import Layout
 
 EARLY = 5.0
-"""Seconds from its adding on in which a torrent may be added anew though a reader waits: little has come yet."""
+"""Seconds from when it begins to be fetched in which a torrent may be added anew though a reader waits: little came."""
 LATE = 30.0
 """Seconds from its adding on after which it may be added anew while no reader waits."""
 MOMENT = 0.5
@@ -42,17 +42,9 @@ def borrow(layout: Layout, inventory: Inventory, busy: Container[int], recalled:
 
     Those that are whole are given to others beside them. *recalled* is called when libtorrent must let all of them go.
     """
-    in_use = {member.file.index: member for member in inventory.members}
-    wanted = {index: member for index, member in in_use.items() if index not in busy and placeable(member)}
-    if not wanted:
-        return Loans()
-    parts = {part.file.index: part for part in inventory.whole()}
-    parts.update((index, part_of(member.file, member.holdings)) for index, member in wanted.items())
-    while contested := [index for index in parts if _contested(layout, parts, index, in_use)]:
-        for index in contested:
-            del parts[index]
+    wanted, parts = _eligible(layout, inventory, busy, placeable)
     lent: list[Member] = []
-    for member in [wanted[index] for index in parts if index in wanted]:
+    for member in wanted:
         if not _lent(layout, member, recalled):
             give_back(lent)
             return Loans()
@@ -62,6 +54,31 @@ def borrow(layout: Layout, inventory: Inventory, busy: Container[int], recalled:
         parts[member.file.index] = part_of(member.file, member.holdings)
     blocked = frozenset(piece for index in parts for piece in _partial(layout, parts, index))
     return Loans(tuple(lent), tuple(parts.values()), held(layout, parts.values()), blocked) if lent else Loans()
+
+
+def misplaced(layout: Layout, inventory: Inventory) -> bool:
+    """Say whether `borrow` would have more files lent than are, once these were given back, and none less."""
+    if not any(map(placeable, inventory.members)):
+        return False
+    found, _ = _eligible(layout, inventory, (), lambda member: member.placed or placeable(member))
+    lent = sum(member.placed for member in found)
+    return lent == sum(member.placed for member in inventory.members) and lent < len(found)
+
+
+def _eligible(
+    layout: Layout, inventory: Inventory, busy: Container[int], able: Callable[[Member], bool]
+) -> tuple[list[Member], dict[int, Part]]:
+    """Return those to be lent, if they are *able* to and not *busy*, and all parts that libtorrent would have."""
+    in_use = {member.file.index: member for member in inventory.members}
+    wanted = {index: member for index, member in in_use.items() if index not in busy and able(member)}
+    if not wanted:
+        return [], {}
+    parts = {part.file.index: part for part in inventory.whole()}
+    parts.update((index, part_of(member.file, member.holdings)) for index, member in wanted.items())
+    while contested := [index for index in parts if _contested(layout, parts, index, in_use)]:
+        for index in contested:
+            del parts[index]
+    return [wanted[index] for index in parts if index in wanted], parts
 
 
 def _lent(layout: Layout, member: Member, recalled: Callable[[], None]) -> bool:
@@ -117,12 +134,12 @@ def loose(layout: Layout, member: Member) -> list[Extent]:
     return found
 
 
-def worth_parting(age: float, *, urgent: bool) -> bool:
-    """Say whether a torrent added *age* seconds ago may part from its peers so that all goes where it is to be.
+def worth_parting(since: float, age: float, *, urgent: bool) -> bool:
+    """Say whether a torrent may part from its peers so that all goes where it is to be.
 
-    *urgent*: a reader waits.
+    It is fetched for *since* seconds, and was added last *age* seconds ago. *urgent*: a reader waits.
     """
-    return age < EARLY or (age > LATE and not urgent)
+    return since < EARLY or (age > LATE and not urgent)
 
 
 def give_back(members: Iterable[Member]) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mountdl.sources.swarm.alerts import Handle
+from mountdl.sources.swarm.adding import stir
+from mountdl.sources.swarm.alerts import Handle, Progress
 from mountdl.sources.swarm.holdings import Member
 from mountdl.sources.swarm.layout import Layout
 from mountdl.sources.swarm.placing import Loans
@@ -77,6 +78,19 @@ class Stay:
         for piece, milliseconds in wants.deadlines(self.here):
             self.handle.set_piece_deadline(piece, milliseconds, 0)
         self.handle.set_download_limit(-1 if wants else TRICKLE)
+
+    def find_peers_again(self, count: int, peers: Iterable[str]) -> None:
+        """Have peers connected to that parted when all was here: *peers*, for the *count*th time."""
+        self.finished = False
+        if self.handle is not None:
+            stir(self.handle, count, peers)
+
+    def progressed(self, alert: Progress) -> bool:
+        """Take in how it stands; say whether more came."""
+        more = alert.downloaded > self.downloaded
+        self.connected, self.seeds = alert.peers, alert.seeds
+        self.downloaded, self.uploaded = alert.downloaded, alert.uploaded
+        return more
 
     def read_back(self, waiting: Waiting) -> None:
         """Have pieces read for those who are *waiting* for their bytes, as many as are good at a time."""

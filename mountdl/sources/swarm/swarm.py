@@ -24,7 +24,7 @@ from mountdl.sources.swarm.holdings import Inventory, Member, held
 from mountdl.sources.swarm.layout import Layout
 from mountdl.sources.swarm.modes import Mode, fetched_enough
 from mountdl.sources.swarm.offering import Offering
-from mountdl.sources.swarm.placing import Loans, Removals, borrow, give_back, placeable, whole, worth_parting
+from mountdl.sources.swarm.placing import Loans, Removals, borrow, give_back, misplaced, whole, worth_parting
 from mountdl.sources.swarm.scratch import discard
 from mountdl.sources.swarm.session import Session
 from mountdl.sources.swarm.stay import Stay
@@ -69,7 +69,8 @@ class Swarm:
         self._asking = Asking(self.layout, self._inventory)
         self._offering = Offering(self.layout, 0)
         self._offered = 0
-        self._idle_since = self._looked_at = self._added_at = trio.current_time()
+        self._idle_since = self._looked_at = self._began_at = self._added_at = trio.current_time()
+        self._returning = False
         self._giving = Giving(settings)
         self._decoys = 0
 
@@ -148,7 +149,8 @@ class Swarm:
         self._enter(Mode.FETCHING)
         stay = self._fetching  # else all that is wanted by then is told once there is one
         if stay is not None and self._asking.tell(stay, member, pieces, priority) and stay.finished:
-            self._find_peers_again(stay)
+            self._decoys += 1
+            stay.find_peers_again(self._decoys, self.peers)
 
     def unwant(self, pieces: Iterable[int], priority: Priority) -> None:
         """Undo a `want`."""
@@ -171,12 +173,6 @@ class Swarm:
         if self._fetching is not None:
             self._asking.reprioritize(self._fetching)
 
-    def _find_peers_again(self, stay: Stay) -> None:
-        stay.finished = False
-        if stay.handle is not None:
-            self._decoys += 1
-            adding.stir(stay.handle, self._decoys, self.peers)
-
     # -- coming and going -----------------------------------------------------------------------------------
 
     def _enter(self, mode: Mode) -> None:
@@ -187,6 +183,9 @@ class Swarm:
             return  # in a moment it can be fetched to where it is to be
         self._remove()
         self.mode = mode
+        if mode is Mode.FETCHING:
+            self._began_at = self._began_at if self._returning else trio.current_time()
+            self._returning = False
         if mode is not Mode.AWAY:
             self._add()
 
@@ -299,11 +298,9 @@ class Swarm:
         stay.read_back(self._asking.waiting)
 
     def _progress(self, stay: Stay, alert: alerts.Progress) -> None:
-        if alert.downloaded > stay.downloaded:
-            self.progressed_at = trio.current_time()
         ready = self.ready
-        stay.connected, stay.seeds = alert.peers, alert.seeds
-        stay.downloaded, stay.uploaded = alert.downloaded, alert.uploaded
+        if stay.progressed(alert):
+            self.progressed_at = trio.current_time()
         if self.ready != ready:
             self._inventory.poke()
 
@@ -343,7 +340,7 @@ class Swarm:
             self._enter(Mode.FETCHING)
         if stay is not None and stay is self._stay and stay.connected > stay.seeds:
             self._offer(stay)
-        if self._asking:
+        if self._asking or self._returning:
             self._resume()
         elif self._stay is None or self._stay.handle is not None:
             self._rest(now)
@@ -370,13 +367,13 @@ class Swarm:
             self._enter(Mode.GIVING)
 
     def _resume(self) -> None:
-        if self._asking:
+        if self._asking or self._returning:
             self._enter(Mode.FETCHING)
 
     def _misplaced(self, now: float) -> bool:
         """Say whether to have a file written where the store keeps it, though that parts us from all peers."""
-        timely = worth_parting(now - self._added_at, urgent=self._asking.urgent)
-        return timely and adding.loadable(self.torrent) and any(map(placeable, self._inventory.members))
+        timely = worth_parting(now - self._began_at, now - self._added_at, urgent=self._asking.urgent)
+        return timely and adding.loadable(self.torrent) and misplaced(self.layout, self._inventory)
 
     def _offer(self, stay: Stay) -> None:
         """Have peers that lack something get what mirrors brought."""
@@ -389,9 +386,10 @@ class Swarm:
             self._work(partial(self._offering.hand_over, stay.handle, parts, pieces))
 
     def _start_anew(self) -> None:
-        """Fetch on into an empty folder: what lies there was handed over."""
-        self._remove()
-        self._add()
+        """Fetch on into an empty folder, or where the store keeps it: what lies there was handed over."""
+        self._enter(Mode.AWAY)
+        self._returning = True
+        self._resume()
 
     def _gives(self, now: float) -> bool:
         """Say whether to give others what is here, still."""
