@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 pytest.importorskip("libtorrent")
 
@@ -140,3 +141,44 @@ async def resolved(bench: Bench, ref: SwarmRef) -> Descriptor | None:
         return await bench.swarms.resolve(ref)
     except SourceUnavailable:
         return None
+
+
+async def test_a_magnet_that_nobody_answers_and_the_torrent_beside_it(tmp_path: Path) -> None:
+    """While peers are asked for what is in it somebody opens a file of the same torrent: it is read, and that answers."""
+    data = pattern(1_000_000)
+    made = one_file(tmp_path / "seed", data)
+    with seeding(made, tmp_path / "seed") as other:
+        async with running(tmp_path / "cache", settings=loopback(metadata_timeout=60.0)) as bench:
+            link = link_of(Magnet("a.bin", btih=other.handles[0].info_hashes().v1.to_bytes()))
+            found: list[Descriptor] = []
+
+            async def ask() -> None:
+                found.append(await bench.swarms.resolve(SwarmRef(link, "torrent")))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask)
+                await until(lambda: any(each.handle for each in bench.swarms._inquiries.values()))
+                [content] = bench.contents(made, other.address)
+                assert data == await bench.engine.open(content).read(Extent(0, len(data)))
+                with trio.fail_after(10):
+                    while not found:
+                        await trio.sleep(0.05)
+            assert [entry.size for entry in found[0].entries] == [len(data)]
+
+
+async def test_a_magnet_that_is_given_up_while_its_torrent_is_joined(tmp_path: Path) -> None:
+    """What libtorrent says of the one is not taken for the other's, in whatever order."""
+    data = pattern(1_000_000)
+    made = one_file(tmp_path / "seed", data)
+    with seeding(made, tmp_path / "seed") as other:
+        async with running(tmp_path / "cache", settings=loopback(metadata_timeout=60.0)) as bench:
+            link = link_of(Magnet("a.bin", btih=other.handles[0].info_hashes().v1.to_bytes()))
+            await bench.swarms._binding.load()
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(bench.swarms.resolve, SwarmRef(link, "torrent"))
+                    await trio.testing.wait_all_tasks_blocked()
+                    [content] = bench.contents(made, other.address)
+                    reader = bench.engine.open(content)
+                    scope.cancel()
+            assert data == await reader.read(Extent(0, len(data)))

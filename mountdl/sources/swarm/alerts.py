@@ -27,8 +27,9 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Added(Alert):
-    """It is in the session now, or could not be for *error*."""
+    """It is in the session now, to lie in *folder*, or could not be for *error*."""
 
+    folder: str
     error: str = ""
 
 
@@ -134,8 +135,8 @@ def _which(alert: Any) -> tuple[Keys, Handle]:
 
 
 def _added(alert: Any) -> list[Alert]:
-    error = alert.error
-    return [Added(keys_of(alert.params.info_hashes), alert.handle, error.message() if error.value() else "")]
+    error, given = alert.error, alert.params
+    return [Added(keys_of(given.info_hashes), alert.handle, given.save_path, error.message() if error.value() else "")]
 
 
 def _read(alert: Any) -> list[Alert]:

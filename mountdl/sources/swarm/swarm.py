@@ -60,7 +60,7 @@ class Swarm:
         self.uploaded = 0
         self.trouble = ""
         self.progressed_at = trio.current_time()
-        self.mode = Mode.AWAY
+        self.mode, self._returning = Mode.AWAY, False
         self._session, self._settings, self._folder, self._work = session, settings, folder, work
         self._most_aside = max(1, aside // max(1, torrent.piece_length))
         self._stay: Stay | None = None
@@ -70,7 +70,6 @@ class Swarm:
         self._offering = Offering(self.layout, 0)
         self._offered = 0
         self._idle_since = self._looked_at = self._began_at = self._added_at = trio.current_time()
-        self._returning = False
         self._giving = Giving(settings)
         self._decoys = 0
 
@@ -229,16 +228,19 @@ class Swarm:
 
     # -- what libtorrent tells ------------------------------------------------------------------------------
 
-    def heard(self, alert: Alert) -> None:
-        """Take *alert* in."""
+    def heard(self, alert: Alert) -> bool:
+        """Take *alert* in; say whether it is of what was added here."""
         stay = self._stay
         if isinstance(alert, alerts.Removed):
             self._removals.ended(alert.handle)
             self._resume()
-        elif stay is not None and isinstance(alert, alerts.Added):
+        elif isinstance(alert, alerts.Added):
+            if stay is None or alert.folder != str(stay.folder):
+                return False
             self._added(stay, alert)
         elif stay is not None and stay.handle is not None and alert.handle == stay.handle:
             self._told(stay, alert)
+        return True
 
     def _told(self, stay: Stay, alert: Alert) -> None:
         if isinstance(alert, alerts.PieceFinished):

@@ -44,7 +44,13 @@ class _Inquiry:
         self.info = b""
         self.peers: dict[str, None] = {}
         self.handle: alerts.Handle | None = None
-        self.trouble = ""
+        self.folder = ""
+
+    def means(self, alert: Alert) -> bool:
+        """Say whether *alert* is of what was added to ask."""
+        if isinstance(alert, alerts.Added):
+            return alert.folder == self.folder
+        return self.handle is not None and alert.handle == self.handle
 
 
 class SwarmTransport:
@@ -151,6 +157,7 @@ class SwarmTransport:
             swarm = Swarm(torrent, self._session, self._settings, self._scratch.fresh, self._work, self._aside)
             for key in known:
                 self._swarms[key] = swarm
+                self._answer(key, torrent)
         peers, trackers = self._met.pop(hashes(torrent)[0], ({}, {}))
         swarm.peers.update(peers)
         swarm.trackers.update(trackers)
@@ -220,7 +227,7 @@ class SwarmTransport:
         if asked:
             try:
                 atp = adding.inquiry(link, self._settings)
-                atp.save_path = str(self._scratch.fresh())
+                atp.save_path = inquiry.folder = str(self._scratch.fresh())
             except (RuntimeError, OSError) as error:
                 raise SourceRefused("swarm", f"it can't be joined: {error}") from error
             self._session.start().async_add_torrent(atp)
@@ -236,6 +243,14 @@ class SwarmTransport:
             self._meet(descriptor.torrent, None, inquiry.peers)
         return descriptor
 
+    def _answer(self, key: str, torrent: Torrent) -> None:
+        """End the inquiry for *key*, if there is one, with *torrent*: the session takes it once only."""
+        inquiry = self._inquiries.get(key)
+        if inquiry is not None:
+            self._end(inquiry)
+            inquiry.info = torrent.info
+            inquiry.answered.set()
+
     def _end(self, inquiry: _Inquiry) -> None:
         for key in [key for key, each in self._inquiries.items() if each is inquiry]:
             del self._inquiries[key]
@@ -248,21 +263,18 @@ class SwarmTransport:
     def _heard(self, alert: Alert) -> None:
         if isinstance(alert, alerts.PeerBanned):
             self._session.strike(alert.peer)
-        for key in alert.keys:
-            if key in self._inquiries:
-                self._heard_of_inquiry(self._inquiries[key], alert)
-                return
-        for key in alert.keys:
-            if key in self._swarms:
-                self._swarms[key].heard(alert)
-                return
-        if isinstance(alert, alerts.Added) and not alert.error:
+        inquiry = next((each for each in self._inquiries.values() if each.means(alert)), None)
+        swarm = next((self._swarms[key] for key in alert.keys if key in self._swarms), None)
+        if inquiry is not None:
+            self._heard_of_inquiry(inquiry, alert)
+        elif swarm is not None and swarm.heard(alert):
+            return
+        elif isinstance(alert, alerts.Added) and not alert.error:
             self._session.start().remove_torrent(alert.handle)  # nobody wants it any more
 
     def _heard_of_inquiry(self, inquiry: _Inquiry, alert: Alert) -> None:
         if isinstance(alert, alerts.Added):
-            inquiry.handle = alert.handle
-            inquiry.trouble = alert.error
+            inquiry.handle = None if alert.error else alert.handle
         elif isinstance(alert, alerts.Metadata):
             inquiry.info = alert.info
             inquiry.answered.set()
