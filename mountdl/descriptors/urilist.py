@@ -192,8 +192,6 @@ class _Reader:
         if found:
             self._add_group(found, line)
             self._add_entry(self._entry(found, line, metadata))
-        else:
-            self.cautions.add("no-sources", f"line {line.number}: nothing is left to fetch its file from")
 
     def _take_magnet(self, link: str, line: _Line) -> None:
         try:
