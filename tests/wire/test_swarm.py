@@ -484,6 +484,16 @@ async def test_files_that_share_pieces_are_fetched_side_by_side(tmp_path: Path) 
                 assert stored.verified.total == len(want)
 
 
+async def test_an_empty_file_beside_others_is_in_nobodys_way(tmp_path: Path) -> None:
+    """It is whole as soon as it is opened, and in no piece."""
+    files = {"a.bin": pattern(200_000, 1), "empty": b"", "b.bin": pattern(150_000, 2)}
+    made = many_files(tmp_path / "seed", files)
+    with seeding(made, tmp_path / "seed") as other:
+        async with running(tmp_path / "cache") as bench:
+            for content, data in zip(bench.contents(made, other.address), files.values(), strict=True):
+                assert data == await bench.engine.open(content).read(Extent(0, len(data)))
+
+
 async def test_what_is_evicted_meanwhile_comes_again(tmp_path: Path) -> None:
     """While it is fetched into the store's file: it is given back first, and no wrong byte is read."""
     data = pattern(6_000_000)

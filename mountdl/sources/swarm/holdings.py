@@ -93,10 +93,10 @@ class Inventory:
         return self._brought > before
 
     def parts(self) -> list[Part]:
-        """Return what there is now."""
+        """Return what there is now, of files that are not empty: those are in no piece."""
         for member in self.members:
             self._parts[member.file.index] = part_of(member.file, member.holdings)
-        return [part for part in self._parts.values() if part.path.exists()]
+        return [part for part in self._parts.values() if part.file.size and part.path.exists()]
 
     def whole(self) -> list[Part]:
         """Return those of which all is here."""
