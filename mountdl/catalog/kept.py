@@ -11,7 +11,7 @@ from typing import Protocol
 from mountdl.catalog.names import shown_parts
 from mountdl.content import Content, ContentKey, Level, content_of
 from mountdl.descriptors.learned import awaited, documents
-from mountdl.descriptors.model import Caution, Descriptor, Entry
+from mountdl.descriptors.model import Caution, Descriptor, Entry, Torrent
 from mountdl.descriptors.packing import packed, unpacked
 from mountdl.errors import StoreError
 
@@ -39,16 +39,28 @@ class Shelf(Protocol):
 
 
 class KeptFile:
-    """One file of a descriptor, an `Outline`. *path* is where it is shown below its descriptor's folder."""
+    """One file of a descriptor, an `Outline`. *path* is where it is shown below its descriptor's folder.
 
-    __slots__ = ("_length", "_place", "_shelf", "cautions", "key", "level", "path", "size")
+    What is in its *torrent* is known to those who fetch for as long as somebody has that: its files, too.
+    """
 
-    def __init__(self, path: str, content: Content, cautions: tuple[Caution, ...], shelf: Shelf, data: bytes) -> None:
+    __slots__ = ("_length", "_place", "_shelf", "_torrent", "cautions", "key", "level", "path", "size")
+
+    def __init__(
+        self,
+        path: str,
+        content: Content,
+        cautions: tuple[Caution, ...],
+        torrent: Torrent | None,
+        shelf: Shelf,
+        data: bytes,
+    ) -> None:
         self.path = path
         self.key: ContentKey = content.key
         self.size: int = content.size
         self.level: Level = content.level
         self.cautions = cautions
+        self._torrent = torrent
         self._shelf, self._length = shelf, 0
         self._place = shelf.put(data)
         self._length = len(data)
@@ -89,7 +101,9 @@ def kept(name: str, said: Descriptor, shelf: Shelf) -> tuple[KeptFile, ...] | No
         if content.level is not Level.CHUNK and content.judged:
             return None
         try:
-            found.append(KeptFile("/".join(parts), content, remarks.get(str(entry.path), ()), shelf, data))
+            found.append(
+                KeptFile("/".join(parts), content, remarks.get(str(entry.path), ()), said.torrent, shelf, data)
+            )
         except StoreError:
             return None  # a full disk: then memory must do
     return tuple(found)

@@ -216,7 +216,7 @@ class TorrentFile:
     urls: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Torrent:
     """A torrent without its padding. *info* is the info dictionary as found, which the info-hashes are of.
 

@@ -13,16 +13,21 @@ import trio
 from trio.testing import MockClock
 
 from mountdl.catalog.build import size_key
+from mountdl.catalog.kept import kept
 from mountdl.catalog.sizes import Sizes
+from mountdl.descriptors import parse
 from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Entry
 from mountdl.engine import engine
 from mountdl.errors import ContentUnavailable, ContentUnreachable
 from mountdl.extents import Extent
+from mountdl.sources.swarm.metadata import Library, hashes
+from mountdl.store.shelf import Shelf
 from tests.support.content import content, entry, pattern
 from tests.support.engines import running
 from tests.support.fakes import FakeSource
 from tests.support.scripts import dying
+from tests.support.torrents import single, torrent
 
 DATA = pattern(400)
 
@@ -151,3 +156,20 @@ async def test_mirrors_that_do_not_answer_are_no_refusal(tmp_path: Path, clock: 
         with pytest.raises(ContentUnavailable) as caught:
             await bench.engine.resolve(replace(unsized("a"), mirrors=()))
     assert not isinstance(caught.value, ContentUnreachable)
+
+
+def test_a_torrent_is_known_as_long_as_a_descriptor_is_shown(tmp_path: Path) -> None:
+    """Also where what the descriptor says of its files is set aside; of a large one it is megabytes."""
+    shelf, library = Shelf(tmp_path), Library(tmp_path / "torrents")
+    said = parse("a.torrent", torrent(single(DATA, 65536, "a.bin")))
+    assert said.torrent is not None
+    library.learn(said.torrent)
+    [hashed] = hashes(said.torrent)
+    shown = kept("a.torrent", said, shelf)
+    assert shown is not None
+    del said
+    assert library.find((hashed,)) is not None
+    del shown
+    gc.collect()
+    assert library.find((hashed,)) is None
+    shelf.close()

@@ -182,3 +182,12 @@ async def test_a_magnet_that_is_given_up_while_its_torrent_is_joined(tmp_path: P
                     reader = bench.engine.open(content)
                     scope.cancel()
             assert data == await reader.read(Extent(0, len(data)))
+
+
+async def test_a_question_that_nobody_answers_leaves_no_folder(tmp_path: Path) -> None:
+    """A magnet that leads nowhere is asked for for months, some hundred times a day."""
+    async with running(tmp_path / "cache", settings=loopback(metadata_timeout=0.5)) as bench:
+        link = link_of(Magnet("a.bin", btih=bytes(range(20))))
+        assert await resolved(bench, SwarmRef(link, "torrent")) is None
+        left = lambda: list((tmp_path / "cache" / "swarms").glob("run-*/*"))  # noqa: E731
+        await until(lambda: not left())

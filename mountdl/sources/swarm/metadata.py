@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from mountdl.descriptors import torrent as torrents
 from mountdl.descriptors.model import Descriptor, Torrent
@@ -20,14 +21,14 @@ LARGEST = 64 << 20
 
 
 class Library:
-    """Torrents by info-hash: those of descriptors in memory, those that were asked for in *folder* too."""
+    """Torrents by info-hash: those that somebody has in memory, those that were asked for in *folder* too."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: dict[bytes, Torrent] = {}
+        self._known = WeakValueDictionary[bytes, Torrent]()
 
     def learn(self, torrent: Torrent) -> None:
-        """Know *torrent* from now on. May be called in any thread."""
+        """Know *torrent* for as long as somebody has it: a descriptor that is shown. May be called in any thread."""
         for each in hashes(torrent):
             self._known[each] = torrent
 
@@ -35,8 +36,8 @@ class Library:
         """Return the torrent of one of the raw info-hashes *wanted*, if it is known or was kept."""
         named = [each for each in wanted if each]
         for each in named:
-            if each in self._known:
-                return self._known[each]
+            if (known := self._known.get(each)) is not None:
+                return known
         for each in named:
             descriptor = self._kept(each)
             if descriptor is not None and descriptor.torrent is not None:

@@ -18,7 +18,7 @@ from mountdl.sources.swarm import adding, alerts
 from mountdl.sources.swarm.alerts import Alert
 from mountdl.sources.swarm.binding import Binding
 from mountdl.sources.swarm.metadata import Library, hashes, of_info
-from mountdl.sources.swarm.scratch import Scratch
+from mountdl.sources.swarm.scratch import Scratch, discard
 from mountdl.sources.swarm.session import Session
 from mountdl.sources.swarm.source import SwarmSource
 from mountdl.sources.swarm.swarm import Swarm
@@ -257,6 +257,8 @@ class SwarmTransport:
         if inquiry.handle is not None and self._session.started:
             self._session.start().remove_torrent(inquiry.handle)
             inquiry.handle = None
+        if inquiry.folder:
+            self._work(partial(discard, Path(inquiry.folder)))
 
     # -- what libtorrent tells ------------------------------------------------------------------------------
 
