@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -52,12 +52,15 @@ class Bench:
     store: Store
     swarms: SwarmTransport
     cache: Path
+    shown: list[Descriptor] = field(default_factory=list)
+    """Descriptors that are in the mount: what they say of torrents is known as long as they are."""
 
     def contents(self, data: bytes, *peers: str) -> list[Content]:
         """Return the files of torrent *data*, whose swarm is known to have *peers*."""
         said = parse("x.torrent", data)
         assert said.torrent is not None
         self.swarms.learn(said.torrent)
+        self.shown.append(said)
         return [met(content_of(entry, entry.size or 0), peers) for entry in said.entries]
 
 
