@@ -90,7 +90,7 @@ class Store:
         self._keys = set(census.keys(self._contents))
 
     def before_evicting(self, told: Callable[[ContentKey], None]) -> None:
-        """Have *told* called with the key of each content, open or not, before bytes of it go for want of room."""
+        """Have *told* called with the key of each content, open or not, before bytes of it go."""
         self._room.leaving = told
 
     def open(self, content_key: ContentKey, size: int, fingerprint: str) -> Stored:

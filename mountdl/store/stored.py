@@ -260,6 +260,7 @@ class Stored:
 
     def _withdraw(self, extent: Extent) -> None:
         self.loan.recall()
+        self.room.leaving(self.key)  # who gives it to others must not offer it any more
         self.reading.losses += 1
         for extents in (self.written, self.verified, self.doubted):
             extents.remove(extent)

@@ -135,3 +135,17 @@ def test_blocks_beside_what_goes_stay_while_it_is_taken_in(tmp_path: Path) -> No
     assert ["recalled"] == recalls
     assert stored.there.covers(extent)
     assert data == stored.read(extent)
+
+
+def test_who_gives_it_to_others_hears_whatever_the_reason_is_that_bytes_go(tmp_path: Path) -> None:
+    """Not only want of room: bytes that are not what was put there, and such as could not be synced, go too."""
+    store, heard = Store(tmp_path), list[str]()
+    store.before_evicting(heard.append)
+    stored = opened(store)
+    stored.write(0, bytes(2 * MIB))
+    stored.discard(mib(0, 1))
+    assert heard == ["k"]
+    stored.evict(mib(1, 2))
+    assert heard == ["k", "k"]
+    stored.close()
+    store.close()
