@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +14,8 @@ from mountdl.content import ContentKey
 from mountdl.descriptors.model import Torrent, TorrentFile
 from mountdl.extents import Extent, ExtentSet
 from mountdl.priorities import Priority
+from mountdl.sources.swarm.alerts import Handle
+from mountdl.sources.swarm.asking import Asking
 from mountdl.sources.swarm.holdings import Inventory, Member
 from mountdl.sources.swarm.layout import Layout
 from mountdl.sources.swarm.placing import (
@@ -264,3 +266,43 @@ async def test_who_writes_the_file_is_told_of_pieces_and_handed_none() -> None:
     waiting.bring(2, b"more")
     assert (2, b"more") == await first.next()
     assert not first
+
+
+class Told:
+    """A torrent that notes of which pieces it is told anything that has it fetch them."""
+
+    def __init__(self) -> None:
+        self.fetches: set[int] = set()
+
+    def prioritize_pieces(self, pairs: Iterable[tuple[int, int]]) -> None:
+        self.fetches.update(piece for piece, priority in pairs if priority)
+
+    def set_piece_deadline(self, piece: int, milliseconds: int, flags: int) -> None:
+        self.fetches.add(piece)
+
+    def reset_piece_deadline(self, piece: int) -> None:
+        self.fetches.add(piece)
+
+    def set_download_limit(self, limit: int) -> None:
+        pass
+
+
+def test_a_blocked_piece_is_fetched_in_no_way() -> None:
+    """Though somebody wants it still, who has it by now, or does not want it any more: a deadline is a priority too."""
+    torrent = in_a_row([6, 6, 8], 4)
+    layout = Layout(torrent)
+    one, other, third = files(torrent)
+    one.holdings.verified.add(Extent(0, 6))
+    asked = inventory(torrent, one, third)
+    asking, told = Asking(layout, asked), Told()
+    asking.add(one, [1], Priority.READ)
+    asking.add(third, [3, 4], Priority.READ)
+    stay = Stay(layout, Path(), borrow(layout, asked, (), nobody))
+    stay.handle = cast("Handle", told)
+
+    assert stay.blocked == {1}
+    assert asking.begin(stay)[1] == 0
+    asking.reprioritize(stay)
+    asking.lower(stay, asking.remove([1], Priority.READ))
+    assert 4 in told.fetches
+    assert 1 not in told.fetches

@@ -57,7 +57,7 @@ class Asking:
         if stay.handle is None:
             return
         for piece in pieces:
-            if not stay.here[piece]:
+            if not stay.here[piece] and piece not in stay.blocked:
                 stay.handle.reset_piece_deadline(piece)
                 stay.told.lowered(piece)
         if self.mirrored:

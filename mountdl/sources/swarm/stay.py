@@ -76,7 +76,8 @@ class Stay:
         if changes:
             self.handle.prioritize_pieces([(piece, each) for piece, each in changes if piece not in self.blocked])
         for piece, milliseconds in wants.deadlines(self.here):
-            self.handle.set_piece_deadline(piece, milliseconds, 0)
+            if piece not in self.blocked:  # a deadline gives it a priority too, and so does to take it back
+                self.handle.set_piece_deadline(piece, milliseconds, 0)
         self.handle.set_download_limit(-1 if wants else TRICKLE)
 
     def find_peers_again(self, count: int, peers: Iterable[str]) -> None:
