@@ -43,8 +43,8 @@ class Asking:
         """Have libtorrent know what was added; say whether it is to fetch anything."""
         if priority is Priority.READ:
             stay.reading.hurry(pieces)
-        wanted = dict(window(self._layout, member, stay.here))
-        wanted.update((piece, self._wants.priority(piece)) for piece in pieces if not stay.here[piece])
+        wanted = dict(window(self._layout, member, stay.closed))
+        wanted.update((piece, self._wants.priority(piece)) for piece in pieces if not stay.closed[piece])
         stay.tell(stay.told.more(wanted), self._wants)
         return bool(wanted)
 
@@ -57,7 +57,7 @@ class Asking:
         if stay.handle is None:
             return
         for piece in pieces:
-            if not stay.here[piece] and piece not in stay.blocked:
+            if not stay.closed[piece]:  # to take a deadline back gives a piece a priority, as to set one does
                 stay.handle.reset_piece_deadline(piece)
                 stay.told.lowered(piece)
         if self.mirrored:
@@ -86,7 +86,6 @@ class Asking:
         """Return the priorities of all pieces, which libtorrent will know when *stay* begins."""
         wanted = self._priorities(stay)
         stay.told.all(wanted)
-        wanted.update(dict.fromkeys(stay.blocked, NOT_WANTED))
         return [wanted.get(piece, NOT_WANTED) for piece in range(self._layout.count)]
 
     def reprioritize(self, stay: Stay) -> None:
@@ -95,11 +94,11 @@ class Asking:
 
     def _priorities(self, stay: Stay) -> dict[int, int]:
         members = self._inventory.members
-        rest = (unasked(self._layout, member, stay.here) for member in members)
+        rest = (unasked(self._layout, member, stay.closed) for member in members)
         wanted = dict.fromkeys(chain.from_iterable(rest), WANTED)
         for member in members:
-            wanted.update(window(self._layout, member, stay.here))
-        wanted.update(self._wants.priorities(stay.here))
+            wanted.update(window(self._layout, member, stay.closed))
+        wanted.update(self._wants.priorities(stay.closed))
         return wanted
 
     @property

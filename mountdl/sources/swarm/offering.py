@@ -33,13 +33,11 @@ class Offering:
     def choose(self, held: Sequence[bool], stay: Stay) -> list[int]:
         """Return the pieces to hand over now, and take them as handed over: *held* by the store, but not by *stay*."""
         room = min(self._most - len(self._handed), max(1, AT_ONCE // self._layout.length))
-        lacking = (piece for piece, each in enumerate(held) if each and self._fits(piece, stay))
+        fitting = (piece for piece, each in enumerate(held) if each and not stay.closed[piece])
+        lacking = (piece for piece in fitting if piece not in self._handed)
         chosen = list(islice(lacking, room))
         self._handed.update(chosen)
         return chosen
-
-    def _fits(self, piece: int, stay: Stay) -> bool:
-        return not stay.here[piece] and piece not in stay.blocked and piece not in self._handed
 
     def hand_over(self, handle: "lt.torrent_handle", parts: Iterable[Part], pieces: Iterable[int]) -> None:
         """Give *pieces* of *parts* to *handle*, those that can be read. For a worker thread."""

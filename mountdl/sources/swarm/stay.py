@@ -26,6 +26,10 @@ class Stay:
         self.placed = {member.file.index: member for member in loans.placed}
         self.here = bytearray(loans.have) if loans.have else bytearray(layout.count)
         self.blocked = loans.blocked
+        self.closed = bytearray(self.here)
+        """Pieces that are not to be fetched: those that are here, and those that are blocked."""
+        for piece in loans.blocked:
+            self.closed[piece] = 1
         self.offered = frozenset(part.key for part in loans.parts)
         """The contents that peers get bytes of out of the store's files."""
         self.abandoned: dict[int, Member] = {}
@@ -41,7 +45,7 @@ class Stay:
 
     def came(self, piece: int) -> list[Member]:
         """Take in that *piece* is here; return the placed files that have bytes of it."""
-        self.here[piece] = 1
+        self.here[piece] = self.closed[piece] = 1
         self.told.come(piece)
         sharing = self._layout.sharing(piece)
         found = [self.placed[file.index] for file in sharing if file.index in self.placed]
@@ -74,10 +78,9 @@ class Stay:
         if self.handle is None:
             return
         if changes:
-            self.handle.prioritize_pieces([(piece, each) for piece, each in changes if piece not in self.blocked])
-        for piece, milliseconds in wants.deadlines(self.here):
-            if piece not in self.blocked:  # a deadline gives it a priority too, and so does to take it back
-                self.handle.set_piece_deadline(piece, milliseconds, 0)
+            self.handle.prioritize_pieces(list(changes))
+        for piece, milliseconds in wants.deadlines(self.closed):
+            self.handle.set_piece_deadline(piece, milliseconds, 0)
         self.handle.set_download_limit(-1 if wants else TRICKLE)
 
     def find_peers_again(self, count: int, peers: Iterable[str]) -> None:
