@@ -182,7 +182,6 @@ class Room:
             tenant, keep = tenants[chosen.owner], chosen.keep
             wanted -= chosen.length
             self.evicted.add(tenant.key)
-            self.leaving(tenant.key)
             try:
                 tenant.evict(Extent(chosen.start, chosen.stop))
             except StoreError as error:
