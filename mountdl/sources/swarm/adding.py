@@ -5,8 +5,7 @@ and peers come from the parsed value, web seeds are mirrors of our own.
 """
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mountdl.descriptors import bencode
@@ -124,7 +123,7 @@ def stir(handle: "lt.torrent_handle", count: int, peers: Iterable[str]) -> None:
 def give(atp: "lt.add_torrent_params", layout: Layout, parts: Sequence[Part]) -> int:
     """Have *atp* offer *parts* out of the store's files and want nothing; return how many pieces that is."""
     here = held(layout, parts)
-    atp.renamed_files = paths(atp, {(part.file.offset, part.file.size): part.path for part in parts})
+    atp.renamed_files = paths(atp, parts)
     atp.have_pieces = here
     atp.piece_priorities = [int(each) for each in here]
     return sum(here)
@@ -137,17 +136,18 @@ def place(atp: "lt.add_torrent_params", parts: Sequence[Part], have: Sequence[bo
     """
     if not parts:
         return
-    found = paths(atp, {(part.file.offset, part.file.size): part.path for part in parts})
+    found = paths(atp, parts)
     if len(found) < len(parts):
         raise RuntimeError("its files are not those that it was said to have")
     atp.renamed_files = found
     atp.have_pieces = list(have)  # without this it would read all of them
 
 
-def paths(atp: "lt.add_torrent_params", files: Mapping[tuple[int, int], Path]) -> dict[int, str]:
-    """Return, by libtorrent's own index, where those *files* lie that are known by offset and size."""
+def paths(atp: "lt.add_torrent_params", parts: Sequence[Part]) -> dict[int, str]:
+    """Return, by libtorrent's own index, where *parts* lie, which are known to it by offset and size."""
     if atp.ti is None:
         return {}
+    files = {(part.file.offset, part.file.size): part.path for part in parts}
     layout = atp.ti.layout()
     found = {}
     for index in range(layout.num_files()):

@@ -271,8 +271,7 @@ class Swarm:
         stay.handle = alert.handle
         if stay.outdated or (self.mode is Mode.GIVING and self._asking):
             self._enter(Mode.AWAY)
-            if self._asking:
-                self._enter(Mode.FETCHING)
+            self._resume()
             return
         if not adding.loadable(self.torrent):
             alert.handle.set_metadata(self.torrent.info)
@@ -342,9 +341,7 @@ class Swarm:
             self._enter(Mode.FETCHING)
         if stay is not None and stay is self._stay and stay.connected > stay.seeds:
             self._offer(stay)
-        if self._asking or self._returning:
-            self._resume()
-        elif self._stay is None or self._stay.handle is not None:
+        if not self._resume() and (self._stay is None or self._stay.handle is not None):
             self._rest(now)
 
     def _rest(self, now: float) -> None:
@@ -368,9 +365,12 @@ class Swarm:
         elif self._gives(now):
             self._enter(Mode.GIVING)
 
-    def _resume(self) -> None:
-        if self._asking or self._returning:
+    def _resume(self) -> bool:
+        """Fetch, if anything is wanted; say whether it is."""
+        wanted = bool(self._asking) or self._returning
+        if wanted:
             self._enter(Mode.FETCHING)
+        return wanted
 
     def _misplaced(self, now: float) -> bool:
         """Say whether to have a file written where the store keeps it, though that parts us from all peers."""
