@@ -63,7 +63,8 @@ class Download:
         self._chunk_map = content.chunk_map
         self.roster = roster = Roster(settings.retry_wait, settings.max_tries)
         self.incidents = Incidents()
-        self.readers, self.idle_since = 0, trio.current_time()
+        self.readers = 0
+        self.idle_since = trio.current_time()
         self.error: str | None = None
         self.starved = self.paused = False
         self._settings, self._traffic, self._discarded = settings, traffic, discarded
@@ -109,7 +110,8 @@ class Download:
                 await waiter.answered(self.readable, self._replan)
             if waiter.error is not None or not waiter.event.is_set():
                 raise waiter.error or self._too_late(extent)
-            self.error = None if self.error is earlier else self.error
+            if self.error is earlier:
+                self.error = None
         finally:
             self._waiters.remove(waiter)
             self._demand.remove(want)
@@ -167,21 +169,17 @@ class Download:
     def statistics(self) -> DownloadStatus:
         """Return what is known now."""
         now = trio.current_time()
+        active = bool(self._fleet) or self._settling.whole_due
         return DownloadStatus(
             size=self.content.size,
             verified=self.stored.verified.total,
             written=self.stored.written.total,
-            state=self._state,
+            state=state_of(self.error, complete=self.complete, active=active, waiting=bool(self._waiters)),
             rate=self._traffic.rate(self.content.key, now),
             readers=self.readers,
             sources=self.roster.statistics(now),
             error=self.error,
         )
-
-    @property
-    def _state(self) -> str:
-        active = bool(self._fleet) or self._settling.whole_due
-        return state_of(self.error, complete=self.complete, active=active, waiting=bool(self._waiters))
 
     # -- its life -------------------------------------------------------------------------------------------
 
