@@ -16,6 +16,7 @@ from mountdl.content import Content, content_of
 from mountdl.descriptors import parse
 from mountdl.descriptors.model import Descriptor, MirrorRef
 from mountdl.engine.engine import Engine
+from mountdl.engine.reader import Reader
 from mountdl.errors import ContentUnavailable, SourceRefused
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings, SwarmSettings
@@ -408,11 +409,17 @@ async def test_little_lies_aside(tmp_path: Path) -> None:
             reader = bench.engine.open(content)
             await connected(bench)
             most = 0
-            for start in range(0, len(data), 250_000):
-                extent = Extent(start, start + 250_000)
-                assert data[start : extent.stop] == await reader.read(extent)
+            async for _ in in_order(reader, data, 250_000):
                 most = max(most, lying(tmp_path / "cache" / "swarms"))
             assert 200_000 < most < 7_000_000
+
+
+async def in_order(reader: Reader, data: bytes, step: int) -> AsyncIterator[int]:
+    """Read all by *step* bytes, compare it with *data*, and give where each began."""
+    for start in range(0, len(data), step):
+        extent = Extent(start, start + step).clip(len(data))
+        assert data[start : extent.stop] == await reader.read(extent)
+        yield start
 
 
 def lying(folder: Path) -> int:
@@ -428,9 +435,7 @@ async def test_bytes_are_held_once(tmp_path: Path) -> None:
         async with running(tmp_path / "cache") as bench:
             [content] = bench.contents(made, other.address)
             reader, stored = bench.engine.open(content), bench.engine.download(content).stored
-            for start in range(0, len(data), 250_000):
-                extent = Extent(start, start + 250_000)
-                assert data[start : extent.stop] == await reader.read(extent)
+            async for _ in in_order(reader, data, 250_000):
                 assert lying(tmp_path / "cache" / "swarms") == 0
                 assert lying(tmp_path / "cache" / "contents") < len(data) + 100_000
             assert data == stored.path.read_bytes()
@@ -471,9 +476,8 @@ async def test_files_that_share_pieces_are_fetched_side_by_side(tmp_path: Path) 
             async def whole(number: int) -> None:
                 reader = bench.engine.open(contents[number])
                 want = named[f"{number}.bin"]
-                for start in range(0, len(want), 100_000):
-                    extent = Extent(start, start + 100_000).clip(len(want))
-                    assert want[start : extent.stop] == await reader.read(extent)
+                async for _ in in_order(reader, want, 100_000):
+                    pass
                 read[number] = True
 
             async with trio.open_nursery() as nursery:
@@ -505,9 +509,7 @@ async def test_what_is_evicted_meanwhile_comes_again(tmp_path: Path) -> None:
         async with running(tmp_path / "cache") as bench:
             [content] = bench.contents(made, other.address)
             reader, stored = bench.engine.open(content), bench.engine.download(content).stored
-            for start in range(0, len(data), 250_000):
-                extent = Extent(start, start + 250_000)
-                assert data[start : extent.stop] == await reader.read(extent)
+            async for start in in_order(reader, data, 250_000):
                 if start % 1_500_000 == 1_000_000:
                     bench.swarms.forget(content.key)
                     stored.evict(Extent(start - 1_000_000, start - 500_000))
