@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,8 +23,9 @@ hypothesis.settings.register_profile("patient", deadline=None, suppress_health_c
 hypothesis.settings.load_profile("patient")
 
 
-# What meets real servers, the kernel and their clocks. Each of these tests gets a second chance, which the summary names.
+# What meets real servers, the kernel and their clocks. Each of these tests may be tried again, which the summary tells.
 REAL = {"wire", "mount"}
+RERUNS = 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,7 +33,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests = Path(__file__).parent
     for item in items:
         if item.path.relative_to(tests).parts[0] in REAL:
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.flaky(reruns=RERUNS))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Forget what a try that failed left open in its frames: the next try would fail by their warnings."""
+    if getattr(item, "execution_count", 1) > 1:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "unraisablehook", lambda _: None)
+            for name in ("last_type", "last_value", "last_traceback"):  # pytest leaves it to debuggers there
+                vars(sys).pop(name, None)
+            gc.collect()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -219,6 +220,23 @@ async def test_the_next_port_is_asked_for_with_noop() -> None:
     each = ["NOOP", "EPSV", "REST", "RETR f"]
     wanted = ["EPSV", "REST", "RETR f", *each, *each]
     assert [line if line.startswith("RETR") else line.partition(" ")[0] for line in said][: len(wanted)] == wanted
+
+
+async def test_a_connection_that_is_reset_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that dies with a connection in its queue resets it: unavailable, and no socket is left open."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connected = socket.create_connection(server.getsockname())
+    with pytest.raises(ConnectionResetError):
+        connected.recv(1)
+
+    async def dial(*_: object) -> socket.socket:
+        return connected
+
+    monkeypatch.setattr("mountdl.sources.ftp.opening.dial", dial)
+    async with playing(Script()) as transport:
+        with pytest.raises(SourceUnavailable, match="connection reset"):
+            await fetched(mirror(transport, "ftp://127.0.0.1/f"), 0, 1)
+    assert connected.fileno() == -1
 
 
 async def test_nothing_is_said_for_an_address_with_line_breaks() -> None:

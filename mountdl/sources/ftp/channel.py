@@ -103,13 +103,24 @@ async def _handshake(wrapped: ssl.SSLSocket) -> None:
             await trio.lowlevel.wait_writable(wrapped)
 
 
+def _peer(connected: socket.socket) -> tuple[str | int, ...]:
+    try:
+        address: tuple[str | int, ...] = connected.getpeername()
+    except OSError as error:
+        raise Broken("connection reset") from error  # by a server that died with us in its queue
+    return address
+
+
 class Control:
-    """A control connection to *host*. Data comes from *address*: behind *proxy*, which leads to it, that is None."""
+    """A control connection to *host*. Data comes from *address*: behind *proxy*, which leads to it, that is None.
+
+    Making one raises Broken when *connected* is reset already.
+    """
 
     def __init__(self, host: str, connected: socket.socket, proxy: Proxy | None = None) -> None:
         self.host = host
         self.proxy = proxy
-        self.address: tuple[str | int, ...] | None = connected.getpeername() if proxy is None else None
+        self.address = _peer(connected) if proxy is None else None
         self.ipv6 = connected.family == socket.AF_INET6 if proxy is None else ":" in host
         self._socket = connected
         self._parser = ReplyParser()

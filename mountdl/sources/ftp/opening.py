@@ -62,14 +62,14 @@ async def _connected(way: Way, login: Login, means: Means) -> Control:
     except ValueError as error:
         raise Refused(f"its proxy can't be used: {error}") from error
     connected = await dial(login.host, port, proxy, means.patience.connect)
-    if way is Way.IMPLICIT:
-        try:
+    try:
+        if way is Way.IMPLICIT:
             async with bounded(means.patience.connect, "TLS"):
                 connected = await secured(connected, login.host, means.context())
-        except BaseException:
-            connected.close()
-            raise
-    return Control(login.host, connected, proxy)
+        return Control(login.host, connected, proxy)
+    except BaseException:
+        connected.close()
+        raise
 
 
 async def _greeted(control: Control, means: Means) -> None:
