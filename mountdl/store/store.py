@@ -1,8 +1,9 @@
 """The store: one directory that keeps the bytes of contents between mounts.
 
-Law: a content is open once in all processes together; the number of open files is bounded by what is
-open now, plus a few contents that wait for their last checkpoint. Known by key only; it knows no
-network, no names and no chunks. Everything runs on the loop but fsyncs, which go to a thread.
+Law: a content is open once in all processes together, and as long as anybody writes to it; the number of
+open files is bounded by what is open now, plus a few contents that wait for their last checkpoint. Known by
+key only; it knows no network, no names and no chunks. Everything runs on the loop but fsyncs, which go to a
+thread.
 """
 
 import logging
@@ -16,7 +17,7 @@ from pathlib import Path
 import trio
 
 from mountdl.content import ContentKey
-from mountdl.errors import ExitStatus, StoreDamaged, StoreError, StoreFull, UsageError
+from mountdl.errors import ExitStatus, StoreBusy, StoreError, StoreFull, UsageError
 from mountdl.priorities import Priority
 from mountdl.settings import Limit
 from mountdl.store import census
@@ -27,6 +28,7 @@ from mountdl.store.datafile import DataFile
 from mountdl.store.place import DATA, JOURNAL, MANIFEST, PIN, SUMS, Place, store_errors
 from mountdl.store.room import Room
 from mountdl.store.stored import Home, Stored
+from mountdl.store.summaries import Summaries
 from mountdl.store.uses import Clock
 
 log = logging.getLogger(__name__)
@@ -65,8 +67,6 @@ class Space:
 
 NOTHING = Glance(0, 0, 0)
 
-_Version = tuple[int, int, int]  # of a manifest: inode, mtime, length
-
 
 class Store:
     """The contents kept below *directory*."""
@@ -81,7 +81,7 @@ class Store:
         self._clock = Clock(time.time(), time.monotonic())
         self._open: dict[ContentKey, Stored] = {}
         self._parked: dict[ContentKey, Stored] = {}
-        self._summaries: dict[ContentKey, tuple[_Version, manifests.Header | None]] = {}
+        self._summaries = Summaries()
         _prepare(directory, self._contents)
         most = None if limit is None else limit.of(self.space().total)
         self._room = Room(most, self._clock, self._tenants, self.pinned, self._roused)
@@ -99,11 +99,13 @@ class Store:
         *fingerprint* is its chunk map's: when another one was stored, nothing counts as verified before
         it is hashed again. Raises StoreBusy, StoreFull, StoreDamaged, or StoreError: it is open here as another, too.
         """
-        stored = self._open.get(content_key) or self._parked.pop(content_key, None)
+        stored = self._open.get(content_key) or self._had_back(content_key)
         if stored is not None and (stored.size, stored.fingerprint) != (size, fingerprint):
             if stored.opens:
                 raise StoreError(f"{content_key} is open with another size or other chunks")
-            self._let_go(stored)
+            if stored.loan.given:
+                raise StoreBusy(f"a swarm has yet to give {content_key} back, which it fetched as another; try again")
+            self._let_go(self._parked.pop(content_key))
             stored = None
         if stored is None:
             self._stand()
@@ -114,11 +116,19 @@ class Store:
                 self._room.full(0)
                 stored = make()
             self._keys.add(content_key)
-            self._summaries.pop(content_key, None)
+            self._summaries.forget(content_key)
             self._open[content_key] = stored
             self._room.measure()
         stored.opens += 1
+        self._parked.pop(content_key, None)
         self._open[content_key] = stored
+        return stored
+
+    def _had_back(self, key: ContentKey) -> Stored | None:
+        """Return the content of *key* if it is parked, and have it given back by whom it may be lent to."""
+        stored = self._parked.get(key)
+        if stored is not None:
+            stored.loan.recall()
         return stored
 
     def reopen(self, key: ContentKey) -> Stored:
@@ -126,14 +136,14 @@ class Store:
 
         StoreError when nothing is on record of it, else as for `open`.
         """
-        header = self._summary(Place(self._contents, key)) if key in self._keys else None
+        header = self._summaries.of(Place(self._contents, key)) if key in self._keys else None
         if header is None:
             raise StoreError(f"{key}: nothing is on record of it in the cache")
         return self.open(key, header.size, header.fingerprint)
 
     def recorded(self, key: ContentKey) -> manifests.Header | None:
         """Return what the last checkpoint said of *key*; None where nothing is on record."""
-        return self._summary(Place(self._contents, key))
+        return self._summaries.of(Place(self._contents, key))
 
     def unnoticed(self) -> None:
         """Have what is done from now on not count as a use."""
@@ -169,7 +179,7 @@ class Store:
             blocks = place.path(DATA).lstat().st_blocks
         except OSError:
             return NOTHING
-        header = self._summary(place)
+        header = self._summaries.of(place)
         if header is None or header.size != size:
             return Glance(0, 0, blocks)
         return Glance(header.written, header.verified, blocks)
@@ -270,7 +280,7 @@ class Store:
         """Open a closed content to evict from it; None when it can't be, or was removed as of no worth."""
         place = Place(self._contents, key)
         try:
-            header = self._summary(place)
+            header = self._summaries.of(place)
             if header is None:
                 self._remove(place)
                 return None
@@ -293,6 +303,7 @@ class Store:
     def close(self) -> None:
         """Put all on record and let all files go, whatever is still open."""
         for stored in self._tenants():
+            stored.loan.end(stored.there)  # whoever writes files of ours has ended by now
             self._let_go(stored)
         self._open.clear()
         self._parked.clear()
@@ -321,8 +332,9 @@ class Store:
             self._release(stored)
             return
         self._parked[stored.key] = stored
-        if len(self._parked) > _PARKED:
-            self._let_go(self._parked.pop(next(iter(self._parked))))
+        given_back = [key for key, each in self._parked.items() if not each.loan.given]
+        if len(given_back) > _PARKED:
+            self._let_go(self._parked.pop(given_back[0]))
 
     def _let_go(self, stored: Stored) -> None:
         stored.checkpoint()
@@ -335,33 +347,11 @@ class Store:
             except OSError as error:
                 log.warning("%s: the files of what was evicted can't be removed: %s", stored.key, error.strerror)
             self._keys.discard(stored.key)
-            self._summaries.pop(stored.key, None)
+            self._summaries.forget(stored.key)
         else:
             pinned = self._room.limit is not None and self.pinned(stored.key)
             self._room.left(Resting(stored.key, stored.blocks * 512, stored.uses.latest, pinned))
         stored.release()
-
-    def _summary(self, place: Place) -> manifests.Header | None:
-        try:
-            found = place.path(MANIFEST).lstat()
-            version = (found.st_ino, found.st_mtime_ns, found.st_size)
-            known = self._summaries.get(place.key)
-            if known is None or known[0] != version:
-                known = (version, _read_header(place))
-                self._summaries[place.key] = known
-            return known[1]
-        except (OSError, StoreError):
-            return None
-
-
-def _read_header(place: Place) -> manifests.Header | None:
-    data = place.read(MANIFEST, manifests.HEADER_LIMIT)
-    if data is None:
-        return None
-    try:
-        return manifests.decode_header(data)
-    except StoreDamaged:
-        return None
 
 
 def _prepare(directory: Path, contents: Path) -> None:

@@ -127,8 +127,8 @@ class Stored:
 
     @property
     def busy(self) -> bool:
-        """Say whether a checkpoint is running in a thread."""
-        return self._ledger.busy
+        """Say whether a checkpoint is running in a thread, or it is lent."""
+        return self._ledger.busy or self.loan.given
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Take *data* as the bytes from *offset* on; bytes that are verified stay as they are.

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+import trio
+
 from mountdl.content import ContentKey
+from mountdl.errors import StoreBusy
 from mountdl.extents import Extent, ExtentSet
 from mountdl.settings import Limit
 from mountdl.store import Store, Stored
 from mountdl.store import room as rooms
+from mountdl.store import store as stores
 from mountdl.store.quota import Spared
 
 MIB = 1 << 20
@@ -148,4 +153,62 @@ def test_who_gives_it_to_others_hears_whatever_the_reason_is_that_bytes_go(tmp_p
     stored.evict(mib(1, 2))
     assert heard == ["k", "k"]
     stored.close()
+    store.close()
+
+
+async def test_nobody_else_has_it_until_it_was_given_back(tmp_path: Path) -> None:
+    """Blocks may come after the last use; another process that had verified bytes meanwhile would lose them."""
+    store, other = Store(tmp_path), Store(tmp_path)
+    stored = opened(store)
+    lent(stored, [])
+    stored.close()
+    for index in range(stores._PARKED + 5):  # however many others are closed meanwhile
+        another = store.open(ContentKey(f"c-{index}"), SIZE, FINGERPRINT)
+        another.write(0, b"x")
+        another.close()
+    with pytest.raises(StoreBusy):
+        opened(other)
+
+    put(stored, mib(3, 5), os.urandom(2 * MIB))
+    stored.loan.end(stored.there)
+    await store._checkpoint_all()
+    assert opened(other).written == ExtentSet()
+    store.close()
+    other.close()
+
+
+async def test_the_janitor_leaves_it_to_him(tmp_path: Path) -> None:
+    """Also at the end, when what was fetched is put on record while a swarm may still write; `close` comes after it."""
+    store, other = Store(tmp_path), Store(tmp_path)
+    stored = opened(store)
+    lent(stored, [])
+    put(stored, mib(0, 1), os.urandom(MIB))
+    stored.arrived(mib(0, 1))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
+        stored.close()
+        nursery.cancel_scope.cancel()
+    assert not stored.dirty
+    with pytest.raises(StoreBusy):
+        opened(other)
+
+    store.close()
+    assert opened(other).written == ExtentSet([mib(0, 1)])
+    other.close()
+
+
+def test_who_opens_it_again_has_it_back(tmp_path: Path) -> None:
+    """The borrower is told; as something else it can be opened once he gave it back."""
+    store, recalls = Store(tmp_path), list[str]()
+    stored = opened(store)
+    lent(stored, recalls)
+    stored.close()
+
+    assert opened(store) is stored
+    assert recalls == ["recalled"]
+    stored.close()
+    with pytest.raises(StoreBusy):
+        store.open(ContentKey("k"), SIZE, "sha-256/other")
+    stored.loan.end(stored.there)
+    assert store.open(ContentKey("k"), SIZE, "sha-256/other").fingerprint == "sha-256/other"
     store.close()

@@ -17,11 +17,12 @@ from mountdl.descriptors import parse
 from mountdl.descriptors.model import Descriptor, MirrorRef
 from mountdl.engine.engine import Engine
 from mountdl.engine.reader import Reader
-from mountdl.errors import ContentUnavailable, SourceRefused
+from mountdl.errors import ContentUnavailable, SourceRefused, StoreBusy
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings, SwarmSettings
 from mountdl.sources.swarm import modes
 from mountdl.sources.swarm.modes import Mode
+from mountdl.sources.swarm.swarm import Swarm
 from mountdl.sources.swarm.transport import SwarmTransport
 from mountdl.store.store import Store
 from tests.support import torrents
@@ -489,6 +490,41 @@ async def test_files_that_share_pieces_are_fetched_side_by_side(tmp_path: Path) 
                 stored = bench.engine.download(content).stored
                 assert want == stored.path.read_bytes()
                 assert stored.verified.total == len(want)
+
+
+async def placed(bench: Bench, count: int) -> None:
+    """Wait until *count* files are written where the store keeps them."""
+    with trio.fail_after(10):
+        while not any(swarm._fetching and len(swarm._fetching.placed) == count for swarm in _swarms(bench)):
+            await trio.sleep(0.01)
+
+
+def _swarms(bench: Bench) -> Iterable[Swarm]:
+    return bench.swarms._swarms.values()
+
+
+async def test_another_process_gets_a_file_once_nothing_writes_to_it(tmp_path: Path) -> None:
+    """It was left while another of its torrent comes: blocks may still be written to it, and peers don't part for it."""
+    files = {"0.bin": pattern(9_000_001, 0), "1.bin": pattern(1_000_001, 1)}
+    made = many_files(tmp_path / "seed", files, length=262144)
+    other_mount = Store(tmp_path / "cache")
+    with seeding(made, tmp_path / "seed", upload=3_000_000) as other:
+        async with running(tmp_path / "cache") as bench:
+            left, kept = bench.contents(made, other.address)
+            first, second = bench.engine.open(left), bench.engine.open(kept)
+            assert files["0.bin"][:300_000] == await first.read(Extent(0, 300_000))
+            await placed(bench, 2)
+            assert bench.engine.status(left).verified < left.size
+            first.close()
+            bench.engine._close(left.key)
+            await bench.store._checkpoint_all()
+            with pytest.raises(StoreBusy):
+                other_mount.open(left.key, left.size, left.chunk_map.fingerprint)
+
+            assert files["1.bin"] == await second.read(Extent(0, kept.size))
+            assert files["0.bin"] == await bench.engine.open(left).read(Extent(0, left.size))
+        assert other_mount.open(left.key, left.size, left.chunk_map.fingerprint).verified.total == left.size
+    other_mount.close()
 
 
 async def test_an_empty_file_beside_others_is_in_nobodys_way(tmp_path: Path) -> None:
