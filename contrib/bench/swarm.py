@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import libtorrent as lt  # noqa: TID251 - to be measured against
 import ratios
 
-from tests.support.swarms import free_port, one_file, peer, seed, tracker
+from tests.support.ports import free_port
+from tests.support.swarms import one_file, peer, seed, tracker
 
 PIECE = 1 << 20
 APART = "BENCH_SWARM_APART"

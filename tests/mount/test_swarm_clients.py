@@ -20,8 +20,9 @@ pytest.importorskip("libtorrent")
 from tests.support.content import pattern
 from tests.support.mirrors import Mirrors
 from tests.support.mounts import Mounts, eventually, needs_fuse, run
+from tests.support.ports import free_port
 from tests.support.samples import disc, film
-from tests.support.swarms import free_port, info_hash, many_files, one_file, seeding, tracker, with_tracker
+from tests.support.swarms import info_hash, many_files, one_file, seeding, tracker, with_tracker
 
 pytestmark = needs_fuse
 
@@ -70,7 +71,7 @@ def opentracker(folder: Path, *hashes: str) -> Iterator[int]:
 def seeds(port: int, info_hash: str) -> bool:
     """Say whether the tracker on *port* has heard of somebody who has all of a torrent."""
     asked = f"http://127.0.0.1:{port}/scrape?info_hash={quote(bytes.fromhex(info_hash))}"
-    with urlopen(asked, timeout=5) as answer:
+    with urlopen(asked, timeout=30) as answer:
         return b"8:completei1e" in answer.read()
 
 
@@ -153,8 +154,8 @@ def test_aria2_gets_from_us_what_we_had_from_a_mirror(
         done = subprocess.run(
             ["aria2c", "-d", tmp_path / "aria2", "--enable-dht=false", "--enable-dht6=false", "--seed-time=0",
              "--interface=127.0.0.1", f"--listen-port={free_port()}", "--summary-interval=0", "--quiet",
-             "--bt-stop-timeout=15", tmp_path / "t.torrent"],
-            timeout=25, check=False, capture_output=True,
+             "--bt-stop-timeout=60", tmp_path / "t.torrent"],
+            timeout=90, check=False, capture_output=True,
         )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert data == (tmp_path / "aria2" / "f.bin").read_bytes()

@@ -10,7 +10,8 @@ pytest.importorskip("libtorrent")
 
 from tests.support.content import pattern
 from tests.support.mounts import Mounts, eventually, needs_fuse
-from tests.support.swarms import free_port, many_files, one_file, peer, seed, seeding, tracker, with_tracker
+from tests.support.ports import free_port
+from tests.support.swarms import many_files, one_file, peer, seed, seeding, tracker, with_tracker
 
 pytestmark = needs_fuse
 

@@ -15,8 +15,8 @@ from mountdl.sources.swarm.session import STRIKES
 from tests.support.content import pattern
 from tests.support.mirrors import Mirrors
 from tests.support.mounts import Mounts, eventually, needs_fuse, run
+from tests.support.ports import free_port
 from tests.support.swarms import (
-    free_port,
     info_hash,
     many_files,
     one_file,
@@ -118,7 +118,7 @@ def test_libtorrent_is_loaded_for_swarms_alone(mounted: Mounts, mirrors: Mirrors
         "</file></metalink>"
     )
     (source / "b.torrent").write_bytes(one_file(tmp_path / "seed", pattern(1000)))
-    mount = mounted(source, listen_port=free_port(), read_timeout=1)
+    mount = mounted(source, listen_port=free_port(), read_timeout=5)
 
     def loaded() -> bool:
         return "libtorrent" in Path(f"/proc/{mount.pid}/maps").read_text()

@@ -6,17 +6,16 @@ import contextlib
 import logging
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support import nginx
+from tests.support.ports import await_port, free_port
 
 _VSFTPD = """
 listen={four}
@@ -188,7 +187,7 @@ def pyftpdlib(
             "tls_data_required": True,
         }
     handler = type("Handler", (base,), names)
-    server = FTPServer(("127.0.0.1", 0), handler)
+    server = FTPServer(("127.0.0.1", free_port()), handler)
     ended = threading.Event()
 
     def serve() -> None:
@@ -202,7 +201,8 @@ def pyftpdlib(
         yield FtpServer(server.address[1], 0, certificate.authority if certificate else None)
     finally:
         ended.set()
-        thread.join(5)
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 @contextlib.contextmanager
@@ -219,26 +219,9 @@ def _running(
             env=os.environ | (more or {}),
         )
         try:
-            _await_port(process, host, port)
+            await_port(process, port, host)
             yield process
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, 9)
-            process.wait(10)
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
-def _await_port(process: subprocess.Popen[bytes], host: str, port: int) -> None:
-    for _ in range(500):
-        with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
-            return
-        if process.poll() is not None:
-            break
-        time.sleep(0.01)
-    raise RuntimeError(f"no server on port {port}")
+            process.wait(60)

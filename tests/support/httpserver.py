@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import trio
 
+from tests.support.ports import free_port
+
 
 @dataclass(frozen=True)
 class Request:
@@ -83,7 +85,7 @@ def computing(react: Callable[[Request], bytes], *, close: bool = False) -> Hand
 async def serving(handler: Handler, tls: ssl.SSLContext | None = None, port: int = 0) -> AsyncIterator[Server]:
     """Serve on *port* of 127.0.0.1, a free one for 0, until the block ends."""
     async with trio.open_nursery() as nursery:
-        listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
+        listeners = await trio.open_tcp_listeners(port or free_port(), host="127.0.0.1")
         port = listeners[0].socket.getsockname()[1]
         server = Server(f"{'https' if tls else 'http'}://127.0.0.1:{port}", port)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.ports import await_port, end, free_port
 
 _CONFIGURATION = """
 daemon off; worker_processes 1; pid {home}/pid; error_log {home}/error.log;
@@ -74,7 +74,7 @@ def serving(root: Path, home: Path, *, guarded: bool = False) -> Iterator[Nginx]
     *guarded*: the plain server asks for a login of the file "users" in *home*, the other one for a certificate.
     """
     made = certificate(home)
-    plain, tls = _free_ports(2)
+    plain, tls = free_port(), free_port()
     user = "user root;" if Path("/root").is_dir() and _root() else ""
     text = _CONFIGURATION.format(
         home=home,
@@ -93,11 +93,10 @@ def serving(root: Path, home: Path, *, guarded: bool = False) -> Iterator[Nginx]
         command = [binary, "-p", str(home), "-c", str(home / "nginx.conf"), "-e", str(home / "error.log")]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
-        _await_port(process, tls)
+        await_port(process, tls)
         yield Nginx(f"http://127.0.0.1:{plain}", f"https://127.0.0.1:{tls}", made, process.pid)
     finally:
-        process.terminate()
-        process.wait(10)
+        end(process)
 
 
 def _root() -> bool:
@@ -108,19 +107,3 @@ def _root() -> bool:
 
 def _openssl(home: Path, *arguments: str) -> None:
     subprocess.run(["openssl", *arguments], cwd=home, check=True, capture_output=True)
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [sock.getsockname()[1] for sock in sockets]
-
-
-def _await_port(process: subprocess.Popen[bytes], port: int) -> None:
-    for _ in range(500):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        if process.poll() is not None:
-            break
-        time.sleep(0.01)
-    raise RuntimeError("nginx did not start")

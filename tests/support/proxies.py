@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from tests.support.ports import await_port, end, free_port
 
 _PATH = "/usr/sbin:/usr/bin:/usr/local/bin"
 
@@ -47,7 +47,7 @@ def squid(home: Path, *, login: bool = False) -> Iterator[int]:
     with TemporaryDirectory(prefix="squid-", dir="/tmp") as name:
         own = Path(name)
         own.chmod(0o777)
-        port = _free_port()
+        port = free_port()
         access = _login_program(own) if login else "http_access allow all"
         (own / "squid.conf").write_text(_SQUID.format(port=port, home=own, access=access))
         with _running(["squid", "-N", "-n", f"mountdl{port}", "-f", str(own / "squid.conf")], port, own):
@@ -66,7 +66,7 @@ def _login_program(home: Path) -> str:
 def tinyproxy(home: Path, *, login: bool = False) -> Iterator[int]:
     """Run tinyproxy; see `squid`."""
     home.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     more = "BasicAuth me hunter2" if login else ""
     (home / "tinyproxy.conf").write_text(_TINYPROXY.format(port=port, home=home, more=more))
     with _running(["tinyproxy", "-d", "-c", str(home / "tinyproxy.conf")], port, home):
@@ -77,7 +77,7 @@ def tinyproxy(home: Path, *, login: bool = False) -> Iterator[int]:
 def microsocks(home: Path, *, login: bool = False) -> Iterator[int]:
     """Run microsocks, which speaks SOCKS5; see `squid`."""
     home.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     who = ["-u", "me", "-P", "hunter2"] if login else []
     with _running(["microsocks", "-i", "127.0.0.1", "-p", str(port), *who], port, home):
         yield port
@@ -91,23 +91,10 @@ def _running(command: list[str], port: int, home: Path) -> Iterator[None]:
             [binary, *command[1:]], stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=home
         )
     try:
-        for _ in range(1000):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            if process.poll() is not None:
-                raise RuntimeError(f"{command[0]} did not start: {(home / 'output').read_text()[-500:]}")
-            time.sleep(0.01)
+        try:
+            await_port(process, port)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}: {(home / 'output').read_text()[-500:]}") from error
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
+        end(process)

@@ -6,9 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 import asyncssh
 
 from mountdl.settings import SftpSettings
+from tests.support.ports import await_port, end, free_port
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 _CONFIGURATION = """
@@ -31,12 +30,6 @@ PermitRootLogin prohibit-password
 MaxStartups 100
 Subsystem sftp {server}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @dataclass
@@ -121,24 +114,11 @@ def running(home: Path, root: Path, *, ipv6: bool = False) -> Iterator[Sshd]:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     made = Sshd(process, port, ssh, root, f"[{address}]" if ipv6 else address)
     try:
-        _listening(address, port)
+        await_port(process, port, address)
         yield made
     finally:
         left = _below(process.pid)
-        process.terminate()
-        process.wait(5)
+        end(process)
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-
-
-def _listening(address: str, port: int) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection((address, port), timeout=1).close()
-        except OSError:
-            assert time.monotonic() < deadline, "sshd does not listen"
-            time.sleep(0.02)
-        else:
-            return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import libtorrent as lt
 import trio
 
 from mountdl.settings import SwarmSettings
+from tests.support.ports import free_port
 from tests.support.torrents import encode, several, single, torrent
 
 LOCAL = {
@@ -47,13 +49,6 @@ def loopback(**more: object) -> SwarmSettings:
     return SwarmSettings(**{**given, **more})  # type: ignore[arg-type]
 
 
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 @dataclass
 class Peer:
     """A libtorrent session on *host* that has *handles*; *address* is "127.0.0.1:PORT"."""
@@ -77,7 +72,7 @@ def peer(host: str = "127.0.0.1", **settings: object) -> Iterator[Peer]:
     session = lt.session(dict(LOCAL, listen_interfaces=f"{host}:0", **settings))  # type: ignore[call-overload]
     made = Peer(session, host)
     while not session.listen_port():
-        pass
+        time.sleep(0.001)
     try:
         yield made
     finally:
@@ -259,7 +254,7 @@ def leech(made: Peer, data: bytes, port: int, folder: Path) -> lt.torrent_handle
     return made.session.add_torrent(parameters)
 
 
-async def downloaded(data: bytes, port: int, folder: Path, within: float = 15.0) -> bytes:
+async def downloaded(data: bytes, port: int, folder: Path, within: float = 50.0) -> bytes:
     """Return the single file of torrent *data* as another peer gets it from the one on *port*."""
     with peer() as made:
         handle = leech(made, data, port, folder)

@@ -27,6 +27,7 @@ from mountdl.sources.http.patience import Patience
 from tests.support import ftpservers, nginx, proxies
 from tests.support.content import pattern
 from tests.support.fakes import MemorySink
+from tests.support.ports import free_port
 
 DATA = pattern(3_000_017)
 PATIENCE = Patience(connect=5, head=5, silence=5)
@@ -213,7 +214,7 @@ async def test_a_421_lowers_the_limit(home: Path) -> None:
 @needs_vsftpd
 async def test_a_server_that_is_killed_and_back(home: Path) -> None:
     """Killed: unavailable, soon. Back on the same port: the next fetch works, by a new login."""
-    port = ftpservers.free_port()
+    port = free_port()
     async with running() as transport:
         source = mirror(transport, f"ftp://127.0.0.1:{port}/a%20b/file.bin")
         with ftpservers.vsftpd(home, port=port) as server:
@@ -276,7 +277,7 @@ async def test_through_a_proxy(kind: str, login: bool, home: Path, tmp_path: Pat
 async def test_a_proxy_that_is_not_there(home: Path) -> None:
     """Where the proxy is down, nobody is asked directly."""
     with ftpservers.vsftpd(home) as server:
-        dead = ProxySettings(ftp=f"http://me:hunter2@127.0.0.1:{ftpservers.free_port()}")
+        dead = ProxySettings(ftp=f"http://me:hunter2@127.0.0.1:{free_port()}")
         async with running(through=dead) as transport:
             source = mirror(transport, f"ftp://127.0.0.1:{server.port}/a%20b/file.bin")
             with pytest.raises(SourceUnavailable, match="proxy can't be reached") as caught:

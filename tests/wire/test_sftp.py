@@ -30,6 +30,7 @@ from mountdl.sources.sftp import SftpTransport
 from tests.support import proxies, sshd
 from tests.support.content import pattern
 from tests.support.machine import slowness
+from tests.support.ports import free_port
 from tests.wire.http import Collected
 
 pytestmark = pytest.mark.skipif(sshd.SSHD is None, reason="sshd is not installed")
@@ -370,7 +371,7 @@ async def test_a_line_that_another_one_drops(server: sshd.Sshd) -> None:
 
 async def test_nobody_listens() -> None:
     """Refused connections and names that are not known back off."""
-    error = await failure(SftpSettings(), f"sftp://127.0.0.1:{sshd.free_port()}/a")
+    error = await failure(SftpSettings(), f"sftp://127.0.0.1:{free_port()}/a")
     assert isinstance(error, SourceUnavailable)
 
 
@@ -491,7 +492,7 @@ async def own(home: Path, kind: type[asyncssh.SFTPServer]) -> AsyncIterator[tupl
     from mountdl.sources.sftp.island import Island
 
     host = asyncssh.generate_private_key("ssh-ed25519")
-    port = sshd.free_port()
+    port = free_port()
     ssh = sshd.client(home, port, host.export_public_key().decode().strip())
     island = Island()
 

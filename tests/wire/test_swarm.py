@@ -28,10 +28,10 @@ from mountdl.store.store import Store
 from tests.support import torrents
 from tests.support.content import pattern
 from tests.support.fakes import FakeSource, FakeTransport
+from tests.support.ports import free_port
 from tests.support.swarms import (
     choking,
     downloaded,
-    free_port,
     leech,
     loopback,
     made_by_libtorrent,

@@ -21,7 +21,8 @@ from mountdl.errors import ContentUnavailable, SourceUnavailable
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings
 from tests.support.content import pattern
-from tests.support.swarms import free_port, loopback, one_file, peer, seed, seeding, tracker, with_tracker
+from tests.support.ports import free_port
+from tests.support.swarms import loopback, one_file, peer, seed, seeding, tracker, with_tracker
 from tests.wire.test_swarm import Bench, running
 
 FORCED = {
