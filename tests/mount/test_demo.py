@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from mountdl.errors import ExitStatus
+from tests.support.machine import patience
 
 pytestmark = [
     pytest.mark.fuse,
     pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="there is no /dev/fuse to use"),
 ]
 
-LONGEST = 60.0
+LONGEST = 120.0
 """Seconds. It takes 3 on two idle cores."""
 
 
@@ -74,7 +75,7 @@ def test_the_demo_shows_the_main_job(place: Place) -> None:
     status, said, complained = place.run()
 
     assert (status, complained) == (ExitStatus.OK, ""), said
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < patience(10)
     assert "not a byte was fetched yet" in said
     assert re.search(r"The first 64.0 KiB: right, after \d+ ms", said)
     assert re.search(r"The last 64.0 KiB: right, after \d+ ms", said)

@@ -55,7 +55,7 @@ TOPICS = {
 
 
 def listed(mount: Mount) -> list[str]:
-    found = run("find", mount.path, "-type", "f", "-printf", "%P\n", timeout=10)
+    found = run("find", mount.path, "-type", "f", "-printf", "%P\n")
     return sorted(found.stdout.splitlines())
 
 
@@ -299,7 +299,7 @@ def test_a_torrent_without_any_source(mounted: Mounts, source: Path) -> None:
 
     assert listed(mount) == ["f.bin"]
     assert (mount / "f.bin").stat().st_size == len(DATA)
-    assert mount.errno("f.bin", timeout=10) == errno.EIO
+    assert mount.errno("f.bin") == errno.EIO
     assert "has no peer that answers" in mount.xattr("f.bin", "error")
 
 

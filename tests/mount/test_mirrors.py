@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.content import pattern
 from tests.support.httpserver import Request, Stream, answer
+from tests.support.machine import patience, slowness
 from tests.support.mirrors import (
     Manner,
     Mirror,
@@ -69,7 +70,7 @@ def test_one_bad_mirror_of_two(mirrors: Mirrors, mounted: Mounts, source: Path, 
     start = time.monotonic()
     assert mount.read(NAME, 3 * MIB, 4096) == data[3 * MIB : 3 * MIB + 4096]
     assert mount.read(NAME) == data
-    assert time.monotonic() - start < 6
+    assert time.monotonic() - start < patience(6)
     assert bad.asked
     told = [line for line in mount.why(NAME).splitlines() if f"/{name}/" in line]
     # One that only is silent has done nothing yet that could be told of it.
@@ -113,13 +114,13 @@ def test_all_mirrors_down_is_an_error_in_time_and_heals(
     one, two = published(mirrors, source, film_bytes, ("one", honest), ("two", honest))
     mount = mounted(source, background="off", retry_wait=0.2)
     assert mount.read(NAME, 0, 4096) == film_bytes[:4096]
+    start = time.monotonic()
     mirrors.stop(one)
     mirrors.stop(two)
 
-    start = time.monotonic()
     assert mount.errno(NAME, 9 * MIB) == errno.EIO
     took = time.monotonic() - start
-    assert 4 < took < 8
+    assert 4 < took < patience(8)
     assert "connection refused" in mount.xattr(NAME, "error")
     assert mount.file(NAME)["state"] == "error"
     assert mount.read(NAME, 0, 4096) == film_bytes[:4096]
@@ -127,7 +128,7 @@ def test_all_mirrors_down_is_an_error_in_time_and_heals(
     mirrors.start(two)
     start = time.monotonic()
     assert mount.read(NAME, 9 * MIB, 4096) == film_bytes[9 * MIB : 9 * MIB + 4096]
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < patience(5)
     assert mount.read(NAME) == film_bytes
     assert mount.file(NAME)["state"] == "complete"
     assert mount.xattr(NAME, "error") == ""
@@ -145,7 +146,7 @@ def test_a_busy_mirror_is_asked_again_when_it_said_so(
     Timer(1.5, lambda: manners.append(honest)).start()
     start = time.monotonic()
     assert mount.read(NAME) == data
-    assert 1 < time.monotonic() - start < 5
+    assert 1 < time.monotonic() - start < patience(5)
     assert len(mirror.asked) < 8
 
 
@@ -158,7 +159,7 @@ def test_nothing_but_404_is_an_error_at_once(
 
     start = time.monotonic()
     assert mount.errno(NAME) == errno.EIO
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 4.5 * slowness()  # an outage gets five seconds
     told = mount.why(NAME)
     assert "/one/film.bin: " in told
     assert "404" in told

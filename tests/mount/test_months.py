@@ -16,7 +16,7 @@ import pytest
 from mountdl.filesystem.mount import NAMES_LOOK
 from tests.support.content import pattern
 from tests.support.mirrors import Mirrors, paced
-from tests.support.mounts import Mounts, eventually, lives, mounted_on, needs_fuse, run, within
+from tests.support.mounts import LONGEST, Mounts, eventually, lives, mounted_on, needs_fuse, run, within
 from tests.support.samples import MIB, publish
 
 pytestmark = needs_fuse
@@ -43,7 +43,7 @@ def reader(path: Path) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            assert within(20, process.stdout.readline) == "open\n"
+            assert within(LONGEST, process.stdout.readline) == "open\n"
             yield process
         finally:
             process.kill()
@@ -57,7 +57,7 @@ def test_a_reader_waits_on_though_the_name_is_gone(mirrors: Mirrors, mounted: Mo
     with reader(mount / "film") as process:
         next(source.iterdir()).unlink()
         eventually(20, lambda: not (mount / "film").exists())
-        assert within(30, lambda: process.communicate("read\n"))[0] == "4096 0\n"
+        assert within(LONGEST, lambda: process.communicate("read\n"))[0] == "4096 0\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may bind a mount")
@@ -71,7 +71,7 @@ def test_a_reader_waits_by_another_path(mirrors: Mirrors, mounted: Mounts, sourc
     assert run("mount", "--bind", mount.path, other).returncode == 0
     try:
         with reader(other / "film") as process:
-            assert within(30, lambda: process.communicate("read\n"))[0] == "4096 0\n"
+            assert within(LONGEST, lambda: process.communicate("read\n"))[0] == "4096 0\n"
     finally:
         run("umount", "-l", other)
 
@@ -98,7 +98,7 @@ def test_names_that_went_and_come_again(mirrors: Mirrors, mounted: Mounts, sourc
     finally:
         os.close(folder)
         stander.kill()
-        stander.wait(10)
+        stander.wait(LONGEST)
 
 
 def test_unmounted_and_mounted_again_at_once(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
@@ -127,7 +127,7 @@ def test_mounted_again_while_a_file_is_open(mirrors: Mirrors, mounted: Mounts, s
         second = mounted(source, on=place)
         assert second.pid != first.pid
         assert FILM[1:] == second.read("other")
-        assert FILM == within(20, lambda: os.pread(film, len(FILM), 0))
+        assert FILM == within(LONGEST, lambda: os.pread(film, len(FILM), 0))
         os.kill(first.pid, signal.SIGTERM)
         eventually(20, lambda: not lives(first.pid))
     finally:

@@ -159,4 +159,4 @@ def test_more_files_than_may_be_open(mirrors: Mirrors, mounted: Mounts, source: 
     with ExitStack() as stack:
         for name, data in files.items():
             opened = stack.enter_context((mount / name).open("rb"))
-            assert within(20, opened.read) == data
+            assert within(LONGEST, opened.read) == data

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.content import pattern
+from tests.support.machine import patience
 from tests.support.mirrors import Mirror, Mirrors, changing, dripping, honest, paced, stalling
-from tests.support.mounts import Mount, Mounts, eventually, needs_fuse, run, within
+from tests.support.mounts import LONGEST, Mount, Mounts, eventually, needs_fuse, run, within
 from tests.support.samples import MIB, publish
 
 pytestmark = needs_fuse
@@ -41,7 +42,7 @@ def readers() -> Iterator[list[subprocess.Popen[str]]]:
     yield kept
     for reader in kept:
         reader.kill()
-        reader.communicate(timeout=20)
+        reader.communicate(timeout=LONGEST)
 
 
 def started(code: str, *arguments: object) -> subprocess.Popen[str]:
@@ -49,7 +50,7 @@ def started(code: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-S", "-c", code, *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
-    assert within(10, process.stdout.readline) == "go\n"
+    assert within(LONGEST, process.stdout.readline) == "go\n"
     return process
 
 
@@ -57,7 +58,7 @@ def killed(process: subprocess.Popen[str]) -> float:
     """Kill a reader; return the seconds until it was gone."""
     start = time.monotonic()
     process.send_signal(signal.SIGKILL)
-    assert process.wait(10) == -signal.SIGKILL
+    assert process.wait(LONGEST) == -signal.SIGKILL
     process.communicate()
     return time.monotonic() - start
 
@@ -79,11 +80,11 @@ def waiting(mount: Mount) -> bool:
 def prompt(mount: Mount, data: bytes) -> None:
     """Names, attributes and another file's bytes come at once."""
     start = time.monotonic()
-    listed = run("ls", "-l", mount.path, timeout=5)
+    listed = run("ls", "-l", mount.path)
     assert "stuck.bin" in listed.stdout
-    assert run("stat", mount / "stuck.bin", timeout=5).returncode == 0
-    assert mount.read("fine.bin", 7 * MIB, 4096, timeout=5) == data[7 * MIB : 7 * MIB + 4096]
-    assert time.monotonic() - start < 1.5
+    assert run("stat", mount / "stuck.bin").returncode == 0
+    assert mount.read("fine.bin", 7 * MIB, 4096) == data[7 * MIB : 7 * MIB + 4096]
+    assert time.monotonic() - start < patience(5)
 
 
 @pytest.mark.parametrize("flag", [0, os.O_DIRECT], ids=["buffered", "direct"])
@@ -91,7 +92,7 @@ def test_every_read_ends_within_the_read_timeout(
     stalled: Mirror, mounted: Mounts, film_bytes: bytes, flag: int
 ) -> None:
     """EIO after --read-timeout, whatever the mirror's own time-out; the kernel trying again does not double it."""
-    mount = mounted(mounted.home / "source", read_timeout=2, timeout=30)
+    mount = mounted(mounted.home / "source", read_timeout=5, timeout=60)
 
     def read() -> int:
         fd = os.open(mount / "stuck.bin", os.O_RDONLY | flag)
@@ -104,18 +105,18 @@ def test_every_read_ends_within_the_read_timeout(
         return 0
 
     start = time.monotonic()
-    assert within(20, read) == errno.EIO
-    assert 1.5 < time.monotonic() - start < 2.8
-    assert "did not arrive within 2 s" in mount.xattr("stuck.bin", "error")
+    assert within(LONGEST, read) == errno.EIO
+    assert 4.5 < time.monotonic() - start < 9.5
+    assert "did not arrive within 5 s" in mount.xattr("stuck.bin", "error")
 
 
 def test_hundreds_of_reads_of_one_open_file_end_in_time(stalled: Mirror, mounted: Mounts, readers: Readers) -> None:
     """All fail together, and the kernel asks again for each."""
-    mount = mounted(mounted.home / "source", read_timeout=5, timeout=30)
-    start = time.monotonic()
+    mount = mounted(mounted.home / "source", read_timeout=8, timeout=60)
     readers.append(started(READ_MANY, mount / "stuck.bin", 200))
-    readers[0].wait(20)
-    assert time.monotonic() - start < 9
+    start = time.monotonic()
+    readers[0].wait(LONGEST)
+    assert time.monotonic() - start < 15
 
 
 def direct(fd: int) -> None:
@@ -147,7 +148,7 @@ def test_a_killed_reader_dies_at_once(
     readers.append(reader)
     eventually(5, lambda: stalled.asked)
 
-    assert killed(reader) < 2
+    assert killed(reader) < patience(5)
     eventually(5, lambda: not waiting(mount) and mount.file("stuck.bin")["readers"] == 0)
     prompt(mount, film_bytes)
 
@@ -162,7 +163,7 @@ def test_hundreds_of_killed_readers(stalled: Mirror, mounted: Mounts, film_bytes
         readers.append(reader)
         time.sleep(0.5)
         prompt(mount, film_bytes)
-        assert killed(reader) < 3
+        assert killed(reader) < patience(5)
     eventually(8, lambda: mount.file("stuck.bin")["readers"] == 0 and not waiting(mount))
 
     manners.append(honest)
@@ -174,15 +175,15 @@ def test_a_mirror_that_drips(mirrors: Mirrors, mounted: Mounts, source: Path) ->
     """A few bytes a second are never silence: a read still ends in time, and another mirror takes over."""
     drip = mirrors.add("drip", {"drip.bin": STUCK}, dripping)
     publish(source, "drip.bin", STUCK, [drip.of("drip.bin")])
-    mount = mounted(source, read_timeout=2)
+    mount = mounted(source, read_timeout=5)
     start = time.monotonic()
     assert mount.errno("drip.bin", 0, 4096) == errno.EIO
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < patience(6)
 
     good = mirrors.add("good", {"drip.bin": STUCK})
     publish(source, "drip.bin", STUCK, [drip.of("drip.bin"), good.of("drip.bin")])
     eventually(3, lambda: "/good/" in mount.xattr("drip.bin", "sources"))
-    assert mount.read("drip.bin", timeout=10) == STUCK
+    assert mount.read("drip.bin") == STUCK
 
 
 def test_a_mapped_page_that_can_not_be_had(stalled: Mirror, mounted: Mounts, film_bytes: bytes) -> None:
@@ -190,10 +191,10 @@ def test_a_mapped_page_that_can_not_be_had(stalled: Mirror, mounted: Mounts, fil
     mount = mounted(mounted.home / "source", read_timeout=4)
     code = "import mmap, sys; f = open(sys.argv[1], 'rb'); mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)[5]"
     start = time.monotonic()
-    done = run(sys.executable, "-S", "-c", code, mount / "stuck.bin", timeout=10)
+    done = run(sys.executable, "-S", "-c", code, mount / "stuck.bin")
 
     assert done.returncode == -signal.SIGBUS
-    assert time.monotonic() - start < 7  # the kernel asks three times for a mapped page
+    assert time.monotonic() - start < 11  # the kernel asks three times for a mapped page
     prompt(mount, film_bytes)
 
 
