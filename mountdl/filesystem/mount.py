@@ -1,12 +1,9 @@
 """Put the file system into the kernel's tree, serve it and take it out again."""
 
 import contextlib
-import logging
 import os
 import re
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,22 +12,15 @@ import trio
 
 from mountdl.catalog.tree import Inode
 from mountdl.errors import ExitStatus, UsageError
+from mountdl.filesystem.limits import raise_limits
 from mountdl.filesystem.operations import Operations
-
-log = logging.getLogger(__name__)
 
 MOST_REQUESTS = 1000
 """Requests served at once: each waiting read takes one, and an interrupt never reaches a handler."""
-READ_AHEAD_KB = 512
-"""The kernel's readahead and so the longest request: four times its default saves requests (a cold copy over
-loopback: 790 MB/s, with 256 630, medians of 5); more would make a reader wait for a chunk that it did not ask
-for (isoinfo over 40 ms: 152 ms with 512, 150 with 256; 262 with 1024, 182 with 256 in an earlier run)."""
 NAMES_LOOK = 5.0
 """Seconds between two looks for names that are gone and that the kernel still keeps."""
 MOST_NAMES = 1000
 """Of them at once: each takes it 10 us, and us the same to hear that it forgot."""
-MOST_BACKGROUND = 512
-"""Readahead requests that the kernel keeps outstanding; its default of 12 lets a few stalled reads stop all."""
 
 
 def attach(operations: Operations, source: str, mountpoint: Path, *, allow_other: bool) -> Callable[[], None]:
@@ -66,7 +56,9 @@ async def answers(mountpoint: Path) -> None:
     # In threads, as the answers come from this loop. The limits can't be raised before the kernel and we
     # have agreed on a protocol, which the first answer shows: until then that agreement lowers them again.
     await trio.to_thread.run_sync(os.stat, mountpoint)
-    await trio.to_thread.run_sync(_tune, mountpoint)
+    device = _device(str(mountpoint))
+    if device is not None:
+        await trio.to_thread.run_sync(raise_limits, device)
 
 
 async def serve(operations: Operations, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -107,48 +99,6 @@ async def forget_pages(inode: Inode) -> None:
     # In a thread: the kernel waits for reads under way, which this loop has to answer.
     with contextlib.suppress(OSError):
         await trio.to_thread.run_sync(pyfuse3.invalidate_inode, pyfuse3.InodeT(inode), False)
-
-
-def _tune(mountpoint: Path) -> None:
-    """Raise what the kernel lets us raise; a mount works without it."""
-    device = _device(str(mountpoint))
-    if device is None:
-        return
-    _write(Path(f"/sys/class/bdi/{device}/read_ahead_kb"), READ_AHEAD_KB)
-    with _connections() as connections:
-        mine = connections / device.partition(":")[2]
-        _write(mine / "max_background", MOST_BACKGROUND)
-        _write(mine / "congestion_threshold", MOST_BACKGROUND * 3 // 4)
-
-
-def _write(path: Path, value: int) -> None:
-    try:
-        path.write_text(f"{value}\n")
-    except OSError as error:
-        log.debug("%s stays as it is: %s", path, error)
-
-
-@contextlib.contextmanager
-def _connections() -> Iterator[Path]:
-    """Yield where the kernel's FUSE control files are; where nobody mounted them, root can for a moment."""
-    usual = Path("/sys/fs/fuse/connections")
-    if os.getuid() != 0 or any(usual.iterdir() if usual.is_dir() else ()):
-        yield usual
-        return
-    with tempfile.TemporaryDirectory(prefix="mountdl-") as folder:
-        mounted = _mount_command("mount", "-t", "fusectl", "fusectl", folder)
-        try:
-            yield Path(folder)
-        finally:
-            if mounted:
-                _mount_command("umount", folder)
-
-
-def _mount_command(*argv: str) -> bool:
-    try:
-        return subprocess.run(argv, check=False, capture_output=True, timeout=10).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
 
 
 def _device(mountpoint: str, table: Path = Path("/proc/self/mountinfo")) -> str | None:

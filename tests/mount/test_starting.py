@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mountdl.filesystem.limits import MOST_BACKGROUND, READ_AHEAD_KB, unattached
 from tests.support import nginx
 from tests.support.machine import patience
 from tests.support.mirrors import Mirrors, stalling
@@ -64,6 +65,21 @@ def test_reads_work_when_the_command_returns(published: Path, mounted: Mounts, f
     assert os.readlink(f"/proc/{mount.pid}/cwd") == "/"
     assert {os.readlink(f"/proc/{mount.pid}/fd/{number}") for number in range(3)} == {"/dev/null"}
     assert os.getsid(mount.pid) != os.getsid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise them")
+def test_limits_of_the_kernel_are_raised(published: Path, mounted: Mounts) -> None:
+    """Readahead and outstanding requests, by the time the command returns; the control files are left nowhere."""
+    before = Path("/proc/self/mounts").read_text().count(" fusectl ")
+    mount = mounted(published)
+    major, minor = (split(mount.path.stat().st_dev) for split in (os.major, os.minor))
+    assert Path(f"/sys/class/bdi/{major}:{minor}/read_ahead_kb").read_text() == f"{READ_AHEAD_KB}\n"
+    assert Path("/proc/self/mounts").read_text().count(" fusectl ") == before
+    root = unattached("fusectl")
+    try:
+        assert Path(f"/proc/self/fd/{root}/{minor}/max_background").read_text() == f"{MOST_BACKGROUND}\n"
+    finally:
+        os.close(root)
 
 
 def test_a_pipe_to_the_command_ends_with_it(published: Path, mounted: Mounts) -> None:

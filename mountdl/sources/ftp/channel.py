@@ -103,7 +103,7 @@ async def _handshake(wrapped: ssl.SSLSocket) -> None:
             await trio.lowlevel.wait_writable(wrapped)
 
 
-def _peer(connected: socket.socket) -> tuple[str | int, ...]:
+def _address_of(connected: socket.socket) -> tuple[str | int, ...]:
     try:
         address: tuple[str | int, ...] = connected.getpeername()
     except OSError as error:
@@ -120,7 +120,7 @@ class Control:
     def __init__(self, host: str, connected: socket.socket, proxy: Proxy | None = None) -> None:
         self.host = host
         self.proxy = proxy
-        self.address = _peer(connected) if proxy is None else None
+        self.address = _address_of(connected) if proxy is None else None
         self.ipv6 = connected.family == socket.AF_INET6 if proxy is None else ":" in host
         self._socket = connected
         self._parser = ReplyParser()
