@@ -1,16 +1,13 @@
 """`mountdl cache export` and `adopt`: finished files out of the store, local bytes into it.
 
-Law: what goes out is whole and has the digest it should have, or is not there at all; of what comes in a chunk counts
-only when it matched. Files are never hard links of the store's: it punches holes into its own.
+Law: what goes out is finished, in the eyes of its mount or on record; of what comes in a chunk counts only when it
+matched.
 """
 
-import errno
-import fcntl
 import json
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,52 +15,48 @@ from mountdl.content import Content, ContentKey, Level, content_of, digest_of
 from mountdl.control import client, text
 from mountdl.control.cache import chosen, opened
 from mountdl.control.create_progress import Progress
+from mountdl.control.handing_out import STEP, handed_out, there
 from mountdl.control.inspect import document
 from mountdl.control.registry import Registry
 from mountdl.control.text import shown
 from mountdl.descriptors import SUFFIXES, parse
 from mountdl.descriptors.model import Entry
-from mountdl.errors import ExitStatus, MountdlError, StoreError, UsageError
+from mountdl.errors import ExitStatus, MountdlError, UsageError
 from mountdl.extents import Extent, ExtentSet
-from mountdl.integrity import Digest, WholeCheck
+from mountdl.integrity import WholeCheck
 from mountdl.store import Store, Stored
 from mountdl.store.manifest import Header
-from mountdl.store.place import DATA, Place, write_all
+from mountdl.store.place import DATA, Place
+from mountdl.store.standing import Standing, standing
 from mountdl.store.store import CHECKPOINT_INTERVAL
 
-STEP = 1 << 20
 RECORDED = 4 * CHECKPOINT_INTERVAL
 """Seconds within which a store that works has on record what is complete."""
 _LOOK = 0.1
 PARTIAL = (".part", ".!qB", ".aria2", ".crdownload", ".partial")
 """What other programs add to the names of files that are not complete."""
-_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
-"""What link(2) says where a file can't have a second name."""
-_FICLONE = 0x40049409  # linux/fs.h
 
 
 def export(directory: Path, word: str, out: Path, registry: Registry) -> None:
     """Hand the finished file *word* out as *out*, by reflink where the file system can, else as a copy."""
     with opened(directory) as store:
         [key] = chosen(store, [word], registry)
-        header = _recorded(store, key, word, registry)
+        size = _recorded(store, key, word, registry)
         target = out / Path(word).name if out.is_dir() else out
-        if target.exists():
-            raise UsageError(f"{shown(target)} is there already")
-        fd = Place(directory / "contents", key).open(DATA, os.O_RDONLY)
-        try:
-            with Progress(header.size) as progress:
-                progress.start(target.name)
-                how = handed_out(fd, header.size, digest_of(key), target, progress.add)
-        finally:
-            os.close(fd)
-    print(f"{shown(target)}: {text.size(header.size)}, {how}")
+        if os.path.lexists(target):
+            raise there(target)
+        with Progress(size) as progress:
+            progress.start(target.name)
+            how = handed_out(Place(directory / "contents", key), digest_of(key), target, progress.add)
+    if how is None:
+        raise UsageError(f"{shown(word)} is not complete any more: it had to make room; mountdl cache pin keeps it")
+    print(f"{shown(target)}: {text.size(size)}, {how}")
 
 
-def _recorded(store: Store, key: ContentKey, word: str, registry: Registry) -> Header:
-    """Return what is on record of the finished content *key*. UsageError when it is not finished.
+def _recorded(store: Store, key: ContentKey, word: str, registry: Registry) -> int:
+    """Return the size of the finished content *key*. UsageError when it is not finished.
 
-    What its mount calls complete is on record within seconds: `mountdl wait FILE && mountdl cache export FILE .`
+    What its mount calls complete is on record at once, or, where nothing can verify it, within seconds.
     """
     complete = _called_complete(word, registry)
     if complete and key not in store.keys():  # noqa: SIM118  # a method of ours
@@ -71,11 +64,32 @@ def _recorded(store: Store, key: ContentKey, word: str, registry: Registry) -> H
     until = time.monotonic() + (RECORDED if complete else 0.0)
     while True:
         header = store.recorded(key)
-        if header is not None and header.written == header.size:
-            return header
+        if header is not None and header.written == header.size and _judged(key, header):
+            return header.size
+        found = _standing(Place(store.directory / "contents", key)) if complete else None
+        if found is not None:
+            return found.size
         if time.monotonic() >= until:
             raise UsageError(f"{shown(word)} is not complete in the cache; mountdl wait FILE waits until it is")
         time.sleep(_LOOK)
+
+
+def _standing(place: Place) -> Standing | None:
+    try:
+        fd = place.open(DATA, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        return standing(place, fd)
+    finally:
+        os.close(fd)
+
+
+def _judged(key: ContentKey, header: Header) -> bool:
+    """Say whether no chunk of *key* waits for its verdict; only a mount knows of ends that files share."""
+    parts = header.fingerprint.split("/")
+    shared = "+" in parts[-1] and not parts[-1].endswith("+0")
+    return digest_of(key) is not None or parts[0] == "none" or shared or header.verified == header.size
 
 
 def _called_complete(word: str, registry: Registry) -> bool:
@@ -83,71 +97,6 @@ def _called_complete(word: str, registry: Registry) -> bool:
         entry, inside = client.locate_file(Path(word), registry)
         files = client.ask(entry, {"verb": "status", "path": inside}).get("files")
         return isinstance(files, list) and [each.get("state") for each in files] == ["complete"]
-    return False
-
-
-def handed_out(source: int, size: int, digest: Digest | None, target: Path, tell: Callable[[int], None]) -> str:
-    """Make *target* of the data file *source*, which must have *digest*; return how. Raises UsageError.
-
-    *tell* hears of bytes as they are done. May run in a worker thread.
-    """
-    try:
-        made, name = tempfile.mkstemp(prefix=f".{target.name[:200]}.", dir=target.parent)
-    except OSError as error:
-        raise UsageError(f"can't write {shown(target)}: {error.strerror}", _status(error)) from error
-    try:
-        how = "reflinked" if _reflinked(source, made) else "copied"
-        check = None if digest is None else WholeCheck(digest, size)
-        for at in range(0, size, STEP):
-            data = os.pread(source if how == "copied" else made, min(STEP, size - at), at)
-            if len(data) != min(STEP, size - at):
-                raise StoreError(f"the cache does not give back {shown(target.name)}")
-            if check is not None:
-                check.update(data)
-            if how == "copied":
-                write_all(made, data, at)
-            tell(len(data))
-        if check is not None and not check.verified:
-            raise UsageError(
-                f"{shown(target.name)} in the cache is not sound; mountdl cache verify", ExitStatus.CHECKSUM
-            )
-        os.fsync(made)
-        with suppress(PermissionError):  # FAT has no modes
-            os.fchmod(made, 0o644 & ~_umask())
-        _named(Path(name), target)
-    except OSError as error:
-        raise UsageError(f"can't write {shown(target)}: {error.strerror}", _status(error)) from error
-    finally:
-        os.close(made)
-        Path(name).unlink(missing_ok=True)
-    return how if digest is not None else f"{how}, without a digest of the whole to check it by"
-
-
-def _named(made: Path, target: Path) -> None:
-    """Call the file *made* *target*. Raises FileExistsError where something has that name."""
-    try:
-        os.link(made, target)  # unlike rename it never replaces what came there meanwhile
-    except OSError as error:
-        # FAT, and many network file systems, have no second names.
-        if error.errno not in _NO_LINKS or target.exists():
-            raise
-        made.rename(target)
-
-
-def _status(error: OSError) -> ExitStatus:
-    return ExitStatus.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else ExitStatus.IO
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def _reflinked(source: int, made: int) -> bool:
-    with suppress(OSError):
-        fcntl.ioctl(made, _FICLONE, source)
-        return True
     return False
 
 

@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 import trio
 
 from mountdl.content import ContentKey, Outline
-from mountdl.control.cache_files import handed_out
+from mountdl.control.handing_out import handed_out
 from mountdl.errors import MountdlError
-from mountdl.store.place import DATA, Place
+from mountdl.store.place import Place
 
 log = logging.getLogger(__name__)
 
@@ -36,20 +36,19 @@ async def run(store: Path, target: Path, finished: Finished) -> None:
             done.add((path, content.key))
             try:
                 how = await trio.to_thread.run_sync(_hand_out, store, target / path, content, abandon_on_cancel=True)
-                log.info("%s graduated: %s", path, how)
+                if how is None:  # some of it had to make room: once it is complete again
+                    done.discard((path, content.key))
+                else:
+                    log.info("%s graduated: %s", path, how)
             except (MountdlError, OSError) as error:
                 log.warning("%s can't graduate: %s", path, error)
 
 
-def _hand_out(store: Path, target: Path, content: Outline) -> str:
+def _hand_out(store: Path, target: Path, content: Outline) -> str | None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(target):
         return "it was there already"
-    fd = Place(store / "contents", content.key).open(DATA, os.O_RDONLY)
-    try:
-        return handed_out(fd, content.size, content.full.digest, target, _ignored)
-    finally:
-        os.close(fd)
+    return handed_out(Place(store / "contents", content.key), content.full.digest, target, _ignored)
 
 
 def _ignored(count: int) -> None:

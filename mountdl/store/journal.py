@@ -70,6 +70,12 @@ def header_for(boot: bytes, key: ContentKey, size: int, fingerprint: str) -> byt
     return start + _CRC.pack(zlib.crc32(start))
 
 
+def own_header(data: bytes, boot: bytes) -> bytes:
+    """Return the header of the journal *data*, whatever it was opened as, if it is of this *boot*; else none."""
+    found = data[:HEADER_LENGTH]
+    return found if len(found) == HEADER_LENGTH and _HEADER.unpack(found)[3] == boot else b""
+
+
 def parse(data: bytes, header: bytes, size: int) -> Reading:
     """Read a journal. *header* is what one of this boot and content starts with; *size* is the content's."""
     found = data[:HEADER_LENGTH]
