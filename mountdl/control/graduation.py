@@ -1,12 +1,13 @@
 """`--graduate DIR`: each file that becomes complete is handed out as a normal file below DIR.
 
 Law: what is there already stays as it is; a file is handed out once in the life of a mount, its whole digest checked.
-A failure is a line in the log, and the next try is the next mount's.
+A failure is a line in the log, once, and it is tried again.
 """
 
 import logging
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import trio
@@ -25,23 +26,46 @@ Finished = Callable[[], Iterable[tuple[PurePosixPath, Outline]]]
 """Returns the files that are complete among those that something was fetched for lately."""
 
 
+AGAIN = 60.0
+"""Seconds until a file that could not be handed out is tried again: the disk was full, or not there."""
+
+_Named = tuple[PurePosixPath, ContentKey]
+
+
 async def run(store: Path, target: Path, finished: Finished) -> None:
     """Hand out what *finished* returns of the store in *store*, until cancelled."""
-    done: set[tuple[PurePosixPath, ContentKey]] = set()
+    done: set[_Named] = set()
+    late: dict[_Named, _Late] = {}
     while True:
         await trio.sleep(LOOK)
-        for path, content in list(finished()):
-            if (path, content.key) in done:
+        now = trio.current_time()
+        due = [(path, each.content) for (path, _), each in late.items() if each.due <= now]
+        for path, content in [*finished(), *due]:
+            named = (path, content.key)
+            if named in done and (path, content) not in due:
                 continue
-            done.add((path, content.key))
+            done.add(named)
+            before = late.pop(named, None)
             try:
                 how = await trio.to_thread.run_sync(_hand_out, store, target / path, content, abandon_on_cancel=True)
-                if how is None:  # some of it had to make room: once it is complete again
-                    done.discard((path, content.key))
-                else:
-                    log.info("%s graduated: %s", path, how)
             except (MountdlError, OSError) as error:
-                log.warning("%s can't graduate: %s", path, error)
+                late[named] = _Late(content, trio.current_time() + AGAIN, str(error))
+                if before is None or before.error != str(error):
+                    log.warning("%s can't graduate, which is tried each minute: %s", path, error)
+                continue
+            if how is None:  # some of it had to make room: once it is complete again
+                done.discard(named)
+            else:
+                log.info("%s graduated: %s", path, how)
+
+
+@dataclass(frozen=True, slots=True)
+class _Late:
+    """A *content* that is handed out when it is *due* again, at the earliest, and why it was not."""
+
+    content: Outline
+    due: float
+    error: str
 
 
 def _hand_out(store: Path, target: Path, content: Outline) -> str | None:
