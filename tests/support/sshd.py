@@ -46,7 +46,7 @@ class Sshd:
         return f"sftp://{self.host}:{port or self.port}{self.root}/{name}"
 
     def settings(self, **changes: object) -> SftpSettings:
-        values: dict[str, object] = {"directory": self.ssh, "connect_timeout": 5.0, "stall_timeout": 2.0} | changes
+        values: dict[str, object] = {"directory": self.ssh, "connect_timeout": 20.0, "stall_timeout": 20.0} | changes
         return SftpSettings(**values)  # type: ignore[arg-type]
 
     def sessions(self, name: str = "sftp-server") -> list[int]:

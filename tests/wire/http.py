@@ -22,8 +22,10 @@ from tests.support import nginx
 from tests.support.httpserver import Handler, computing, partial, serving
 
 CONTENT = bytes((i * 7 + i // 251) % 256 for i in range(50_000))
-CALM = Patience(connect=5, head=5, silence=5)
-SHORT = Patience(connect=0.5, head=0.6, silence=0.6, rate=1000, window=0.3)
+CALM = Patience(connect=20, head=20, silence=20)
+"""What servers get that are to be waited for: the machine may stand still for a second."""
+SHORT = Patience(connect=1.5, head=2, silence=2, rate=1000, window=1)
+"""What those get that are to be given up."""
 GOOD = computing(lambda request: partial(request, CONTENT))
 needs_nginx = pytest.mark.skipif(not nginx.available(), reason="nginx or openssl is not installed")
 
@@ -53,7 +55,7 @@ class Collected:
 
 def http(
     settings: HttpSettings | None = None,
-    patience: Patience = SHORT,
+    patience: Patience = CALM,
     proxies: ProxySettings | None = None,
     credentials: CredentialSettings | None = None,
 ) -> HttpTransport:
@@ -74,7 +76,7 @@ async def fetched(source: Source, start: int, stop: int, sink: Collected | None 
 @asynccontextmanager
 async def running(
     settings: HttpSettings | None = None,
-    patience: Patience = SHORT,
+    patience: Patience = CALM,
     proxies: ProxySettings | None = None,
     credentials: CredentialSettings | None = None,
 ) -> AsyncIterator[HttpTransport]:

@@ -18,7 +18,8 @@ from tests.support.content import pattern
 from tests.wire.test_ftp_servers import fetched, mirror
 
 DATA = pattern(300_000)
-SHORT = Patience(connect=0.5, head=0.5, silence=0.4, rate=1000, window=0.3)
+CALM = Patience(connect=20, head=20, silence=20)
+SHORT = Patience(connect=1.5, head=1.5, silence=1.5)
 
 
 @dataclass
@@ -103,7 +104,7 @@ async def playing(script: Script) -> AsyncIterator[FtpTransport]:
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(trio.serve_tcp, script.handle, 0)
         script.port = listeners[0].socket.getsockname()[1]
-        transport = FtpTransport(HttpSettings(), SHORT)
+        transport = FtpTransport(HttpSettings(), SHORT if script.slow else CALM)
         await nursery.start(transport.run)
         yield transport
         nursery.cancel_scope.cancel()
@@ -130,7 +131,7 @@ FAULTS: list[tuple[str, Script, type[SourceError], str]] = [
     ("530 for too many", Script({"PASS": "530 maximum number of clients"}), SourceUnavailable, "530"),
     ("530", Script({"PASS": "530 no"}), SourceRefused, "login is refused: 530"),
     ("an account", Script({"PASS": "332 account"}), SourceRefused, "account"),
-    ("slow greeting", Script(slow=2), SourceUnavailable, "no greeting within 0.5 s"),
+    ("slow greeting", Script(slow=30), SourceUnavailable, "no greeting within 1.5 s"),
     ("no FTP", Script(greeting="SSH-2.0-OpenSSH"), SourceUnavailable, "does not speak FTP"),
     ("a line without end", Script(greeting="2" * 9000), SourceUnavailable, "does not end"),
     ("no data port", Script({"EPSV": "500 what", "PASV": "500 what"}), SourceUnavailable, "no port for data"),

@@ -11,16 +11,19 @@ import trio
 from mountdl.errors import SourceError, SourceMismatch, SourceRefused, SourceUnavailable
 from mountdl.extents import Extent
 from mountdl.priorities import Priority
+from mountdl.sources.http.patience import Patience
 from tests.support.httpserver import Handler, Request, Stream, answer, computing, partial, saying, serving
-from tests.wire.http import CONTENT, GOOD, Collected, fetched, mirror, running, success
+from tests.wire.http import CALM, CONTENT, GOOD, SHORT, Collected, fetched, mirror, running, success
 
 SIZE = len(CONTENT)
 
 
-async def reaction(handler: Handler, start: int = 1000, stop: int = 2000) -> tuple[SourceError, bytes]:
+async def reaction(
+    handler: Handler, patience: Patience = CALM, start: int = 1000, stop: int = 2000
+) -> tuple[SourceError, bytes]:
     """Fetch once from *handler*; return what was raised and what was stored before that."""
     sink = Collected()
-    async with serving(handler) as server, running() as transport:
+    async with serving(handler) as server, running(patience=patience) as transport:
         source = mirror(transport, f"{server.url}/a.iso")
         with pytest.raises(SourceError) as caught:
             await source.fetch(Extent(start, stop), sink, priority=Priority.READ)
@@ -328,9 +331,9 @@ async def test_stall_in_the_body() -> None:
         await trio.sleep(60)
         return False
 
-    error, stored = await reaction(stall)
+    error, stored = await reaction(stall, SHORT)
     assert isinstance(error, SourceUnavailable)
-    assert error.reason == "silent for 0.6 s"
+    assert error.reason == "silent for 2 s"
     assert stored == CONTENT[1000:1500]
 
 
@@ -344,8 +347,8 @@ async def test_stall_in_the_head(drip: bytes) -> None:
             await trio.sleep(0.02)
         return False
 
-    error, _ = await reaction(slow)
-    assert error.reason == "no answer within 0.6 s"
+    error, _ = await reaction(slow, SHORT)
+    assert error.reason == "no answer within 2 s"
 
 
 async def test_trickle() -> None:
@@ -359,7 +362,7 @@ async def test_trickle() -> None:
             await trio.sleep(0.02)
         return True
 
-    error, stored = await reaction(trickle)
+    error, stored = await reaction(trickle, SHORT)
     assert error.reason == "slower than 1000 bytes a second"
     assert CONTENT[1000:2000].startswith(stored)
 

@@ -16,6 +16,7 @@ from mountdl.sources.proxies import Proxy
 from mountdl.sources.tunnel import Unconnected, connect
 from tests.support import nginx, proxies
 from tests.support.httpserver import answer, computing, partial, saying, serving
+from tests.support.ports import free_port
 from tests.wire.http import CALM, CONTENT, fetched, http, mirror, needs_nginx, running
 
 Starter = Callable[..., AbstractContextManager[int]]
@@ -86,10 +87,7 @@ async def test_a_proxy_with_a_password(
 @needs_nginx
 async def test_a_proxy_that_is_not_there(server: nginx.Nginx) -> None:
     """Nothing listens there, or not what was expected: the reason names the proxy."""
-    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    port = listeners[0].socket.getsockname()[1]
-    await listeners[0].aclose()
-    async with running(proxies=by("http", port)) as transport:
+    async with running(proxies=by("http", free_port())) as transport:
         for url in (server.plain, server.tls):
             with pytest.raises(SourceUnavailable, match="the proxy can't be reached: connection refused"):
                 await fetched(mirror(transport, f"{url}/a"), 0, 10)
@@ -226,7 +224,7 @@ async def test_socks_that_fails(case: str) -> None:
     async with trio.open_nursery() as nursery:
         port = await nursery.start(serve_here, greet)
         with pytest.raises(Unconnected, match=reason):
-            await connect("nowhere.invalid", 80, Proxy("socks5", "127.0.0.1", port), patience=2)
+            await connect("nowhere.invalid", 80, Proxy("socks5", "127.0.0.1", port), patience=20)
         nursery.cancel_scope.cancel()
 
 

@@ -13,7 +13,7 @@ from mountdl.errors import SourceRefused, SourceUnavailable, UsageError
 from mountdl.settings import HttpSettings
 from tests.support import nginx
 from tests.support.httpserver import answer, computing, serving
-from tests.wire.http import CONTENT, GOOD, fetched, http, mirror, needs_nginx, running
+from tests.wire.http import CONTENT, GOOD, SHORT, fetched, http, mirror, needs_nginx, running
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +51,11 @@ async def test_tls_for_another_name(tmp_path: Path) -> None:
 
 async def test_tls_with_something_else() -> None:
     """A server that speaks plain HTTP, and one that says nothing, where TLS is expected."""
-    async with running() as transport:
+    async with running(patience=SHORT) as transport:
         with socket.create_server(("127.0.0.1", 0)) as mute:
-            with pytest.raises(SourceUnavailable, match=r"no TLS within 0.5 s"):
+            with pytest.raises(SourceUnavailable, match=r"no TLS within 1.5 s"):
                 await fetched(mirror(transport, f"https://127.0.0.1:{mute.getsockname()[1]}/"), 0, 10)
+    async with running() as transport:
         async with trio.open_nursery() as nursery:
             listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
 

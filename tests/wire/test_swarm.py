@@ -28,6 +28,7 @@ from mountdl.store.store import Store
 from tests.support import torrents
 from tests.support.content import pattern
 from tests.support.fakes import FakeSource, FakeTransport
+from tests.support.machine import patience, until
 from tests.support.ports import free_port
 from tests.support.swarms import (
     choking,
@@ -84,7 +85,7 @@ async def running(
     made = Engine(
         store,
         [FakeTransport(sources or {})],
-        engine or EngineSettings(background="off", read_timeout=20),
+        engine or EngineSettings(background="off", read_timeout=50),
         lambda content: None,
         swarms=swarms,
     )
@@ -154,8 +155,7 @@ async def test_what_is_whole_is_held_once_and_given_to_others(tmp_path: Path) ->
             [content] = bench.contents(made, other.address)
             await bench.engine.open(content).read(Extent(0, len(data)))
             other.session.pause()
-            await trio.sleep(1.2)
-            assert lying(tmp_path / "cache" / "swarms") == 0
+            await until(lambda: lying(tmp_path / "cache" / "swarms") == 0)
             got = await downloaded(made, settings.ports[0], tmp_path / "other")
     assert data == got
 
@@ -171,7 +171,7 @@ async def test_what_mirrors_brought_is_given_to_the_swarm(tmp_path: Path) -> Non
         content = replace(content, mirrors=(MirrorRef("fake://m"),))
         start = trio.current_time()
         assert data == await bench.engine.open(content).read(Extent(0, len(data)))
-        assert trio.current_time() - start < 1
+        assert trio.current_time() - start < patience(1.5)
         assert mirror.bytes_asked < 1_100_000
         await trio.sleep(1.2)
         assert data == await downloaded(made, settings.ports[0], tmp_path / "other")
@@ -206,14 +206,14 @@ async def test_what_mirrors_brought_of_an_unfinished_file_is_given(tmp_path: Pat
         await bench.engine.open(content).read(Extent(1_000_000, 4_000_000))
         with peer() as other:
             handle = leech(other, made, settings.ports[0], tmp_path / "other")
-            with trio.fail_after(20):
+            with trio.fail_after(50):
                 while sum(handle.status().pieces) < 40:
                     await trio.sleep(0.05)
             had = [place for place, each in enumerate(handle.status().pieces) if each]
             here = bench.engine.status(content).verified
             assert len(had) * 65536 <= here + 65536 < len(data)
             handle.flush_cache()
-            with trio.fail_after(10):
+            with trio.fail_after(50):
                 while not all(same(tmp_path / "other" / "top" / "a.bin", data, place * 65536) for place in had):
                     await trio.sleep(0.05)
 
@@ -286,7 +286,7 @@ async def test_a_silent_swarm_costs_nothing(tmp_path: Path) -> None:
         content = replace(content, mirrors=(MirrorRef("fake://m"),))
         start = trio.current_time()
         assert data == await bench.engine.open(content).read(Extent(0, len(data)))
-        assert trio.current_time() - start < 0.7
+        assert trio.current_time() - start < patience(0.7)
         assert [3_000_000, 0] == [source.delivered for source in bench.engine.status(content).sources]
 
 
@@ -353,7 +353,7 @@ async def test_a_peer_that_vanishes(tmp_path: Path) -> None:
 
 async def connected(bench: Bench) -> None:
     """Wait until some peer is."""
-    with trio.fail_after(15):
+    with trio.fail_after(50):
         while not any(swarm.ready for swarm in bench.swarms._swarms.values()):
             await trio.sleep(0.05)
 
@@ -458,7 +458,7 @@ async def test_a_peer_gets_what_is_being_fetched(tmp_path: Path) -> None:
             await bench.engine.open(content).read(Extent(0, 4_000_000))
             with peer() as second:
                 handle = leech(second, made, settings.ports[0], tmp_path / "other")
-                with trio.fail_after(20):
+                with trio.fail_after(50):
                     while sum(handle.status().pieces) < 60:
                         await trio.sleep(0.05)
                 assert not any(swarm.mode is Mode.GIVING for swarm in bench.swarms._swarms.values())
@@ -494,7 +494,7 @@ async def test_files_that_share_pieces_are_fetched_side_by_side(tmp_path: Path) 
 
 async def placed(bench: Bench, count: int) -> None:
     """Wait until *count* files are written where the store keeps them."""
-    with trio.fail_after(10):
+    with trio.fail_after(50):
         while not any(swarm._fetching and len(swarm._fetching.placed) == count for swarm in _swarms(bench)):
             await trio.sleep(0.01)
 
@@ -566,7 +566,7 @@ async def test_a_mirror_that_turns_up_takes_its_part(tmp_path: Path) -> None:
             assert stored.loan.given
             with_mirror = replace(content, mirrors=(MirrorRef("fake://m"),))
             bench.engine._adopt(bench.engine.download(content), with_mirror)
-            with trio.fail_after(5):
+            with trio.fail_after(50):
                 assert data == await reader.read(Extent(0, len(data)))
             assert not stored.loan.given
             assert mirror.bytes_asked > 1_000_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from mountdl.errors import ContentUnavailable, SourceUnavailable
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings
 from tests.support.content import pattern
+from tests.support.machine import until
 from tests.support.ports import free_port
 from tests.support.swarms import loopback, one_file, peer, seed, seeding, tracker, with_tracker
 from tests.wire.test_swarm import Bench, running
@@ -40,12 +40,6 @@ NODE = {
     "dht_announce_interval": 1,
 }
 """A node of a DHT whose nodes have one address."""
-
-
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    with trio.fail_after(seconds):
-        while not condition():
-            await trio.sleep(0.05)
 
 
 @pytest.mark.parametrize("required", [True, False], ids=["we-require-it", "only-they-do"])
@@ -84,11 +78,11 @@ async def test_aria2_that_requires_encryption_gets_from_us(tmp_path: Path) -> No
             assert data == await bench.engine.open(content).read(Extent(0, len(data)))
             names.peers = [settings.ports[0]]
             (tmp_path / "t.torrent").write_bytes(with_tracker(made, url))
-            with trio.fail_after(40):
+            with trio.fail_after(50):
                 done = await trio.run_process(
                     ["aria2c", "-d", tmp_path / "aria2", "--enable-dht=false", "--enable-dht6=false", "--seed-time=0",
                      "--interface=127.0.0.1", f"--listen-port={free_port()}", "--summary-interval=0", "--quiet",
-                     "--bt-require-crypto=true", "--bt-min-crypto-level=arc4", "--bt-stop-timeout=20",
+                     "--bt-require-crypto=true", "--bt-min-crypto-level=arc4", "--bt-stop-timeout=40",
                      tmp_path / "t.torrent"],
                     check=False, capture_stdout=True,
                 )  # fmt: skip
@@ -161,7 +155,7 @@ async def test_a_magnet_that_nobody_answers_and_the_torrent_beside_it(tmp_path: 
                 await until(lambda: any(each.handle for each in bench.swarms._inquiries.values()))
                 [content] = bench.contents(made, other.address)
                 assert data == await bench.engine.open(content).read(Extent(0, len(data)))
-                with trio.fail_after(10):
+                with trio.fail_after(50):
                     while not found:
                         await trio.sleep(0.05)
             assert [entry.size for entry in found[0].entries] == [len(data)]
