@@ -27,8 +27,9 @@ FIRST = 2.0
 """Seconds until a descriptor that is new here is compared with its origin: a file may have lain for years."""
 INTERVAL = 6 * 3600.0
 """Seconds between two looks at one origin."""
-LONGEST_INTERVAL = 24 * 3600.0
-"""The same where it fails again and again."""
+RETRY = 900.0
+"""The same after one that failed, twice as long after each that fails too: an outage is mostly short."""
+LONGEST_RETRY = 24 * 3600.0
 PAUSE = 1.0
 """Seconds between any two looks."""
 
@@ -40,7 +41,7 @@ class _Followed:
     original: Document
     shown: Document
     due: float
-    interval: float = INTERVAL
+    retry: float = RETRY
     version: Version | None = None
 
 
@@ -91,17 +92,17 @@ class Refresher:
             better = said if fresh is None else renewed(said, fresh)
         except MountdlError as error:
             log.info("%s stays as it is: %s", followed.original.path, error)
-            followed.interval = min(followed.interval * 2, LONGEST_INTERVAL)
+            wait, followed.retry = followed.retry, min(followed.retry * 2, LONGEST_RETRY)
         except Exception:
             log.exception("refreshing %s failed in a way that is a bug of mountdl", followed.original.path)
-            followed.interval = LONGEST_INTERVAL
+            wait = LONGEST_RETRY
         else:
-            followed.interval = INTERVAL
+            wait, followed.retry = INTERVAL, RETRY
             if better != said:
                 log.info("%s is renewed by its origin", followed.original.path)
                 followed.shown = replace(followed.shown, said=better)
                 self._changed()
-        followed.due = trio.current_time() + followed.interval
+        followed.due = trio.current_time() + wait
 
 
 def origin_of(document: Document) -> str | None:

@@ -99,9 +99,20 @@ def test_a_failure_changes_nothing_and_is_asked_for_less_often(
         assert changes == []
 
     asked = run(Origin(answer), body)
-    gaps = [round((b - a) / HOUR) for a, b in zip(asked, asked[1:], strict=False)]
-    assert gaps == ([24, 24, 24] if isinstance(answer, ValueError) else [12, 24, 24])
+    gaps = [round((b - a) / HOUR, 2) for a, b in zip(asked, asked[1:], strict=False)]
+    assert gaps == ([24, 24, 24] if isinstance(answer, ValueError) else [0.25, 0.5, 1, 2, 4, 8, 16, 24, 24])
     caplog.clear()
+
+
+def test_after_an_outage_all_is_as_before() -> None:
+    """What could not be asked for is asked for soon, and then as seldom as ever."""
+    origin = Origin(SourceUnavailable("o", "answered 503"), None)
+
+    async def body(refresher: Refresher, changes: list[int]) -> None:
+        refresher.follow({"a.meta4": document()})
+        await trio.sleep(10 * HOUR)
+
+    assert run(origin, body) == [2, 2 + HOUR / 4, 2 + HOUR / 4 + 6 * HOUR]
 
 
 def test_a_file_that_changes_itself_is_believed_again() -> None:

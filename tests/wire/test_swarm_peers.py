@@ -161,6 +161,33 @@ async def test_a_magnet_that_nobody_answers_and_the_torrent_beside_it(tmp_path: 
             assert [entry.size for entry in found[0].entries] == [len(data)]
 
 
+async def test_a_magnet_that_one_of_two_gives_up(tmp_path: Path) -> None:
+    """Who goes on asking is told all the same, as soon as somebody knows."""
+    data = pattern(1_000_000)
+    made = one_file(tmp_path / "seed", data)
+    with seeding(made, tmp_path / "seed") as other:
+        async with running(tmp_path / "cache", settings=loopback(metadata_timeout=60.0)) as bench:
+            link = link_of(Magnet("a.bin", btih=other.handles[0].info_hashes().v1.to_bytes()))
+            found: list[Descriptor] = []
+
+            async def ask() -> None:
+                found.append(await bench.swarms.resolve(SwarmRef(link, "torrent")))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask)
+                with trio.CancelScope() as scope:
+                    async with trio.open_nursery() as impatient:
+                        impatient.start_soon(bench.swarms.resolve, SwarmRef(link, "torrent"))
+                        await until(lambda: any(each.handle for each in bench.swarms._inquiries.values()))
+                        scope.cancel()
+                [content] = bench.contents(made, other.address)
+                assert data == await bench.engine.open(content).read(Extent(0, len(data)))
+                with trio.fail_after(50):
+                    while not found:
+                        await trio.sleep(0.05)
+            assert not bench.swarms._inquiries
+
+
 async def test_a_magnet_that_is_given_up_while_its_torrent_is_joined(tmp_path: Path) -> None:
     """What libtorrent says of the one is not taken for the other's, in whatever order."""
     data = pattern(1_000_000)

@@ -41,6 +41,7 @@ class _Inquiry:
 
     def __init__(self) -> None:
         self.answered = trio.Event()
+        self.waiting = 0
         self.info = b""
         self.peers: dict[str, None] = {}
         self.handle: alerts.Handle | None = None
@@ -220,21 +221,17 @@ class SwarmTransport:
     async def _ask_peers(self, link: Magnet) -> Descriptor:
         await self._binding.load()
         keys = tuple(each.hex()[:40] for each in (link.btih, link.btmh) if each)
-        inquiry = next((self._inquiries[key] for key in keys if key in self._inquiries), None) or _Inquiry()
-        asked = inquiry.handle is None and not any(key in self._inquiries for key in keys)
-        for key in keys:
-            self._inquiries[key] = inquiry
-        if asked:
-            try:
-                atp = adding.inquiry(link, self._settings)
-                atp.save_path = inquiry.folder = str(self._scratch.fresh())
-            except (RuntimeError, OSError) as error:
-                raise SourceRefused("swarm", f"it can't be joined: {error}") from error
-            self._session.start().async_add_torrent(atp)
+        inquiry = next((self._inquiries[key] for key in keys if key in self._inquiries), None)
+        if inquiry is None:
+            inquiry = self._inquire(link)
+        self._inquiries.update(dict.fromkeys(keys, inquiry))
+        inquiry.waiting += 1
         try:
             await inquiry.answered.wait()
         finally:
-            self._end(inquiry)
+            inquiry.waiting -= 1
+            if not inquiry.waiting:
+                self._end(inquiry)
         try:
             descriptor = of_info(inquiry.info)
         except DescriptorError as error:
@@ -242,6 +239,16 @@ class SwarmTransport:
         if descriptor.torrent is not None:
             self._meet(descriptor.torrent, None, inquiry.peers)
         return descriptor
+
+    def _inquire(self, link: Magnet) -> _Inquiry:
+        inquiry = _Inquiry()
+        try:
+            atp = adding.inquiry(link, self._settings)
+            atp.save_path = inquiry.folder = str(self._scratch.fresh())
+        except (RuntimeError, OSError) as error:
+            raise SourceRefused("swarm", f"it can't be joined: {error}") from error
+        self._session.start().async_add_torrent(atp)
+        return inquiry
 
     def _answer(self, key: str, torrent: Torrent) -> None:
         """End the inquiry for *key*, if there is one, with *torrent*: the session takes it once only."""
