@@ -2,10 +2,13 @@
 
 Linux asks twice: its readahead fails in silence, then it asks for the page itself. Where a file is mapped it asks for
 that page once more. A read that timed out would wait its time-out each time (4 s of 2 measured, 8 s of 4 mapped).
+Who reads a page that another reads has the kernel wait for that one, and only then ask: six readers of one page that
+nobody had took seven time-outs. So all who have a file open share what failed.
 Pure: times are arguments.
 """
 
 from collections import deque
+from dataclasses import dataclass, field
 
 from mountdl.errors import ContentUnavailable
 from mountdl.extents import Extent
@@ -18,25 +21,35 @@ _KEPT = 1000
 """As many as wait at once: hundreds that read one open file fail together."""
 
 
-class Echoes:
-    """The latest failures of one open file. Each answers `TIMES` reads at most."""
+@dataclass(eq=False, slots=True)
+class _Failed:
+    """A read of *extent* that ended at *since*; *answered*: how many reads of each handle ended like it."""
 
-    __slots__ = ("_failed",)
+    extent: Extent
+    since: float
+    error: ContentUnavailable
+    answered: dict[int, int] = field(default_factory=dict)
+
+
+class Echoes:
+    """The latest failures of one file. Each answers `TIMES` reads at most of each who has it open."""
+
+    __slots__ = ("__weakref__", "_failed")
 
     def __init__(self) -> None:
-        self._failed: deque[tuple[Extent, float, ContentUnavailable, int]] = deque(maxlen=_KEPT)
+        self._failed: deque[_Failed] = deque(maxlen=_KEPT)
 
     def add(self, extent: Extent, now: float, error: ContentUnavailable) -> None:
         """Take in that a read of *extent* just ended with *error*."""
-        self._failed.append((extent, now, error, TIMES))
+        self._failed.append(_Failed(extent, now, error))
 
-    def take(self, extent: Extent, now: float) -> ContentUnavailable | None:
-        """Return the error that a read of *extent* is to end with at once, or None."""
+    def take(self, extent: Extent, now: float, who: int) -> ContentUnavailable | None:
+        """Return the error that a read of *extent* by the handle *who* is to end with at once, or None."""
+        while self._failed and now - self._failed[0].since >= ECHO:
+            self._failed.popleft()
         for failed in self._failed:
-            covered, since, error, left = failed
-            if covered.covers(extent) and now - since < ECHO:
-                self._failed.remove(failed)
-                if left > 1:
-                    self._failed.append((covered, since, error, left - 1))
-                return error
+            times = failed.answered.get(who, 0)
+            if failed.extent.covers(extent) and times < TIMES:
+                failed.answered[who] = times + 1
+                return failed.error
         return None

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import cast
+from weakref import WeakValueDictionary
 
 import pyfuse3
 import trio
@@ -30,13 +31,16 @@ LOOK = 0.5
 
 @dataclass(slots=True, eq=False)
 class Handle:
-    """An open file: its node, its reader and the thread that opened it; *pending* are its reads under way."""
+    """An open file: its node, its reader and the thread that opened it; *pending* are its reads under way.
+
+    *echoes* are those of all who have the file open.
+    """
 
     node: File | Note
     reader: Reader | None
     opener: int
+    echoes: Echoes
     pending: set[trio.CancelScope] = field(default_factory=set)
-    echoes: Echoes = field(default_factory=Echoes)
 
 
 class Operations(pyfuse3.Operations):
@@ -52,6 +56,7 @@ class Operations(pyfuse3.Operations):
         self._numbers = count(1)
         self._ended = False
         self._handles: dict[int, Handle] = {}
+        self._echoes: WeakValueDictionary[Inode, Echoes] = WeakValueDictionary()
         self._listings: dict[int, list[Node]] = {}
         # Nodes that the tree no longer has but the kernel still knows, and how often it knows each inode.
         self._retired: dict[Inode, Node] = {}
@@ -185,7 +190,7 @@ class Operations(pyfuse3.Operations):
             raise FUSEError(errno.EISDIR)
         reader = self._files.open(node.content) if isinstance(node, File) else None
         number = next(self._numbers)
-        self._handles[number] = Handle(node, reader, ctx.pid)
+        self._handles[number] = Handle(node, reader, ctx.pid, self._echoes.setdefault(node.inode, Echoes()))
         # An inode's bytes never change (another content is another inode), so the kernel may keep its pages.
         return FileInfo(fh=FileHandleT(number), keep_cache=True)
 
@@ -198,7 +203,7 @@ class Operations(pyfuse3.Operations):
         ready = handle.reader.ready(extent)
         if ready is not None:
             return cast("bytes", ready)  # pyfuse3 takes any buffer, whatever its annotation says
-        echo = handle.echoes.take(extent, trio.current_time())
+        echo = handle.echoes.take(extent, trio.current_time(), fh)
         if echo is not None:
             raise echo
         if self._ended:

@@ -14,17 +14,17 @@ def test_the_kernels_further_questions_are_answered_at_once_and_no_more() -> Non
     echoes = Echoes()
     echoes.add(Extent(0, 100), 5.0, ERROR)
 
-    assert echoes.take(Extent(0, 10), 5.0) is ERROR
-    assert echoes.take(Extent(0, 10), 5.0) is ERROR
-    assert echoes.take(Extent(0, 10), 5.0) is None
+    assert echoes.take(Extent(0, 10), 5.0, 1) is ERROR
+    assert echoes.take(Extent(0, 10), 5.0, 1) is ERROR
+    assert echoes.take(Extent(0, 10), 5.0, 1) is None
 
 
 def test_other_bytes_and_later_reads_wait_for_themselves() -> None:
     echoes = Echoes()
     echoes.add(Extent(0, 100), 5.0, ERROR)
 
-    assert echoes.take(Extent(90, 110), 5.0) is None
-    assert echoes.take(Extent(0, 10), 5.0 + ECHO) is None
+    assert echoes.take(Extent(90, 110), 5.0, 1) is None
+    assert echoes.take(Extent(0, 10), 5.0 + ECHO, 1) is None
 
 
 def test_several_failures_each_have_one() -> None:
@@ -32,8 +32,8 @@ def test_several_failures_each_have_one() -> None:
     echoes.add(Extent(0, 100), 5.0, ERROR)
     echoes.add(Extent(100, 200), 5.1, other := ContentUnavailable("late"))
 
-    assert echoes.take(Extent(100, 110), 5.2) is other
-    assert echoes.take(Extent(0, 10), 5.2) is ERROR
+    assert echoes.take(Extent(100, 110), 5.2, 1) is other
+    assert echoes.take(Extent(0, 10), 5.2, 1) is ERROR
 
 
 def test_hundreds_that_fail_together_each_have_one() -> None:
@@ -42,4 +42,13 @@ def test_hundreds_that_fail_together_each_have_one() -> None:
     for page in pages:
         echoes.add(page, 5.0, ERROR)
 
-    assert all(echoes.take(page, 5.1) is ERROR for page in pages)
+    assert all(echoes.take(page, 5.1, 1) is ERROR for page in pages)
+
+
+def test_all_who_have_the_file_open_share_them() -> None:
+    """The kernel has one wait for a page that another reads, and asks for it then; each is answered as often."""
+    echoes = Echoes()
+    echoes.add(Extent(0, 100), 5.0, ERROR)
+
+    assert all(echoes.take(Extent(0, 10), 5.1, who) is ERROR for who in (1, 2, 3, 1, 2, 3))
+    assert not any(echoes.take(Extent(0, 10), 5.1, who) for who in (1, 2, 3))
