@@ -23,25 +23,32 @@ _KEPT = 1000
 
 @dataclass(eq=False, slots=True)
 class _Failed:
-    """A read of *extent* that ended at *since*; *answered*: how many reads of each handle ended like it."""
+    """A read of *extent* that ended at *since*, when *latest* was the youngest handle.
+
+    *answered*: how many reads of each handle ended like it.
+    """
 
     extent: Extent
     since: float
     error: ContentUnavailable
+    latest: int
     answered: dict[int, int] = field(default_factory=dict)
 
 
 class Echoes:
-    """The latest failures of one file. Each answers `TIMES` reads at most of each who has it open."""
+    """The latest failures of one file. Each answers `TIMES` reads at most of each who had it open then.
+
+    Handles are numbers that ascend.
+    """
 
     __slots__ = ("__weakref__", "_failed")
 
     def __init__(self) -> None:
         self._failed: deque[_Failed] = deque(maxlen=_KEPT)
 
-    def add(self, extent: Extent, now: float, error: ContentUnavailable) -> None:
-        """Take in that a read of *extent* just ended with *error*."""
-        self._failed.append(_Failed(extent, now, error))
+    def add(self, extent: Extent, now: float, error: ContentUnavailable, latest: int) -> None:
+        """Take in that a read of *extent* just ended with *error*; handles after *latest* are not open yet."""
+        self._failed.append(_Failed(extent, now, error, latest))
 
     def take(self, extent: Extent, now: float, who: int) -> ContentUnavailable | None:
         """Return the error that a read of *extent* by the handle *who* is to end with at once, or None."""
@@ -49,7 +56,7 @@ class Echoes:
             self._failed.popleft()
         for failed in self._failed:
             times = failed.answered.get(who, 0)
-            if failed.extent.covers(extent) and times < TIMES:
+            if failed.extent.covers(extent) and who <= failed.latest and times < TIMES:
                 failed.answered[who] = times + 1
                 return failed.error
         return None

@@ -53,7 +53,7 @@ class Operations(pyfuse3.Operations):
     def __init__(self, tree: Tree, files: Files) -> None:
         super().__init__()
         self._tree, self._files = tree, files
-        self._numbers = count(1)
+        self._numbers, self._latest = count(1), 0
         self._ended = False
         self._handles: dict[int, Handle] = {}
         self._echoes: WeakValueDictionary[Inode, Echoes] = WeakValueDictionary()
@@ -157,7 +157,7 @@ class Operations(pyfuse3.Operations):
         node = self.node(inode)
         if not isinstance(node, Directory):
             raise FUSEError(errno.ENOTDIR)
-        number = next(self._numbers)
+        number = self._latest = next(self._numbers)
         tree = self._tree
         children = [tree.node(child) for child in node.children.values()]
         self._listings[number] = [child for child in children if child is not None]
@@ -189,7 +189,7 @@ class Operations(pyfuse3.Operations):
         if isinstance(node, Directory):
             raise FUSEError(errno.EISDIR)
         reader = self._files.open(node.content) if isinstance(node, File) else None
-        number = next(self._numbers)
+        number = self._latest = next(self._numbers)
         self._handles[number] = Handle(node, reader, ctx.pid, self._echoes.setdefault(node.inode, Echoes()))
         # An inode's bytes never change (another content is another inode), so the kernel may keep its pages.
         return FileInfo(fh=FileHandleT(number), keep_cache=True)
@@ -214,7 +214,7 @@ class Operations(pyfuse3.Operations):
             with scope:
                 return cast("bytes", await handle.reader.read(extent))
         except ContentUnavailable as error:
-            handle.echoes.add(extent, trio.current_time(), error)
+            handle.echoes.add(extent, trio.current_time(), error, self._latest)
             raise
         finally:
             handle.pending.discard(scope)
