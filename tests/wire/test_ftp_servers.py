@@ -133,7 +133,9 @@ async def test_extents_of_a_real_server(kind: str, home: Path, request: pytest.F
                 start = chance.randrange(len(DATA) - 1)
                 stop = min(len(DATA), start + chance.choice([1, 70_000, 1 << 20]))
                 assert await fetched(source, start, stop) == DATA[start:stop]
-            assert transport.logins == 1
+            # By TLS, ProFTPD 1.3.8 at times sends on to the end of the file whatever RANG said, and where that is cut
+            # off it at times ends the session: one run of ten has a second login, none of 120 more.
+            assert transport.logins <= (5 if kind.startswith("proftpd ") else 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
