@@ -37,7 +37,7 @@ def started(body: str) -> subprocess.Popen[str]:
 
 def outcome(body: str) -> tuple[int, str, str]:
     process = started(body)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     return process.returncode, out, err
 
 
@@ -52,7 +52,7 @@ def test_the_parent_leaves_when_the_child_is_ready(tmp_path: Path) -> None:
 
 def test_one_that_takes_long_says_what_it_waits_for() -> None:
     """A home directory as source is searched for minutes: silence looks like a hang."""
-    program = PROGRAM.replace("def run", "daemon.LONG = 0.1\ndef run").format(body="    time.sleep(1); ready()")
+    program = PROGRAM.replace("def run", "daemon.LONG = 0.1\ndef run").format(body="    time.sleep(3); ready()")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
     assert (done.returncode, done.stderr) == (0, "mountdl: still looking; Ctrl-C gives up\n")
@@ -89,12 +89,12 @@ def test_an_interrupt_while_waiting_ends_the_child(tmp_path: Path, number: signa
     """Ctrl-C leaves no daemon behind."""
     mark = tmp_path / "pid"
     process = started(
-        f"open({str(mark)!r} + '~', 'w').write(str(os.getpid()))\nos.rename({str(mark)!r} + '~', {str(mark)!r})\ntime.sleep(30)"
+        f"open({str(mark)!r} + '~', 'w').write(str(os.getpid()))\nos.rename({str(mark)!r} + '~', {str(mark)!r})\ntime.sleep(100)"
     )
     while not mark.exists():
         time.sleep(0.01)
     process.send_signal(number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
 
     assert process.returncode == 130
     with pytest.raises(ProcessLookupError):
