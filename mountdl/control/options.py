@@ -147,7 +147,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("listen-port", ("swarm.ports",), values.ports, "PORT[-PORT]", "6881-6999",
            "ports to listen on for peers; the first that is free is taken", "swarm"),
     Option("interface", ("swarm.interface",), values.line, "ADDRESS", "",
-           "address or network device to meet peers on, instead of all", "swarm"),
+           "address or network device to meet peers on and connect to them by, instead of all", "swarm"),
     Option("enable-dht", ("swarm.dht",), values.truth, "true|false", "true",
            "find peers by the distributed hash table", "swarm", flag=True),
     Option("enable-dht6", ("swarm.dht6",), values.truth, "true|false", "true",

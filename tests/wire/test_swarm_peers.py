@@ -90,6 +90,25 @@ async def test_aria2_that_requires_encryption_gets_from_us(tmp_path: Path) -> No
     assert data == (tmp_path / "aria2" / "a.bin").read_bytes()
 
 
+@pytest.mark.parametrize("interface", ["127.0.0.2", "lo"])
+async def test_peers_are_met_on_the_interface_alone(tmp_path: Path, interface: str) -> None:
+    """Also those that we connect to: who names the address of a tunnel means all of it, and no other family either."""
+    data = pattern(300_000)
+    made = one_file(tmp_path / "seed", data)
+    with (
+        seeding(made, tmp_path / "seed", upload=100_000) as other,
+        seeding(made, tmp_path / "seed", host="[::1]") as v6,
+    ):
+        async with running(tmp_path / "cache", settings=loopback(interface=interface)) as bench:
+            [content] = bench.contents(made, other.address, *([] if interface == "lo" else [v6.address]))
+            reader = bench.engine.open(content)
+            assert data[:65536] == await reader.read(Extent(0, 65536))
+            seen = [
+                str(each.ip[0]) for made in (other, v6) for handle in made.handles for each in handle.get_peer_info()
+            ]
+            assert seen == ["127.0.0.1" if interface == "lo" else interface]
+
+
 async def test_a_peer_tells_of_another(tmp_path: Path) -> None:
     """The only one that we know lacks a piece; the one that it knows has it (BEP 11)."""
     data = pattern(1_000_000)

@@ -49,6 +49,8 @@ def pack(settings: SwarmSettings) -> dict[str, object]:
         "alert_queue_size": ALERTS,
         "user_agent": "mountdl/0.1.0",
         "listen_interfaces": _interfaces(settings),
+        # Else the routing table decides where a connection leaves, and of which family it is.
+        "outgoing_interfaces": settings.interface or "",
         "max_retry_port_bind": max(0, settings.ports[1] - settings.ports[0]),
         "listen_system_port_fallback": False,
         "enable_dht": settings.dht,
