@@ -564,3 +564,27 @@ async def test_the_channel_window_is_raised(server: sshd.Sshd) -> None:
     await island.close()
     assert window > 15 << 20
     assert cipher.startswith("aes128-gcm") or not connecting._has_aes()
+
+
+async def test_what_is_done_ashore_may_be_cancelled_there() -> None:
+    """At the end of a mount, while a name is looked up: it ended with a traceback."""
+    from mountdl.sources.sftp.island import Island
+
+    island = Island()
+    begun = trio.Event()
+
+    async def waiting() -> None:
+        begun.set()
+        await trio.sleep_forever()
+
+    async def ask() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await island.ashore(waiting)
+
+    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as shore:
+            island.moor(shore)
+            nursery.start_soon(island.run, ask)
+            await begun.wait()
+            shore.cancel_scope.cancel()
+    await island.close()

@@ -44,10 +44,15 @@ class Island:
                 result.value.close()
 
         async def body() -> None:
-            result: outcome.Outcome[T] = await outcome.acapture(function, *arguments)
+            result: outcome.Outcome[T]
+            try:
+                result = outcome.Value(await function(*arguments))
+            except Exception as error:
+                result = outcome.Error(error)
+            except BaseException:
+                loop.call_soon_threadsafe(answer.cancel)
+                raise
             loop.call_soon_threadsafe(settle, result)
-            if isinstance(result, outcome.Error) and not isinstance(result.error, Exception):
-                result.unwrap()
 
         if self._shore is None:
             raise ConnectionError("nothing is run ashore")
@@ -134,8 +139,6 @@ def _hand(answer: asyncio.Future[T], result: outcome.Outcome[T]) -> None:
         answer.set_result(result.unwrap())
     except Exception as error:
         answer.set_exception(error)
-    except BaseException:
-        answer.cancel()
 
 
 def _abandoned() -> object:
