@@ -95,6 +95,8 @@ def _run(arguments: Sequence[str], serve: "Serve", demo: Demo) -> int:
     name = _ALSO.get(arguments[0], arguments[0])
     chosen = commands.get(name)
     if chosen is None:
+        if os.sep in name and arguments[2:3] == ["-o"]:
+            return _helped(arguments, serve)  # as mount.fuse(8) calls us for the type fuse.mountdl
         if not name.startswith("-"):
             raise UsageError(f"there is no command {quoted(name)}{_near(name, commands)}; see mountdl --help")
         top.parse_args(parser.prepared(arguments, top))

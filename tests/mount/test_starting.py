@@ -366,3 +366,15 @@ def test_mount_a_can_be_repeated(published: Path, mounted: Mounts) -> None:
     assert done.returncode == 28
     assert "-o remount: options of a mount can't be changed; unmount it, then mount it anew" in done.stderr
     assert daemon_of(mount.path) == mount.pid
+
+
+def test_the_type_that_mount_itself_shows(published: Path, mounted: Mounts, film_bytes: bytes) -> None:
+    """`mount -t fuse.mountdl` has mount.fuse(8) call us without a command; so fstab may say what findmnt does."""
+    path, cache = mounted.place(), mounted.home / "cache"
+    done = mountdl(published, path, "-o", f"rw,nosuid,nodev,dev,suid,cache-dir={cache}")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert within(LONGEST, (path / NAME).read_bytes) == film_bytes[: 2 * MIB]
+    assert mountdl("unmount", path).returncode == 0
+    done = mountdl(published, path)
+    assert done.returncode == 28
+    assert "there is no command" in done.stderr
