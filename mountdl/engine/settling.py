@@ -98,7 +98,11 @@ class Settling:
         """
         self.stored.uses.touch(extent.start)
         found = self.fresh.read(extent)
-        return found if found is not None else self.stored.reading.glance(extent)
+        if found is None:
+            found = self.stored.reading.glance(extent)
+            if found is not None and self.stored.loan.given:
+                self.stored.trail.follow(extent)
+        return found
 
     @property
     def busy(self) -> bool:
@@ -289,6 +293,8 @@ class Settling:
                 raise verdict.error
             elif verdict.good and data is not None:
                 self.stored.landed(extent, verdict.sums)
+            elif verdict.good:
+                self.stored.sums.keep(verdict.sums)
             if verdict.good:
                 self._acquit(index, extent)
             else:

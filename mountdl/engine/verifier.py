@@ -45,8 +45,8 @@ class Job:
 class Verdict:
     """Whether the chunk of *job* is *good*; *stale*: it was forgotten meanwhile, so that nobody cares.
 
-    One that was judged in memory is in the data file only if it is good and there is no *error*; *sums* is then
-    what `Stored.put` returned. *unwritten*: it is good and on its way there; another verdict follows.
+    One that was judged in memory is in the data file only if it is good and there is no *error*. *sums* are those of
+    the leaves of one that is there. *unwritten*: it is good and on its way there; another verdict follows.
     """
 
     job: Job
@@ -199,10 +199,10 @@ class Verifier:
     def _stored_one(self, job: Job) -> Verdict:
         check = self._chunk_map.check(job.index)
         try:
-            self._stored.hash_extent(self._chunk_map.judged(job.index), check)
+            sums = self._stored.hash_extent(self._chunk_map.judged(job.index), check)
         except (StoreError, OSError):
             return Verdict(job, good=False)  # a data file that can't be read back is not sound either
-        return Verdict(job, check.verified)
+        return Verdict(job, check.verified, sums=sums)
 
     def _place(self, job: Job, data: memoryview, tell: Callable[[], None]) -> None:
         """Judge *data* and put it into the data file if it is good; who waits for it need not wait for the disk."""

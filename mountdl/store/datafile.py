@@ -10,16 +10,17 @@ import errno
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from mountdl.errors import StoreBusy, StoreDamaged, StoreError
+from mountdl.errors import StoreDamaged, StoreError
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import Hasher
 from mountdl.store.bypass import Bypass
 from mountdl.store.kernel import CANT, punch_hole, reserve
-from mountdl.store.place import DATA, Place, store_errors, write_all
+from mountdl.store.place import DATA, Place, open_locked, store_errors, write_all
 from mountdl.store.recovery import whole_blocks
+from mountdl.store.sums import Leaves
 
 _HASH_STEP = 256 * 1024
 _RESERVE = 1 << 20
@@ -73,7 +74,7 @@ class DataFile:
         self._landing: list[Extent] = []  # put by threads, not told to the loop; what goes, goes guarded
         self._closed: bool = False
         with store_errors(f"can't open {place.path(DATA)}"):
-            self._fd = _open_locked(place)
+            self._fd = open_locked(place)
             found = os.fstat(self._fd)
             self.found_size, self._blocks = found.st_size, found.st_blocks
             self.grain = max(found.st_blksize, _STAT_BLOCK)
@@ -316,11 +317,12 @@ class DataFile:
                     self._bypass.close()  # of a file that nobody writes one descriptor is enough
             os.fdatasync(fd)
 
-    def hash(self, extent: Extent, hasher: Hasher) -> None:
-        """Feed *extent* to *hasher*. For a worker thread.
+    def hash(self, extent: Extent, hasher: Hasher | None = None) -> dict[int, int]:
+        """Feed *extent* to *hasher*, if any; return the sums of the whole leaves in it. For a worker thread.
 
         Raises StoreDamaged when the disk can't give all of it, StoreError once the file is closed.
         """
+        leaves = Leaves(extent, self.size)
         buffer = memoryview(bytearray(min(_HASH_STEP, extent.length)))
         offset = extent.start
         with self._borrowed() as fd:
@@ -332,8 +334,17 @@ class DataFile:
                     raise self._unreadable(extent) from error
                 if not count:
                     raise self._unreadable(extent)
-                hasher.update(wanted[:count])
+                if hasher is not None:
+                    hasher.update(wanted[:count])
+                leaves.update(wanted[:count])
                 offset += count
+        return leaves.found
+
+    def let_go(self, extents: Iterable[Extent]) -> None:
+        """Have the page cache put *extents* on the disk and drop what is there already. For a worker thread."""
+        with suppress(OSError, StoreError), self._borrowed() as fd:
+            for extent in extents:
+                os.posix_fadvise(fd, extent.start, extent.length, os.POSIX_FADV_DONTNEED)
 
     def close(self, *, unlock: bool = True) -> None:
         """Close, or leave that to the thread that still uses it. With *unlock*, others may open it at once."""
@@ -370,27 +381,3 @@ class DataFile:
 def _write_sliced(fd: int, data: memoryview, offset: int) -> None:
     for start in range(0, len(data), _SLICE):
         write_all(fd, data[start : start + _SLICE], offset + start)
-
-
-def _open_locked(place: Place) -> int:
-    """Open and lock the file that has the name *after* the lock is held."""
-    place.make_folder()
-    while True:
-        fd = place.open(DATA, os.O_RDWR | os.O_CREAT)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(fd), place.path(DATA).lstat()):
-                return fd
-        except BlockingIOError as error:
-            os.close(fd)
-            raise StoreBusy(
-                f"another process, most likely another mount, has {place.key} open in this cache,"
-                " until a minute after its last use; give one of the two a --cache-dir of its own to have it in both"
-            ) from error
-        except FileNotFoundError:
-            pass
-        except OSError:
-            os.close(fd)
-            raise
-        # Deleted or replaced between open and lock: take the one that has the name now.
-        os.close(fd)

@@ -83,10 +83,8 @@ class Checkpoint:
 
     def _sum(self) -> None:
         for number in self.unsummed:
-            crc = sums.Crc()
             with suppress(StoreError):
-                self._data.hash(sums.leaf(number, self.manifest.size), crc)
-                self.sums[number] = crc.value
+                self.sums |= self._data.hash(sums.leaf(number, self.manifest.size))
 
     def call_off(self) -> None:
         """See to it that the manifest is not put in place after this returns."""

@@ -6,6 +6,7 @@ the files say.
 """
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mountdl.content import ContentKey
-from mountdl.errors import StoreDamaged, StoreError, StoreFull
+from mountdl.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
 
 DATA = ".data"
 MANIFEST = ".manifest"
@@ -169,3 +170,30 @@ class Place:
         """Return once names made, replaced and removed here survive a power loss."""
         with self.folder() as folder:
             os.fsync(folder)
+
+
+def open_locked(place: Place) -> int:
+    """Open and lock the data file, which is made if need be: the one that has the name *after* the lock is held.
+
+    Raises StoreBusy, StoreDamaged, OSError.
+    """
+    place.make_folder()
+    while True:
+        fd = place.open(DATA, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(fd), place.path(DATA).lstat()):
+                return fd
+        except BlockingIOError as error:
+            os.close(fd)
+            raise StoreBusy(
+                f"another process, most likely another mount, has {place.key} open in this cache,"
+                " until a minute after its last use; give one of the two a --cache-dir of its own to have it in both"
+            ) from error
+        except FileNotFoundError:
+            pass
+        except OSError:
+            os.close(fd)
+            raise
+        # Deleted or replaced between open and lock: take the one that has the name now.
+        os.close(fd)

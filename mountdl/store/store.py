@@ -29,6 +29,7 @@ from mountdl.store.place import DATA, JOURNAL, MANIFEST, PIN, SUMS, Place, store
 from mountdl.store.room import Room
 from mountdl.store.stored import Home, Stored
 from mountdl.store.summaries import Summaries
+from mountdl.store.trails import Trails
 from mountdl.store.uses import Clock
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,8 @@ class Store:
         most = None if limit is None else limit.of(self.space().total)
         self._room = Room(most, self._clock, self._tenants, self.pinned, self._roused)
         boot = boot if boot is not None else journals.boot_id()
-        self._home = Home(boot, self._clock, self._released, self._room)
+        self._trails = Trails()
+        self._home = Home(boot, self._clock, self._released, self._room, self._trails)
         self._keys = set(census.keys(self._contents))
 
     def before_evicting(self, told: Callable[[ContentKey], None]) -> None:
@@ -234,6 +236,11 @@ class Store:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Be the janitor: put on record every few seconds what is not, until cancelled, and once more then."""
         task_status.started()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._trails.run)
+            await self._keep_record()
+
+    async def _keep_record(self) -> None:
         try:
             survey = checkpoint = trio.current_time()
             while True:

@@ -30,7 +30,8 @@ from mountdl.store.quota import Spared
 from mountdl.store.reading import Reading
 from mountdl.store.recovery import common, reconcile, weigh
 from mountdl.store.room import Room
-from mountdl.store.sums import Sums, leaves, sums_of, whole_leaves
+from mountdl.store.sums import Sums, sums_of
+from mountdl.store.trails import Trail, Trails
 from mountdl.store.uses import Clock, Uses
 from mountdl.weak import weakly
 
@@ -45,6 +46,7 @@ class Home:
     clock: Clock
     released: Callable[["Stored"], None]
     room: Room
+    trails: Trails
 
 
 class Stored:
@@ -66,14 +68,14 @@ class Stored:
             with store_errors(f"can't read what is known of {place.key}"):
                 used_at = home.clock.now if self._data.created else home.clock.plausible(self._data.used_at)
                 self.uses = Uses(size, chunk_length_of(fingerprint), home.clock, used_at)
-                self._sums = Sums(place)
-                self._unsummed: set[int] = set()
-                self.reading = Reading(self._data, self.overflow, self._sums, lambda: me.there, weakly(self._rotten))
+                self.sums = Sums(place)
+                self.reading = Reading(self._data, self.overflow, self.sums, lambda: me.there, weakly(self._rotten))
                 self._recover(home.boot)
                 self.loan = Loan(self._data, self.room, self._ledger)
+                self.trail = Trail(self._data, home.trails)
         except BaseException:
             self._data.close()
-            self._sums.close()
+            self.sums.close()
             raise
 
     def _recover(self, boot: bytes) -> None:
@@ -95,7 +97,7 @@ class Stored:
         self.written, self.verified, self.doubted = claims.written, claims.verified, claims.doubted
         for extent in claims.discarded:
             self._data.punch(extent)
-            self._sums.forget(extent)
+            self.sums.forget(extent)
         self.reading.unchecked = self.there.copy()
         # What manifest and journal say and does not count must go before bytes come in its place.
         denied = claimed != (self.written.total, self.verified.total)
@@ -169,7 +171,7 @@ class Stored:
             raise StoreFull(f"{full}; and no memory to hold {extent.length} bytes more") from full
         if not self.overflow:
             self.overflow.begun(str(full))
-        self._unsum(extent)
+        self.sums.forget(extent)
         self.overflow.add(extent, data)
         self.written.add(extent)
         self.doubted.remove(extent)
@@ -191,8 +193,7 @@ class Stored:
         self._ledger.settle(extent)
         self._data.landed(extent)
         self._note(extent)
-        self._unsummed.difference_update(sums)
-        self._sums.keep(sums)
+        self.sums.keep(sums)
 
     def arrived(self, extent: Extent) -> None:
         """Note that the borrower put *extent* into the data file. Raises StoreError."""
@@ -208,7 +209,7 @@ class Stored:
 
     def _note(self, extent: Extent) -> None:
         self.uses.cover(extent)
-        self._unsummed.update(leaves(extent))
+        self.sums.touch(extent)
         self.written.add(extent)
         self.doubted.remove(extent)
         self._ledger.written(extent)
@@ -254,7 +255,7 @@ class Stored:
             return
         self._withdraw(extent)
         self.overflow.remove(extent)
-        self._unsum(extent)
+        self.sums.forget(extent)
         self._ledger.discarded(extent)
         self._data.drop(extent, self.there)
 
@@ -264,10 +265,6 @@ class Stored:
         self.reading.losses += 1
         for extents in (self.written, self.verified, self.doubted):
             extents.remove(extent)
-
-    def _unsum(self, extent: Extent) -> None:
-        self._sums.forget(extent)
-        self._unsummed.update(leaves(extent))
 
     def put(self, offset: int, data: memoryview, *, cached: bool = True, awaited: bool = False) -> dict[int, int]:
         """Put *data* into the data file, on no record, in a worker thread: say `landed` or `strayed` on the loop then.
@@ -296,7 +293,7 @@ class Stored:
         """
         for part in list(self.there.overlap(extent)):
             self._withdraw(part)
-            self._unsum(part)
+            self.sums.forget(part)
             self._ledger.evicted(part)
             for follower in self._followers:
                 follower(part)
@@ -325,13 +322,18 @@ class Stored:
         """Why reading it will be slow: the quota holds hardly a chunk of it; None where it does."""
         return self.room.too_small_for(min(chunk_length_of(self.fingerprint), self.size))
 
-    def hash_extent(self, extent: Extent, hasher: Hasher) -> None:
-        """Feed the bytes of *extent* to *hasher*. For a worker thread. StoreDamaged, or StoreError: it was closed."""
+    def hash_extent(self, extent: Extent, hasher: Hasher) -> dict[int, int]:
+        """Feed the bytes of *extent* to *hasher*. For a worker thread. StoreDamaged, or StoreError: it was closed.
+
+        Return the sums of the whole leaves in it, for `sums`; of what memory holds they are of no use.
+        """
+        found: dict[int, int] = {}
         for part, held in self.overflow.split(extent):
             if held is None:
-                self._data.hash(part, hasher)
+                found |= self._data.hash(part, hasher)
             else:
                 hasher.update(held)
+        return found
 
     def checkpoint(self) -> None:
         """Put all that is known on disk, here and now: two fsyncs, or nothing when nothing changed."""
@@ -345,8 +347,7 @@ class Stored:
         if self._ledger.busy:
             return None
         begun = self._ledger.begin(self._snapshot())
-        begun.unsummed = whole_leaves(begun.manifest.written, self.size, sorted(self._unsummed))
-        self._unsummed.clear()
+        begun.unsummed = self.sums.due(begun.manifest.written, self.size)
         return begun
 
     def end_checkpoint(self) -> None:
@@ -354,8 +355,7 @@ class Stored:
         done = self._ledger.end()
         if done is None:
             return
-        # Those that were touched meanwhile are summed another time.
-        self._sums.keep({at: crc for at, crc in done.sums.items() if at not in self._unsummed}, at_once=True)
+        self.sums.settle(done.sums)
         if done.outcome is not Outcome.UNSYNCED:
             return
         # After a failed sync the kernel calls pages clean that never reached the disk, and the next sync
@@ -385,7 +385,7 @@ class Stored:
     def release(self) -> None:
         """Close the files; for `Store`."""
         self._ledger.close()
-        self._sums.close()
+        self.sums.close()
         self._data.relinquish(Extent(0, self.size), self.there)
         self._data.stamp(max(self.uses.latest, self.uses.since))
         # A checkpoint still in a thread's hands ends it; until then no other process may have the files.

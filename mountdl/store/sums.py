@@ -30,21 +30,31 @@ _ENTRY = struct.Struct("<II")  # CRC-32 of the leaf; CRC-32 of leaf number and t
 _NUMBERED = struct.Struct("<QI")
 
 
-class Crc:
-    """A hasher of CRC-32."""
+class Leaves:
+    """Has *found* the sums of the leaves wholly in *extent* of a content of *size*, whose bytes come in their order."""
 
-    __slots__ = ("value",)
+    __slots__ = ("_at", "_crc", "_extent", "_size", "found")
 
-    def __init__(self) -> None:
-        self.value = 0
+    def __init__(self, extent: Extent, size: int) -> None:
+        self.found: dict[int, int] = {}
+        self._extent, self._size = extent, size
+        self._at = extent.start
+        self._crc = 0
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
-        """Take *data* in."""
-        self.value = crc32(data, self.value)
-
-    def digest(self) -> bytes:
-        """Return the sum of what was taken in."""
-        return self.value.to_bytes(4, "little")
+        """Take in *data*, the next bytes."""
+        view = memoryview(data)
+        while view:
+            number = self._at // LEAF
+            part = leaf(number, self._size)
+            taken = view[: part.stop - self._at]
+            self._crc = crc32(taken, self._crc)
+            self._at += len(taken)
+            view = view[len(taken) :]
+            if self._at == part.stop:
+                if self._extent.start <= part.start:
+                    self.found[number] = self._crc
+                self._crc = 0
 
 
 def leaf(number: int, size: int) -> Extent:
@@ -97,13 +107,17 @@ def decode(number: int, data: bytes) -> int | None:
 
 
 class Sums:
-    """The sums of one content, in a file that is made at the first ones; the latest are in memory for a moment."""
+    """The sums of one content, in a file that is made at the first ones; the latest are in memory for a moment.
 
-    __slots__ = ("_fd", "_latest", "_place")
+    It knows which leaves were touched and have none yet.
+    """
+
+    __slots__ = ("_fd", "_latest", "_place", "_touched")
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self._latest: dict[int, int] = {}
+        self._touched: set[int] = set()
         self._fd: int | None = None
         with suppress(OSError, StoreError):
             self._fd = place.open(SUMS, os.O_RDWR)
@@ -119,14 +133,27 @@ class Sums:
         except OSError:
             return None
 
-    def keep(self, found: dict[int, int], *, at_once: bool = False) -> None:
-        """Remember the sums of leaves; a disk that does not take them leaves those leaves without.
+    def touch(self, extent: Extent) -> None:
+        """Take in that the leaves of *extent* are other bytes now."""
+        self._touched.update(leaves(extent))
 
-        *at_once*: put these and all others that are in memory on the disk now.
-        """
+    def due(self, there: ExtentSet, size: int) -> list[int]:
+        """Return the leaves without a sum that lie wholly in *there*; others are when they are touched again."""
+        found = whole_leaves(there, size, sorted(self._touched))
+        self._touched.clear()
+        return found
+
+    def keep(self, found: dict[int, int]) -> None:
+        """Remember the sums of leaves as they are now; a disk that does not take them leaves those leaves without."""
+        self._touched.difference_update(found)
         self._latest.update(found)
-        if at_once or len(self._latest) >= MOST_KEPT:
+        if len(self._latest) >= MOST_KEPT:
             self._flush()
+
+    def settle(self, found: dict[int, int]) -> None:
+        """Remember those sums of leaves that were `due` and not touched since, and put all on the disk now."""
+        self._latest.update((number, crc) for number, crc in found.items() if number not in self._touched)
+        self._flush()
 
     def _flush(self) -> None:
         found, self._latest = self._latest, {}
@@ -138,7 +165,8 @@ class Sums:
                 write_all(self._fd or -1, entries, numbers.start * _ENTRY.size)
 
     def forget(self, extent: Extent) -> None:
-        """Drop the sums of all leaves that hold a byte of *extent*."""
+        """Drop the sums of all leaves that hold a byte of *extent*, and `touch` them."""
+        self.touch(extent)
         numbers = leaves(extent)
         if self._latest:
             self._latest = {number: crc for number, crc in self._latest.items() if number not in numbers}

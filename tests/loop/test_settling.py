@@ -121,10 +121,10 @@ async def test_a_chunk_of_two_sources_that_can_not_be_read_back(
             raise StoreDamaged("the disk gave back 0 bytes")
         return read(self, extent)
 
-    def broken_hash(self: Stored, extent: Extent, hasher: Any) -> None:
+    def broken_hash(self: Stored, extent: Extent, hasher: Any) -> dict[int, int]:
         if bad:
             raise StoreDamaged("the disk gave back 0 bytes")
-        hash_extent(self, extent, hasher)
+        return hash_extent(self, extent, hasher)
 
     monkeypatch.setattr(Stored, "read", broken_read)
     monkeypatch.setattr(Stored, "hash_extent", broken_hash)
@@ -163,11 +163,11 @@ async def test_a_disk_error_while_judging_the_whole_blames_nobody(
     real = Stored.hash_extent
     failures = [1, 2]
 
-    def hash_extent(self: Stored, extent: Extent, hasher: Any) -> None:
+    def hash_extent(self: Stored, extent: Extent, hasher: Any) -> dict[int, int]:
         if failures:
             failures.pop()
             raise StoreDamaged("the disk gave back 0 bytes")
-        real(self, extent, hasher)
+        return real(self, extent, hasher)
 
     monkeypatch.setattr(Stored, "hash_extent", hash_extent)
     what = content(DATA, chunk=None, urls=(URL,))

@@ -120,7 +120,7 @@ def test_sums_are_written_many_at_once(tmp_path: Path) -> None:
     again.keep({number: number for number in range(sums.MOST_KEPT)})
     third = sums.Sums(place)
     assert third.recall(sums.MOST_KEPT - 1) == sums.MOST_KEPT - 1
-    again.keep({sums.MOST_KEPT: 1}, at_once=True)
+    again.settle({sums.MOST_KEPT: 1})
     assert third.recall(sums.MOST_KEPT) == 1
     again.close()
     third.close()

@@ -18,12 +18,14 @@ from mountdl.descriptors.model import Descriptor, MirrorRef
 from mountdl.engine.engine import Engine
 from mountdl.engine.reader import Reader
 from mountdl.errors import ContentUnavailable, SourceRefused, StoreBusy
-from mountdl.extents import Extent
+from mountdl.extents import Extent, ExtentSet
 from mountdl.settings import EngineSettings, SwarmSettings
 from mountdl.sources.swarm import modes
 from mountdl.sources.swarm.modes import Mode
 from mountdl.sources.swarm.swarm import Swarm
 from mountdl.sources.swarm.transport import SwarmTransport
+from mountdl.store import trails
+from mountdl.store.datafile import DataFile
 from mountdl.store.store import Store
 from tests.support import torrents
 from tests.support.content import pattern
@@ -445,6 +447,29 @@ async def test_bytes_are_held_once(tmp_path: Path) -> None:
             while swarm.mode is not Mode.GIVING:
                 await trio.sleep(0.05)
             assert not stored.loan.given
+
+
+async def test_what_was_streamed_is_not_kept_by_the_page_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel has the mount's pages of it; and no checkpoint reads it back to sum it."""
+    monkeypatch.setattr(trails, "LENGTH", 1_000_000)
+    gone, read_back = ExtentSet(), list[Extent]()
+    monkeypatch.setattr(DataFile, "let_go", lambda file, extents: [gone.add(extent) for extent in extents])
+    data = pattern(8 << 20)
+    made = one_file(tmp_path / "seed", data, length=1 << 19)
+    with seeding(made, tmp_path / "seed", upload=8_000_000) as other:
+        async with running(tmp_path / "cache") as bench, trio.open_nursery() as nursery:
+            await nursery.start(bench.store.run)
+            [content] = bench.contents(made, other.address)
+            reader, stored = bench.engine.open(content), bench.engine.download(content).stored
+            async for _ in in_order(reader, data, 250_000):
+                pass
+            while bench.engine.status(content).state != "complete":
+                await trio.sleep(0.05)
+            assert gone.total > len(data) // 2
+            monkeypatch.setattr(DataFile, "hash", lambda file, extent, hasher=None: read_back.append(extent) or {})
+            stored.checkpoint()
+            assert read_back == []
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_peer_gets_what_is_being_fetched(tmp_path: Path) -> None:
