@@ -223,32 +223,34 @@ def run(path: Path | None, registry: Registry, *, as_json: bool, watch: bool) ->
         lines, silent = _status(path, registry, as_json=as_json)
         if lines:
             print((_CLEAR if redraw else "") + "\n".join(lines), flush=True)
-        if silent is not None:
-            raise silent
+        if silent:
+            for each in silent[:-1]:
+                print(f"mountdl: {shown(each)}", file=sys.stderr)
+            raise UsageError(str(silent[-1]), silent[0].exit_status)
         if not watch:
             return
         time.sleep(_PERIOD)
 
 
-def _status(path: Path | None, registry: Registry, *, as_json: bool) -> tuple[Sequence[str], UsageError | None]:
-    """Return the lines to show, and what the first daemon that can't be asked is blamed for."""
+def _status(path: Path | None, registry: Registry, *, as_json: bool) -> tuple[Sequence[str], list[UsageError]]:
+    """Return the lines to show, and what is to be said of each mount that can't be asked."""
     asked: list[tuple[Entry, str | None]]
-    dead: UsageError | None = None
+    dead: list[UsageError] = []
     if path is None:
         asked = [(entry, None) for entry in registry.alive()]
         orphans = mounttable.orphans([entry.mountpoint for entry, _ in asked])
-        dead = client.bereft(orphans[0]) if orphans else None
+        dead = [client.bereft(each) for each in orphans]
     else:
         entry, inside = client.locate(path, registry)
         asked = [(entry, inside or None)]
     documents: list[Json] = []
-    silent = None
+    silent: list[UsageError] = []
     for mount, within in asked:
         try:
             documents.append(client.ask(mount, {"verb": "status", "path": within}))
         except UsageError as error:
-            silent = silent or error
-    silent = silent or dead
+            silent.append(error)
+    silent += dead
     if as_json:
         return [json.dumps({"mounts": documents}, indent=2)] if documents or not asked else [], silent
     if not asked:

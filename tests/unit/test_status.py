@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mountdl.control import client, messages, status, text, waiting
+from mountdl.control import client, messages, mounttable, status, text, waiting
 from mountdl.control.messages import Json
 from mountdl.control.registry import Entry, Registry
 from mountdl.errors import ExitStatus, UsageError
@@ -132,6 +132,31 @@ def test_a_daemon_that_does_not_listen_is_named(tmp_path: Path) -> None:
     entry = Entry("/m", "/s", 7, str(tmp_path / "nothing.sock"), 0.0)
     with pytest.raises(UsageError, match=r"the daemon of /m \(process 7\) is just starting or ending; ask again"):
         client.ask(entry, {"verb": "status"})
+
+
+def test_each_mount_that_can_not_be_asked_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that just starts hides neither the mounts that answer nor those that are dead."""
+
+    def ask(entry: Entry, *_: object) -> Json:
+        if entry.mountpoint == "/starting":
+            raise UsageError("it is just starting", ExitStatus.IO)
+        return mount(file("a"))
+
+    monkeypatch.setattr(client, "ask", ask)
+    monkeypatch.setattr(mounttable, "orphans", lambda _: [Path("/dead"), Path("/gone")])
+    registry = Registry(tmp_path)
+    with registry.entered(Path("/starting"), "/s"), registry.entered(Path("/m"), "/s"):
+        with pytest.raises(UsageError, match="daemon of /gone is dead: mount it again") as caught:
+            status.run(None, registry, as_json=True, watch=False)
+    assert ExitStatus.IO is caught.value.exit_status
+    told = capsys.readouterr()
+    assert {"mounts": [mount(file("a"))]} == json.loads(told.out)
+    assert told.err.splitlines() == [
+        "mountdl: it is just starting",
+        "mountdl: the daemon of /dead is dead: mount it again, or mountdl unmount /dead",
+    ]
 
 
 def test_a_path_outside_any_mount_is_refused(tmp_path: Path) -> None:
