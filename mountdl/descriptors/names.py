@@ -14,6 +14,9 @@ MAX_PATH = 4095
 
 MAX_PARTS = 64
 
+LONGEST_SUFFIX = 32
+"""Bytes of what is kept behind the last dot of a name that is too long."""
+
 _ORDINARY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+~,=@ -]{0,200}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Characters that show nothing or turn the direction of text: they make one name look like another.
@@ -81,10 +84,20 @@ def invisible(name: str) -> bool:
 def component(text: str) -> str | None:
     """Return *text* made safe as the name of one file; None when nothing is left of it.
 
-    For labels, which identify nothing: the names of files in a metalink are never rewritten.
+    What is too long is cut before its suffix. For labels, which identify nothing: the names of files in a metalink are
+    never rewritten.
     """
-    text = _UNSAFE.sub("_", text).encode(errors="replace")[:MAX_COMPONENT].decode(errors="ignore").strip()
+    text = _cut(_UNSAFE.sub("_", text).encode(errors="replace").decode()).strip()
     return None if text in {"", ".", ".."} else text
+
+
+def _cut(name: str) -> str:
+    """Return *name* with what is too many bytes of it left out, before its suffix if that is one."""
+    if len(name.encode()) <= MAX_COMPONENT:
+        return name
+    stem, _, suffix = name.rpartition(".")
+    tail = f".{suffix}" if stem and len(suffix.encode()) < LONGEST_SUFFIX else ""
+    return (stem if tail else name).encode()[: MAX_COMPONENT - len(tail.encode())].decode(errors="ignore") + tail
 
 
 def numbered(name: str, number: int) -> str:

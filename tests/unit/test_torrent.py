@@ -329,6 +329,17 @@ def test_long_paths():
         assert names.fault(path) is None
 
 
+def test_a_name_that_is_too_long_keeps_its_suffix():
+    """A film is known by it; 85 letters of many scripts are 255 bytes already. Others stay as they are."""
+    info = several(
+        {"\u65e5" * 100 + ".mkv": b"0", "\u65e5" * 100 + ".srt": b"1", "a .txt": b"2", "." + "x" * 300: b"3"}
+    )
+    cut = "\u65e5" * 83
+    assert [f"top/{cut}.mkv", f"top/{cut}.srt", "top/a .txt", "top/." + "x" * 254] == [
+        path for path, _, _ in files(made(info))
+    ]
+
+
 def test_symbolic_links_are_left_out():
     info = {
         **several({"a": b"0123"}),
