@@ -82,9 +82,9 @@ class Engine:
                     self._sweep(trio.current_time())
                     await trio.sleep(1.0)
         finally:
+            # They stay: sources that were joined tell of what comes until they end themselves, after us.
             for download in self._downloads.values():
                 download.stored.close()
-            self._downloads.clear()
 
     # -- readers --------------------------------------------------------------------------------------------
 

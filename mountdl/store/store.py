@@ -339,9 +339,9 @@ class Store:
             self._release(stored)
             return
         self._parked[stored.key] = stored
-        given_back = [key for key, each in self._parked.items() if not each.loan.given]
-        if len(given_back) > _PARKED:
-            self._let_go(self._parked.pop(given_back[0]))
+        free = [key for key, each in self._parked.items() if not each.busy]
+        if len(free) > _PARKED:
+            self._let_go(self._parked.pop(free[0]))
 
     def _let_go(self, stored: Stored) -> None:
         stored.checkpoint()

@@ -75,6 +75,25 @@ def test_descriptors_are_bounded(store: Store) -> None:
     assert len(store.keys()) == 150
 
 
+def test_a_checkpoint_under_way_is_not_closed_under(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """Where a mount ends that has hundreds of files open: it was called off, and what it would say was on no record."""
+    first = store.open(ContentKey("first"), SIZE, "fp")
+    first.write(0, b"x")
+    running = first.begin_checkpoint()
+    assert running is not None
+    first.close()
+    for index in range(150):
+        stored = store.open(ContentKey(f"c-{index}"), SIZE, "fp")
+        stored.write(0, b"x")
+        stored.close()
+    running.save()
+    store.close()
+    header = Store(store.directory).recorded(first.key)
+    assert header is not None
+    assert header.written == 1
+    assert not caplog.records
+
+
 def test_one_content_has_one_size_and_chunk_map_at_a_time(store: Store) -> None:
     """Who has it open is not surprised by somebody else's idea of it; who closed it has no say."""
     stored = store.open(KEY, SIZE, "fp")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from mountdl.sources.swarm.transport import SwarmTransport
 from mountdl.store import trails
 from mountdl.store.datafile import DataFile
 from mountdl.store.store import Store
+from mountdl.store.stored import Stored
 from tests.support import torrents
 from tests.support.content import pattern
 from tests.support.fakes import FakeSource, FakeTransport
@@ -550,6 +551,39 @@ async def test_another_process_gets_a_file_once_nothing_writes_to_it(tmp_path: P
             assert files["0.bin"] == await bench.engine.open(left).read(Extent(0, left.size))
         assert other_mount.open(left.key, left.size, left.chunk_map.fingerprint).verified.total == left.size
     other_mount.close()
+
+
+async def test_peers_that_tell_something_after_the_engine_are_heard(tmp_path: Path) -> None:
+    """A mount ends from the top; what its swarms hear until they end was a defect, and the mount said so."""
+    data = pattern(3_000_000)
+    made = one_file(tmp_path / "seed", data)
+    async with trio.open_nursery() as lower:
+        store = Store(tmp_path / "cache")
+        swarms = SwarmTransport(loopback(), tmp_path / "cache", no_load)
+        await lower.start(swarms.run)
+        with seeding(made, tmp_path / "seed", upload=1_000_000) as other:
+            engine = Engine(store, [], EngineSettings(read_timeout=20), lambda content: None, swarms=swarms)
+            async with trio.open_nursery() as upper:
+                await upper.start(engine.run)
+                bench = Bench(engine, store, swarms, tmp_path / "cache")
+                [content] = bench.contents(made, other.address)
+                assert data[:65536] == await engine.open(content).read(Extent(0, 65536))
+                upper.cancel_scope.cancel()
+            for swarm in _swarms(bench):
+                swarm._inventory.poke()
+            await trio.sleep(0.5)  # pieces come
+        lower.cancel_scope.cancel()
+    store.close()
+    with open_content(tmp_path / "cache", content) as stored:
+        for extent in stored.written:
+            assert data[extent.start : extent.stop] == stored.read(extent)
+
+
+@contextmanager
+def open_content(cache: Path, content: Content) -> Iterator[Stored]:
+    store = Store(cache)
+    yield store.open(content.key, content.size, content.chunk_map.fingerprint)
+    store.close()
 
 
 async def test_an_empty_file_beside_others_is_in_nobodys_way(tmp_path: Path) -> None:
