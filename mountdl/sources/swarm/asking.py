@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from mountdl.priorities import Priority
-from mountdl.sources.swarm.holdings import Inventory, Member, unasked, window
+from mountdl.sources.swarm.holdings import Inventory, Member, unasked, whole, window
 from mountdl.sources.swarm.layout import Layout
 from mountdl.sources.swarm.stay import TRICKLE, Stay
 from mountdl.sources.swarm.waiting import Order, Waiting
@@ -93,7 +93,7 @@ class Asking:
         stay.tell(stay.told.all(self._priorities(stay)), self._wants)
 
     def _priorities(self, stay: Stay) -> dict[int, int]:
-        members = self._inventory.members
+        members = [member for member in self._inventory.members if not whole(member)]  # of many small files most are
         rest = (unasked(self._layout, member, stay.closed) for member in members)
         wanted = dict.fromkeys(chain.from_iterable(rest), WANTED)
         for member in members:

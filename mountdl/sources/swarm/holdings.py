@@ -54,6 +54,11 @@ def part_of(file: TorrentFile, holdings: Holdings) -> Part:
     return Part(file, holdings.key, holdings.path, holdings.verified.copy())
 
 
+def whole(member: Member) -> bool:
+    """Say whether all of *member* is here."""
+    return member.holdings.verified.covers(Extent(0, member.file.size))
+
+
 def held(layout: Layout, parts: Iterable[Part]) -> list[bool]:
     """Say of each piece whether all of it is in *parts*."""
     return layout.held({part.file.index: part.verified for part in parts})

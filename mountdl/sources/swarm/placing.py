@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from mountdl.errors import StoreError
 from mountdl.extents import Extent
 from mountdl.sources.swarm.alerts import Handle
-from mountdl.sources.swarm.holdings import Inventory, Member, Part, held, part_of
+from mountdl.sources.swarm.holdings import Inventory, Member, Part, held, part_of, whole
 from mountdl.sources.swarm.layout import Layout
 
 EARLY = 5.0
@@ -117,11 +117,6 @@ def _partial(layout: Layout, parts: Mapping[int, Part], index: int) -> list[int]
 def placeable(member: Member) -> bool:
     """Say whether *member* lacks something that libtorrent may write where the store keeps it."""
     return not member.placed and not whole(member) and member.audience.lends()
-
-
-def whole(member: Member) -> bool:
-    """Say whether all of *member* is here."""
-    return member.holdings.verified.covers(Extent(0, member.file.size))
 
 
 def loose(layout: Layout, member: Member) -> list[Extent]:

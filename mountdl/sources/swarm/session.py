@@ -74,6 +74,9 @@ def pack(settings: SwarmSettings) -> dict[str, object]:
         "upload_rate_limit": int(settings.overall_upload_rate),
         "download_rate_limit": int(settings.overall_download_rate),
         "announce_to_all_tiers": False,
+        # Where all that is wanted is here for a moment, the next file of the torrent is read in the next: to part and
+        # meet again took 0.8 s (1000 files of 30 KB in order, 9 in a piece: 118 s, without that 20).
+        "close_redundant_connections": False,
         "active_limit": -1,
     }
 

@@ -20,11 +20,11 @@ from mountdl.sources.swarm import adding, alerts
 from mountdl.sources.swarm.alerts import Alert
 from mountdl.sources.swarm.asking import Asking
 from mountdl.sources.swarm.giving import Giving
-from mountdl.sources.swarm.holdings import Inventory, Member, held
+from mountdl.sources.swarm.holdings import Inventory, Member, held, whole
 from mountdl.sources.swarm.layout import Layout
 from mountdl.sources.swarm.modes import Mode, fetched_enough
 from mountdl.sources.swarm.offering import Offering
-from mountdl.sources.swarm.placing import Loans, Removals, borrow, give_back, misplaced, whole, worth_parting
+from mountdl.sources.swarm.placing import Loans, Removals, borrow, give_back, misplaced, worth_parting
 from mountdl.sources.swarm.scratch import discard
 from mountdl.sources.swarm.session import Session
 from mountdl.sources.swarm.stay import Stay
