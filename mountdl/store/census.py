@@ -7,8 +7,9 @@ that it is right on a file system that is mounted without access times too.
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from pathlib import Path
 
 from mountdl.content import ContentKey
@@ -27,6 +28,50 @@ class Resting:
     taken: int
     used_at: float
     pinned: bool
+
+
+class AtRest:
+    """Contents that are not open, what they take together, and which was used longest ago.
+
+    A store may hold 100,000, and who makes room must not look at all of them each time. *age* puts a time of use right.
+    """
+
+    __slots__ = ("_age", "_loose", "_now", "_pinned", "taken")
+
+    def __init__(self, found: Iterable[Resting], age: Callable[[float], float]) -> None:
+        self._age = age
+        self._now = {rest.key: rest for rest in found if rest.taken}
+        self.taken = sum(rest.taken for rest in self._now.values())
+        # Heaps; what went meanwhile, or is another by now, is passed over when it comes up.
+        self._loose = [self._entry(rest) for rest in self._now.values() if not rest.pinned]
+        self._pinned = [self._entry(rest) for rest in self._now.values() if rest.pinned]
+        heapify(self._loose)
+        heapify(self._pinned)
+
+    def _entry(self, rest: Resting) -> tuple[float, ContentKey, int, Resting]:
+        return self._age(rest.used_at), rest.key, id(rest), rest
+
+    def add(self, rest: Resting) -> None:
+        """Take in that *rest* is not open any more."""
+        self.remove(rest.key)
+        if rest.taken:
+            self._now[rest.key] = rest
+            heappush(self._pinned if rest.pinned else self._loose, self._entry(rest))
+            self.taken += rest.taken
+
+    def remove(self, key: ContentKey) -> int:
+        """Take in that *key* rests no more, if it did; return what it took."""
+        rest = self._now.pop(key, None)
+        taken = rest.taken if rest is not None else 0
+        self.taken -= taken
+        return taken
+
+    def oldest(self, *, pinned: bool) -> Resting | None:
+        """Return the one that was used longest ago of those that are *pinned*, or of those that are not."""
+        heap = self._pinned if pinned else self._loose
+        while heap and self._now.get(heap[0][1]) is not heap[0][3]:
+            heappop(heap)
+        return heap[0][3] if heap else None
 
 
 def prefixes(contents: Path) -> list[str]:
@@ -60,6 +105,11 @@ def take(contents: Path) -> dict[ContentKey, Resting]:
         for each in _folder(folder):
             found[each.key] = each
     return found
+
+
+def at_rest(contents: Path, age: Callable[[float], float]) -> AtRest:
+    """Return all contents there in the order of their use. For a worker thread."""
+    return AtRest(take(contents).values(), age)
 
 
 def _folder(folder: str) -> Iterator[Resting]:

@@ -14,7 +14,7 @@ from mountdl.errors import StoreError
 from mountdl.extents import Extent, ExtentSet
 from mountdl.priorities import Priority
 from mountdl.store import quota
-from mountdl.store.census import Resting
+from mountdl.store.census import AtRest, Resting
 from mountdl.store.overflow import MEMORY, Overflow
 from mountdl.store.quota import Candidate, Keep, Spared
 from mountdl.store.uses import Clock, Uses
@@ -78,12 +78,11 @@ class Room:
         rouse: Callable[[ContentKey], Tenant | None],
     ) -> None:
         self.limit = limit
-        self.resting: dict[ContentKey, Resting] | None = None
+        self.resting: AtRest | None = None
         self.evicted: set[ContentKey] = set()
         self.leaving: Callable[[ContentKey], None] = _nobody
         self._clock, self._tenants, self._pinned, self._rouse = clock, tenants, pinned, rouse
         self._used = 0
-        self._resting = 0
         self._busy = False
         self._tight = False
         self._full_at = float("-inf")
@@ -98,7 +97,7 @@ class Room:
         """How many bytes of disk all contents take, as far as is known."""
         return self._used
 
-    def surveyed(self, resting: dict[ContentKey, Resting]) -> None:
+    def surveyed(self, resting: AtRest) -> None:
         """Take a census in; of contents that are open here it is not asked."""
         self.resting = resting
         self.measure()
@@ -106,17 +105,22 @@ class Room:
     def measure(self) -> None:
         """Count anew: ask the disk about what is open, and the last census about the rest."""
         tenants = list(self._tenants())
+        self._used = sum(tenant.blocks for tenant in tenants) * BLOCK
         if self.resting is not None:
             for tenant in tenants:
-                self.resting.pop(tenant.key, None)
-            self._resting = sum(each.taken for each in self.resting.values())
-        self._used = self._resting + sum(tenant.blocks for tenant in tenants) * BLOCK
+                self.resting.remove(tenant.key)
+            self._used += self.resting.taken
+
+    def opened(self, tenant: Tenant) -> None:
+        """Take in that *tenant* is open by now."""
+        self._used += tenant.blocks * BLOCK
+        if self.resting is not None:
+            self._used -= self.resting.remove(tenant.key)
 
     def left(self, rest: Resting) -> None:
         """Take in that a content was closed, or is there without ever having been open."""
-        if self.resting is not None and rest.taken:
-            self.resting[rest.key] = rest
-            self._resting += rest.taken
+        if self.resting is not None:
+            self.resting.add(rest)
 
     def taking(self, count: int) -> None:
         """Say that *count* bytes are about to be written: others make room if need be."""
@@ -201,15 +205,15 @@ class Room:
         before = max(each.used_at for each in chosen) if enough else float("inf")
         roused: list[Tenant] = []
         age = self._clock.plausible
-        for rest in sorted((self.resting or {}).values(), key=lambda rest: (rest.pinned, age(rest.used_at))):
-            if wanted <= 0 or len(roused) >= MOST_AT_ONCE or age(rest.used_at) >= before or (rest.pinned and enough):
+        while self.resting is not None and wanted > 0 and len(roused) < MOST_AT_ONCE:
+            rest = self.resting.oldest(pinned=False) or (None if enough else self.resting.oldest(pinned=True))
+            if rest is None or age(rest.used_at) >= before:
                 break
-            if rest.taken and self.resting is not None:
-                del self.resting[rest.key]
-                tenant = self._rouse(rest.key)
-                if tenant is not None:
-                    roused.append(tenant)
-                    wanted -= rest.taken
+            self.resting.remove(rest.key)
+            tenant = self._rouse(rest.key)
+            if tenant is not None:
+                roused.append(tenant)
+                wanted -= rest.taken
         return roused
 
     def allowance(self) -> Priority:
@@ -246,9 +250,8 @@ class Room:
             self.evicted.clear()
 
     def _stale(self) -> bool:
-        before = self._clock.now - STALE
-        found, age = (self.resting or {}).values(), self._clock.plausible
-        return any(age(rest.used_at) < before and not rest.pinned and rest.taken for rest in found)
+        rest = self.resting.oldest(pinned=False) if self.resting is not None else None
+        return rest is not None and self._clock.plausible(rest.used_at) < self._clock.now - STALE
 
 
 def _nobody(key: ContentKey) -> None:

@@ -120,7 +120,7 @@ class Store:
             self._keys.add(content_key)
             self._summaries.forget(content_key)
             self._open[content_key] = stored
-            self._room.measure()
+            self._room.opened(stored)
         stored.opens += 1
         self._parked.pop(content_key, None)
         self._open[content_key] = stored
@@ -163,7 +163,7 @@ class Store:
     def shrink(self, limit: int) -> None:
         """Evict until no more than *limit* bytes are taken, or nothing is left that may go: see `Room`."""
         self._room.limit = limit
-        self._room.surveyed(self.census())
+        self._room.surveyed(census.at_rest(self._contents, self._clock.plausible))
         self._room.taking(0)
 
     def glance(self, key: ContentKey, size: int) -> Glance:
@@ -268,7 +268,8 @@ class Store:
     async def _survey(self) -> None:
         """Look what all contents take, those of other processes too."""
         if self._room.watched:
-            self._room.surveyed(await trio.to_thread.run_sync(census.take, self._contents, abandon_on_cancel=True))
+            look = partial(census.at_rest, self._contents, self._clock.plausible)
+            self._room.surveyed(await trio.to_thread.run_sync(look, abandon_on_cancel=True))
 
     def _stand(self) -> None:
         """See to it that the directory is there: somebody may have removed it under us. StoreError when it can't be."""

@@ -15,6 +15,7 @@ from mountdl.settings import Limit
 from mountdl.store import Store, Stored
 from mountdl.store import room as rooms
 from mountdl.store import store as stores
+from mountdl.store.census import AtRest
 from mountdl.store.quota import Spared
 
 MIB = 1 << 20
@@ -100,7 +101,7 @@ def test_it_is_not_lent_where_the_rest_finds_no_room(tmp_path: Path) -> None:
     limited = Store(tmp_path / "limited", limit=Limit(SIZE + 3 * MIB))
     stored = opened(limited)
     assert not stored.loan.possible(stored.there)
-    limited._room.surveyed({})
+    limited._room.surveyed(AtRest((), float))
     assert stored.loan.possible(stored.there)
     other = limited.open(ContentKey("other"), SIZE, FINGERPRINT)
     other.write(0, os.urandom(3 * MIB))
@@ -126,7 +127,7 @@ def test_it_is_not_lent_while_a_thread_writes(tmp_path: Path) -> None:
 def test_blocks_beside_what_goes_stay_while_it_is_taken_in(tmp_path: Path) -> None:
     """A quota that is full makes room in the step that takes in a piece, whose block another piece shares."""
     store = Store(tmp_path, limit=Limit(3 * MIB))
-    store._room.surveyed({})
+    store._room.surveyed(AtRest((), float))
     stored, recalls = opened(store), list[str]()
     stored.write(MIB, os.urandom(2 * MIB + 100))
     stored.mark_verified(Extent(MIB, 3 * MIB + 100))

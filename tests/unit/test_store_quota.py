@@ -17,6 +17,7 @@ from mountdl.priorities import Priority
 from mountdl.settings import Limit
 from mountdl.store import Store, Stored, census
 from mountdl.store import room as rooms
+from mountdl.store.census import AtRest
 from mountdl.store.place import PIN, Place
 from mountdl.store.quota import Candidate, Keep, Spared, candidates, choose, gap
 from mountdl.store.uses import MOST_UNITS, Clock, Uses
@@ -124,7 +125,7 @@ def test_a_content_that_was_used_next_year_makes_room_first(tmp_path: Path) -> N
         first._clock.now -= ahead
     first.close()
     store = Store(tmp_path, limit=Limit(5 * MIB))
-    store._room.surveyed(census.take(tmp_path / "contents"))
+    store._room.surveyed(census.at_rest(tmp_path / "contents", store._clock.plausible))
     stored = store.open(ContentKey("new"), SIZE, fingerprint())
     fill(stored, mib(0, 2))
     store.close()
@@ -136,7 +137,7 @@ def test_a_content_that_was_used_next_year_makes_room_first(tmp_path: Path) -> N
 @pytest.fixture
 def limited(tmp_path: Path) -> Store:
     store = Store(tmp_path, limit=Limit(4 * MIB))
-    store._room.surveyed({})
+    store._room.surveyed(AtRest((), float))
     return store
 
 
@@ -246,7 +247,7 @@ def test_a_closed_content_makes_room_before_one_in_use_and_a_pinned_one_after_it
     first.close()
     store = Store(tmp_path, limit=Limit(4 * MIB))
     store._clock.now += 10
-    store._room.surveyed(census.take(tmp_path / "contents"))
+    store._room.surveyed(census.at_rest(tmp_path / "contents", store._clock.plausible))
     assert store.used >= 2 * MIB
     stored = store.open(ContentKey("new"), SIZE, fingerprint())
     fill(stored, mib(0, 3))
