@@ -269,6 +269,26 @@ def test_verified_pieces_are_handed_over_once_and_few_at_a_time() -> None:
     assert [] == offering.choose(held, stay)
 
 
+def test_whole_pieces_are_counted_when_something_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A torrent that is given for months is asked for its count twice a second."""
+    torrent = in_a_row([400], 4)
+    inventory, looks = Inventory(Layout(torrent)), []
+    held = Layout.held
+    monkeypatch.setattr(Layout, "held", lambda *asked: (looks.append(1), held(*asked))[1])
+    one = replace(member(torrent), holdings=Here(ExtentSet(), path=Path(__file__)))
+    inventory.members.append(one)
+
+    assert (inventory.count, inventory.count, len(looks)) == (0, 0, 1)
+    one.holdings.verified.add(Extent(0, 9))
+    assert (inventory.count, inventory.count, len(looks)) == (2, 2, 2)
+    one.holdings.verified.remove(Extent(0, 1))
+    assert inventory.count == 1
+    inventory.leave(one)
+    assert (inventory.count, inventory.count) == (1, 1)
+    inventory.forget(one.holdings.key)
+    assert inventory.count == 0
+
+
 def test_what_mirrors_bring_grows_until_it_is_whole() -> None:
     """What a swarm alone brings does not count."""
     torrent = in_a_row([400], 4)

@@ -40,13 +40,16 @@ class Layout:
 
     def held(self, verified: Mapping[int, ExtentSet]) -> list[bool]:
         """Say of each piece whether it is whole in *verified*, the bytes known to be good by index of file."""
-        candidates: set[int] = set()
+        found = [False] * self.count
+        ends: set[int] = set()
         for file in self.files:
             for extent in verified.get(file.index, ()):
-                candidates.update(self.pieces(file, extent))
+                pieces = self.pieces(file, extent)
+                # In all but the first and the last there is no other file.
+                found[pieces.start + 1 : pieces.stop - 1] = [True] * max(0, len(pieces) - 2)
+                ends |= {pieces[0], pieces[-1]}
         nothing = ExtentSet()
-        found = [False] * self.count
-        for piece in candidates:
+        for piece in ends:
             found[piece] = all(
                 verified.get(file.index, nothing).covers(self.part(file, piece)[0]) for file in self.sharing(piece)
             )

@@ -347,7 +347,7 @@ class Swarm:
     def _rest(self, now: float) -> None:
         """Do what there is to be done while nobody wants anything."""
         if self.mode is Mode.FETCHING:
-            complete = sum(self._inventory.held()) == self.layout.count
+            complete = self._inventory.count == self.layout.count
             patient = self._asking.mirrored or (self._stay is not None and bool(self._stay.placed))
             if complete and self._stay is not None and self._stay.in_place and self._gives(now):
                 give_back(self._stay.keep(self._stay.placed.values()))  # it gives already, from where it should
@@ -359,7 +359,7 @@ class Swarm:
                 self._enter(Mode.AWAY)
             elif now - self._looked_at >= REFRESH:
                 self._looked_at = now
-                if sum(self._inventory.held()) > self._offered:
+                if self._inventory.count > self._offered:
                     self._enter(Mode.AWAY)
                     self._enter(Mode.GIVING)
         elif self._gives(now):
@@ -395,6 +395,6 @@ class Swarm:
 
     def _gives(self, now: float) -> bool:
         """Say whether to give others what is here, still."""
-        here = sum(self._inventory.held()) * self.layout.length
+        here = self._inventory.count * self.layout.length
         uploaded = self.uploaded + (self._stay.uploaded if self._stay is not None else 0)
         return self._giving.goes_on(here, uploaded, now)
