@@ -215,10 +215,9 @@ class _Mounted:
         """See `Files`."""
         return -(-self._store.glance(content.key, content.size).written // 512)
 
-    def stored(self, tree: Tree) -> int:
+    async def stored(self, tree: Tree) -> int:
         """See `Files`."""
-        contents = tree.contents()
-        return sum(self._store.glance(key, contents[key].size).written for key in self._store.keys() & contents.keys())
+        return await self._store.written(tree.contents())
 
     def space(self) -> int:
         """See `Files`."""

@@ -21,7 +21,7 @@ class Files(Protocol):
     def blocks(self, content: Outline) -> int:
         """Return the units of 512 bytes of it that are on disk."""
 
-    def stored(self, tree: Tree) -> int:
+    async def stored(self, tree: Tree) -> int:
         """Return the bytes of the whole tree that are on disk."""
 
     def space(self) -> int:

@@ -142,7 +142,7 @@ class Operations(pyfuse3.Operations):
         reply.f_bsize = reply.f_frsize = 4096
         reply.f_blocks = -(-self._tree.bytes // 4096)
         # What is not on disk yet is what can still arrive, as far as the disk of the store has room.
-        missing = max(0, self._tree.bytes - self._files.stored(self._tree))
+        missing = max(0, self._tree.bytes - await self._files.stored(self._tree))
         reply.f_bfree = min(-(-missing // 4096), space // 4096)
         reply.f_bavail = reply.f_bfree
         reply.f_files = self._tree.files

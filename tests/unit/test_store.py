@@ -19,6 +19,7 @@ from mountdl.store import Glance, Store
 from mountdl.store import store as stores
 from mountdl.store.place import DATA, JOURNAL, MANIFEST, PIN, SUMS, Place
 from mountdl.store.quota import Spared
+from tests.support.content import content
 
 KEY = ContentKey("md5-00-ff")
 SIZE = 1 << 20
@@ -125,6 +126,29 @@ def test_a_glance_tells_what_is_here(store: Store) -> None:
     path = Place(store.directory / "contents", KEY).path(MANIFEST)
     path.write_bytes(b"nonsense")
     assert Glance(0, 0, here.blocks) == another.glance(KEY, SIZE)
+
+
+async def test_what_is_here_of_many_is_told_while_others_get_turns(store: Store) -> None:
+    """`df` of a mount with thousands of files in the store must not stop its readers."""
+    keys = [ContentKey(f"k{number}") for number in range(120)]
+    for key in keys:
+        stored = store.open(key, SIZE, "fp")
+        stored.write(0, b"x" * 100)
+        stored.close()
+    shown = dict.fromkeys([*keys[20:], ContentKey("absent")], content(b"x" * SIZE))
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        assert await store.written(shown) == 100 * 100
+        nursery.cancel_scope.cancel()
+    assert turns >= 2
 
 
 def test_a_content_never_stored_costs_no_system_call(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
