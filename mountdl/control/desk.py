@@ -12,7 +12,7 @@ import trio
 from mountdl import __version__
 from mountdl.catalog.tree import Directory, File, Node, Note, Tree
 from mountdl.catalog.watch import Watch
-from mountdl.control.messages import PLAYABLE_HEAD, PLAYABLE_RATE, PLAYABLE_TAIL, Json
+from mountdl.control.messages import A_TURN, PLAYABLE_HEAD, PLAYABLE_RATE, PLAYABLE_TAIL, Json
 from mountdl.engine.download import Download
 from mountdl.engine.engine import Engine
 from mountdl.engine.incidents import Incident
@@ -35,9 +35,13 @@ class Desk:
     def _tree(self) -> Tree:
         return self._watch.built.tree
 
-    def status(self, path: str | None) -> Json:
+    async def status(self, path: str | None) -> Json:
         """See `Control`."""
-        nodes = self._shown() if path is None else [self._found(path)]
+        files = []
+        for number, node in enumerate(self._shown() if path is None else [self._found(path)]):
+            if number % A_TURN == 0:
+                await trio.lowlevel.checkpoint()
+            files.append(self._file(node, brief=path is None))
         watch = self._watch.statistics()
         cautions = dict.fromkeys([*self._watch.built.cautions, *watch.cautions])
         return {
@@ -46,7 +50,7 @@ class Desk:
             "pid": self._pid,
             "version": __version__,
             "reachable": watch.reachable,
-            "files": [self._file(node, brief=path is None) for node in nodes],
+            "files": files,
             "cautions": [asdict(caution) for caution in cautions] + _unreachable(watch.error),
         }
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trio
 
-from mountdl.control.messages import MAX_REQUEST, WHAT, Control, Json, decoded, encoded, failure
+from mountdl.control.messages import A_TURN, MAX_REQUEST, WHAT, Control, Json, decoded, encoded, failure, sections
 from mountdl.errors import ExitStatus, MountdlError, UsageError
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,17 @@ async def _converse(
             if answer is None:
                 return
             with trio.fail_after(PATIENCE):
-                await stream.send_all(encoded(answer))
+                await stream.send_all(await _in_turns(answer))
+
+
+async def _in_turns(answer: Json) -> bytes:
+    """Return *answer* as a line, while others get turns."""
+    parts = []
+    for number, section in enumerate(sections(answer)):
+        if number % A_TURN == 0:
+            await trio.lowlevel.checkpoint()
+        parts.append(section)
+    return "".join(parts).encode()
 
 
 async def _line(stream: trio.SocketStream, pending: bytearray) -> bytes | None:
@@ -178,7 +188,7 @@ async def _obeyed(control: Control, request: Json) -> Json:
     verb = request.get("verb")
     if verb == "status":
         path = request.get("path")
-        return control.status(None if path is None else _path(request))
+        return await control.status(None if path is None else _path(request))
     if verb == "why":
         return control.why(_path(request))
     if verb == "want":

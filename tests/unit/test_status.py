@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mountdl.control import client, messages, mounttable, status, text, waiting
 from mountdl.control.messages import Json
@@ -103,6 +105,27 @@ def test_an_odd_answer_is_shown_as_far_as_it_goes() -> None:
 def test_only_what_is_whole_is_100_percent(part: int, total: int | None, shown: str) -> None:
     """Rounding up would call a file complete that is not."""
     assert shown == text.percent(part, total)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(), JSON))
+def test_an_answer_in_sections_is_the_answer(result: dict[str, object]) -> None:
+    """A line, as if it had been written at once."""
+    for message in ({"result": result}, {"error": "no", "exit_status": 3}, {"result": None}):
+        assert "".join(messages.sections(message)).encode() == messages.encoded(message)
+
+
+def test_no_section_of_an_answer_tells_of_two_files() -> None:
+    """The mount goes on between them."""
+    found = list(messages.sections({"result": {"files": [{"path": "a" * 90}, {"path": "b" * 90}], "cautions": []}}))
+
+    assert max(map(len, found)) < 110
 
 
 def test_errors_travel_with_their_exit_status() -> None:
