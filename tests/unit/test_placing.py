@@ -163,6 +163,21 @@ def test_a_piece_that_another_file_needs_is_not_fetched_over_what_is_here() -> N
     assert alone.holdings.verified == ExtentSet([Extent(0, 2)])
 
 
+def test_files_that_share_most_of_their_pieces_are_not_placed() -> None:
+    """Small ones block each other's pieces, and have nothing that would be there twice for long."""
+    torrent = in_a_row([3, 4, 22, 3], 4)
+    layout = Layout(torrent)
+    assert [layout.fills(each.file) for each in files(torrent)] == [False, False, True, False]
+    small, _, large, last = files(torrent)
+    assert Loans() == borrow(layout, inventory(torrent, small, last), (), nobody)
+    assert not misplaced(layout, inventory(torrent, small, last))
+    small.holdings.verified.add(Extent(0, 3))
+    loans = borrow(layout, inventory(torrent, small, large, last), (), nobody)
+    assert ((large,), frozenset()) == (loans.placed, loans.blocked)
+    aligned = in_a_row([3], 4), in_a_row([4, 8], 4)
+    assert all(Layout(each).fills(file) for each in aligned for file in each.files)
+
+
 def test_what_is_removed_gives_its_files_back_once_it_is_gone() -> None:
     """Or when that was to be expected long ago; until then nobody else gets them."""
     torrent = in_a_row([8, 8], 4)

@@ -38,6 +38,12 @@ class Layout:
         last = bisect_left(self._starts, (piece + 1) * self.length)
         return self.files[first:last]
 
+    def fills(self, file: TorrentFile) -> bool:
+        """Say whether *file* has as many pieces to itself as it shares with others, or more."""
+        pieces = self.pieces(file, Extent(0, file.size))
+        shared = sum(len(self.sharing(piece)) > 1 for piece in {pieces[0], pieces[-1]}) if pieces else 0
+        return len(pieces) >= 2 * shared
+
     def held(self, verified: Mapping[int, ExtentSet]) -> list[bool]:
         """Say of each piece whether it is whole in *verified*, the bytes known to be good by index of file."""
         found = [False] * self.count
