@@ -28,7 +28,7 @@ def mounts(root: Path, status: int, mountpoint: str) -> subprocess.CompletedProc
     mountdl.write_text(f'#!/bin/sh\necho "$@"\nexit {status}\n')
     mountdl.chmod(0o755)
     command = [root / "contrib/quickstart", "s", mountpoint]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_a_mount_that_fails_leaves_no_folder_behind(root: Path) -> None:

@@ -405,7 +405,7 @@ async def test_little_lies_aside(tmp_path: Path) -> None:
     """What a torrent is fetched into, where mirrors write the store's file, never grows beyond its bound by much."""
     data = pattern(8_000_000)
     made = one_file(tmp_path / "seed", data)
-    mirror = FakeSource(data, step=65536, latency=60.0)
+    mirror = FakeSource(data, step=65536, latency=5.0)
     with seeding(made, tmp_path / "seed", upload=8_000_000) as other:
         async with running(tmp_path / "cache", {"fake://m": mirror}, aside=2_000_000) as bench:
             [content] = bench.contents(made, other.address)
