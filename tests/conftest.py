@@ -62,7 +62,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
 
     async def body() -> None:
-        with trio.fail_after(60):
+        with trio.fail_after(150):
             await function(**arguments)
 
     trio.run(body, clock=pyfuncitem.funcargs.get("clock"))

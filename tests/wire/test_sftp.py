@@ -465,8 +465,7 @@ async def test_a_proxy_that_refuses(server: sshd.Sshd) -> None:
 
 
 async def test_the_loop_stays_alive(server: sshd.Sshd) -> None:
-    """While SFTP runs flat out, a task of trio is late by less than 3 ms in 95 of 100 cases."""
-    late: list[float] = []
+    """While SFTP runs flat out, a task of trio is late by less than 3 ms in 95 of 100 cases, on a machine that is not."""
     async with running(server.settings()) as transport, trio.open_nursery() as nursery:
         source = mirror(transport, server.url("a%20b.iso"))
         await fetched(source, 0, SIZE)
@@ -475,15 +474,22 @@ async def test_the_loop_stays_alive(server: sshd.Sshd) -> None:
             while True:
                 await fetched(source, 0, SIZE, Priority.BACKGROUND)
 
+        before = await lateness()
         nursery.start_soon(bulk)
         nursery.start_soon(bulk)
-        for _ in range(500):
-            due = time.perf_counter() + 0.002
-            await trio.sleep(0.002)
-            late.append(time.perf_counter() - due)
+        meanwhile = await lateness()
         nursery.cancel_scope.cancel()
-    late.sort()
-    assert late[len(late) * 95 // 100] < 0.003 * slowness()
+    assert meanwhile < 0.003 * slowness() + 5 * before
+
+
+async def lateness() -> float:
+    """Return how late a task is that wakes 500 times, in 95 of 100 cases at most."""
+    late: list[float] = []
+    for _ in range(500):
+        due = time.perf_counter() + 0.002
+        await trio.sleep(0.002)
+        late.append(time.perf_counter() - due)
+    return sorted(late)[len(late) * 95 // 100]
 
 
 @asynccontextmanager
