@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from mountdl.settings import SwarmSettings
-from mountdl.sources.swarm.alerts import Alert, translate
+from mountdl.sources.swarm.alerts import Alert, PeerConnected, translate
+from mountdl.sources.swarm.promptness import Promptness
 
 if TYPE_CHECKING:
     import libtorrent as lt
@@ -110,6 +111,7 @@ class Session:
         self._session: lt.session | None = None
         self._started = trio.Event()
         self._strikes: dict[str, set[str]] = {}
+        self.promptness = Promptness()
         self._reader, self._writer = socket.socketpair()
         for end in (self._reader, self._writer):
             end.setblocking(False)
@@ -188,6 +190,8 @@ class Session:
                 log.exception("an alert of libtorrent could not be read")
                 continue
             for each in told:
+                if isinstance(each, PeerConnected):
+                    self.promptness.connected(trio.current_time())
                 self._heard(each)
 
     def _close(self) -> None:

@@ -298,6 +298,7 @@ class SwarmTransport:
                 del self._swarms[key]
         if self._swarms and self._session.started:
             self._session.start().post_torrent_updates()
+            self._session.promptness.look(now)
 
 
 def _keys(torrent: Torrent) -> tuple[str, ...]:
