@@ -48,7 +48,7 @@ def test_a_stopped_server_gives_way(mirrors: Mirrors, mounted: Mounts, source: P
             publish(source, "f.bin", DATA, [f"ftp://127.0.0.1:{server.port}/f.bin", http.of("f.bin")])
             mount = mounted(source, timeout=2, background="off")
             assert mount.read("f.bin", 0, 1000) == DATA[:1000]
-            stopped = [server.pid, *_below(server.pid)]
+            stopped = [server.pid, *ftpservers.below(server.pid)]
             for pid in stopped:
                 os.kill(pid, signal.SIGSTOP)
             began = time.monotonic()
@@ -74,8 +74,3 @@ def test_no_secret_is_told(mounted: Mounts, source: Path, tmp_path: Path) -> Non
             assert SECRET not in told
             assert "jemand" not in told
             mount.unmount()
-
-
-def _below(pid: int) -> list[int]:
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [each for child in children for each in (child, *_below(child))]

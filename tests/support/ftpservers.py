@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -155,6 +156,15 @@ def proftpd(home: Path, packed: Path, tls: str = "") -> Iterator[FtpServer]:
         yield FtpServer(port, process.pid, authority)
 
 
+def below(pid: int) -> list[int]:
+    """Return the processes below *pid*."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return [each for child in children for each in (child, *below(child))]
+
+
 def libraries(packed: Path) -> str:
     """Return where the libraries of what is unpacked in *packed* are."""
     return ":".join(sorted({str(path.parent) for path in packed.glob("usr/lib/**/*.so*")}))
@@ -222,6 +232,7 @@ def _running(
             await_port(process, port, host)
             yield process
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, 9)
+            for pid in [*below(process.pid), process.pid]:  # vsftpd's sessions are in process groups of their own
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             process.wait(60)

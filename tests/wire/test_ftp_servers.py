@@ -237,7 +237,7 @@ async def test_a_server_that_is_stopped(home: Path) -> None:
         async with running(patience=Patience(connect=1.5, head=1.5, silence=1.5)) as transport:
             source = mirror(transport, f"ftp://127.0.0.1:{server.port}/a%20b/file.bin")
             assert await fetched(source, 0, 10) == DATA[:10]
-            pids = [server.pid, *below(server.pid)]
+            pids = [server.pid, *ftpservers.below(server.pid)]
             for pid in pids:
                 os.kill(pid, signal.SIGSTOP)
             try:
@@ -247,12 +247,6 @@ async def test_a_server_that_is_stopped(home: Path) -> None:
             finally:
                 for pid in pids:
                     os.kill(pid, signal.SIGCONT)
-
-
-def below(pid: int) -> list[int]:
-    """Return the processes below *pid*."""
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [each for child in children for each in (child, *below(child))]
 
 
 @needs_vsftpd
