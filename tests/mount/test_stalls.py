@@ -188,13 +188,13 @@ def test_a_mirror_that_drips(mirrors: Mirrors, mounted: Mounts, source: Path) ->
 
 def test_a_mapped_page_that_can_not_be_had(stalled: Mirror, mounted: Mounts, film_bytes: bytes) -> None:
     """Kills its reader with SIGBUS in time, as every file system does, and nothing else."""
-    mount = mounted(mounted.home / "source", read_timeout=4)
+    mount = mounted(mounted.home / "source", read_timeout=8)
     code = "import mmap, sys; f = open(sys.argv[1], 'rb'); mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)[5]"
     start = time.monotonic()
     done = run(sys.executable, "-S", "-c", code, mount / "stuck.bin")
 
     assert done.returncode == -signal.SIGBUS
-    assert time.monotonic() - start < 11  # the kernel asks three times for a mapped page
+    assert time.monotonic() - start < 22  # the kernel asks three times for a mapped page
     prompt(mount, film_bytes)
 
 
@@ -218,4 +218,4 @@ def test_many_that_read_one_page_wait_no_longer_than_one(
     readers += [started(READ, mount / "stuck.bin", 0, 4 << 20) for _ in range(6)]
     for reader in readers:
         reader.wait(LONGEST)
-    assert time.monotonic() - start < 9
+    assert time.monotonic() - start < 15
