@@ -12,7 +12,7 @@ from mountdl.engine.flight import SourceState
 from mountdl.engine.incidents import Incidents
 from mountdl.engine.roster import Roster
 from mountdl.errors import StoreError
-from mountdl.extents import Extent
+from mountdl.extents import Extent, ExtentSet
 from mountdl.store.stored import Stored
 
 log = logging.getLogger(__name__)
@@ -34,15 +34,16 @@ class Blame:
         """Take in that chunk *index*, *extent*, is wrong as it lies in the store."""
         parts = self._roster.contributors(extent)
         guilty = {state for state, _ in parts}
-        if len(guilty) == 1:
+        if not ExtentSet(part for _, part in parts).covers(extent):
+            # Some of it is of an earlier run, whose sources nobody knows: who brought the rest need not have lied.
+            self._incidents.add(None, f"chunk {index} in the store was not sound; it is fetched again", extent)
+        elif len(guilty) == 1:
             self._blame(parts[0][0], index, extent)
-        elif guilty:
+        else:
             digests = [(state, part, self._sum(part)) for state, part in parts]
             self._roster.accuse(index, digests, extent)
             names = ", ".join(sorted(state.source.name for state in guilty))
             self._incidents.add(None, f"chunk {index} is wrong; one of these sent wrong bytes: {names}", extent)
-        else:
-            self._incidents.add(None, f"chunk {index} in the store was not sound; it is fetched again", extent)
 
     def _sum(self, extent: Extent) -> bytes:
         """Return what tells the bytes of *extent* from others; empty when the store can't give them back."""

@@ -140,3 +140,18 @@ async def test_a_reader_learns_of_a_lie_at_once_where_all_lie(tmp_path: Path, cl
         assert trio.current_time() - start < 3
         assert DATA[:32] == await reader.read(Extent(0, 32))
         assert DATA[48:] == await reader.read(Extent(48, 100))
+
+
+async def test_what_an_earlier_run_left_is_nobodys_now(tmp_path: Path, clock: MockClock) -> None:
+    """A liar's half of a chunk stayed; who completes it, and has no other beside it, is asked for all of it."""
+    urls = ("fake://mirror",)
+    what = content(DATA, chunk=32, urls=urls)
+    async with running(tmp_path, {urls[0]: half_then_dead("mirror", wrong=True)}) as bench:
+        with pytest.raises(ContentUnavailable):
+            await bench.engine.open(what).read(Extent(0, 32))
+    honest = FakeSource(DATA, "mirror", step=8, latency=0.001)
+    async with running(tmp_path, {urls[0]: honest}) as bench:
+        assert DATA[:32] == await bench.engine.open(what).read(Extent(0, 32))
+        assert set() == blamed(bench, what)
+        assert [0] == bad_chunks(bench, what)
+        assert [Extent(16, 32), Extent(0, 32)] == [extent for extent, _ in honest.fetched]
