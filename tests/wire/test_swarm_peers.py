@@ -93,7 +93,7 @@ async def test_aria2_that_requires_encryption_gets_from_us(tmp_path: Path) -> No
 @pytest.mark.parametrize("interface", ["127.0.0.2", "lo"])
 async def test_peers_are_met_on_the_interface_alone(tmp_path: Path, interface: str) -> None:
     """Also those that we connect to: who names the address of a tunnel means all of it, and no other family either."""
-    data = pattern(300_000)
+    data = pattern(3_000_000)
     made = one_file(tmp_path / "seed", data)
     with (
         seeding(made, tmp_path / "seed", upload=100_000) as other,
