@@ -68,7 +68,10 @@ class Finished(Alert):
 
 @dataclass(frozen=True, slots=True)
 class PeerBanned(Alert):
-    """*peer* sent wrong bytes and is not talked to any more."""
+    """*peer* is not talked to any more: it alone sent a wrong piece, or it had a part in four of them or more.
+
+    One who is honest may be among the latter: which block was wrong is not known of a piece of several peers.
+    """
 
     peer: str
 

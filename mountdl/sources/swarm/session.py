@@ -33,7 +33,7 @@ wait for one another at the one file that is fetched and write a piece at a time
 came with 105 and 157 MiB/s by it, 212 and 234 by this (runs in turn, 2 cores, a peer on loopback)."""
 STATE = "session.state"
 STRIKES = 3
-"""Times that wrong bytes may come from one address, from another port each, before none of it is talked to."""
+"""Times that wrong pieces may come from one address, from another port each, before none of it is talked to."""
 _CATEGORIES = ("error", "status", "storage", "piece_progress", "connect")
 
 
@@ -148,7 +148,7 @@ class Session:
         return parameters
 
     def strike(self, peer: str) -> None:
-        """Take in that *peer* sent wrong bytes.
+        """Take in that *peer* had a part in wrong pieces.
 
         libtorrent talks no more to that address and port; a liar that comes again has another port.
         """

@@ -254,7 +254,7 @@ class Swarm:
         elif isinstance(alert, alerts.PeerConnected):
             self._peer_connected(stay, alert.peer)
         elif isinstance(alert, alerts.PeerBanned):
-            self._remark(f"its peer {alert.peer} sent wrong bytes and was sent away")
+            self._remark(f"its peer {alert.peer} was sent away: wrong bytes came in pieces that it had a part in")
         elif isinstance(alert, alerts.HashFailed):
             self._remark(f"piece {alert.piece} came wrong from its peers and is fetched again", logging.INFO)
         elif isinstance(alert, alerts.TrackerSaid):
