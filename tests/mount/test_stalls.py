@@ -212,7 +212,7 @@ def test_a_reader_that_inherited_its_file(mirrors: Mirrors, mounted: Mounts, sou
 def test_many_that_read_one_page_wait_no_longer_than_one(
     stalled: Mirror, mounted: Mounts, source: Path, readers: Readers
 ) -> None:
-    """The kernel has them wait for each other's page; each then asked anew, one after another: 5 took 5 time-outs."""
+    """The kernel has them wait for each other's page; each then asked anew, one after another: ten took ten time-outs."""
     mount = mounted(source, read_timeout=3)
     start = time.monotonic()
     readers += [started(READ, mount / "stuck.bin", 0, 4 << 20) for _ in range(6)]
