@@ -2,8 +2,10 @@
 
 All from one peer, one after the other, each with an empty cache. btfs gets nothing from a peer of its own address: as
 root the peer lives in a network namespace of its own, behind a virtual cable; else it is on loopback, and btfs gives
-no byte. Run from a checkout:
-    python3 contrib/bench/swarm.py [MEBIBYTES]
+no byte. With "warm" memory is touched before each is measured in order: a virtual machine whose host takes free memory
+back pays five times for the first use of a page, and who comes second finds what the first one freed.
+Run from a checkout:
+    python3 contrib/bench/swarm.py [MEBIBYTES] [warm]
 """
 
 from __future__ import annotations
@@ -120,7 +122,9 @@ def answers(path: Path) -> bool:
 
 
 def touch_memory() -> None:
-    """Touch 3 GiB and free them: a virtual machine pays five times for memory that its host took back."""
+    """Touch 3 GiB and free them, if asked to."""
+    if "warm" not in sys.argv:
+        return
     count = 3 << 30
     subprocess.run([sys.executable, "-c", f"m = bytearray({count})\nm[::4096] = bytes({count // 4096})"], check=True)
 
@@ -183,7 +187,7 @@ def main() -> None:
         os.execvp("unshare", ["unshare", "-n", sys.executable, *sys.argv])
     if apart:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    mebibytes = int(sys.argv[1]) if len(sys.argv) > 1 else 256
+    mebibytes = int(next((word for word in sys.argv[1:] if word.isdigit()), 256))
     home = Path(tempfile.mkdtemp(prefix="bench-swarm-"))
     chance = random.Random(1)
     data = b"".join(chance.randbytes(1 << 20) for _ in range(mebibytes))
