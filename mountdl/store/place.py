@@ -135,6 +135,14 @@ class Place:
         finally:
             os.close(fd)
 
+    def version(self, suffix: str) -> tuple[int, int, int] | None:
+        """Return what tells a file from the one that replaced it: inode, mtime, length. None: there is no such file."""
+        try:
+            found = self.path(suffix).lstat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
     def prepare(self, suffix: str, data: bytes, *, durable: bool) -> None:
         """Write *data* under a temporary name beside the file that `replace` will put it in place of."""
         with self.folder() as folder:

@@ -53,7 +53,7 @@ def standing(place: Place, fd: int) -> Standing | None:
 def _on_record(place: Place, size: int) -> bool:
     """Say whether all *size* bytes of the content in *place* are on record as written."""
     for _ in range(_ATTEMPTS):
-        version = _version(place)
+        version = place.version(MANIFEST)
         manifest, _ = manifests.load(place)
         told = place.read(JOURNAL, journals.LIMIT) or b""
         if manifest is not None:
@@ -61,7 +61,7 @@ def _on_record(place: Place, size: int) -> bool:
         else:
             header = journals.own_header(told, journals.boot_id())
         reading = journals.parse(told, header, size)
-        if version == _version(place):
+        if version == place.version(MANIFEST):
             break  # else a checkpoint came between
     else:
         return False
@@ -69,11 +69,3 @@ def _on_record(place: Place, size: int) -> bool:
         return False
     claims = weigh(manifest, reading, manifest.fingerprint if manifest is not None else "")
     return claims.written.covers(Extent(0, size))
-
-
-def _version(place: Place) -> tuple[int, int, int] | None:
-    try:
-        found = place.path(MANIFEST).lstat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size

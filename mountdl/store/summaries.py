@@ -8,20 +8,19 @@ from mountdl.errors import StoreDamaged, StoreError
 from mountdl.store import manifest as manifests
 from mountdl.store.place import MANIFEST, Place
 
-_Version = tuple[int, int, int]  # of a manifest: inode, mtime, length
-
 
 class Summaries:
     """The heads of manifests, by content."""
 
     def __init__(self) -> None:
-        self._known: dict[ContentKey, tuple[_Version, manifests.Header | None]] = {}
+        self._known: dict[ContentKey, tuple[tuple[int, int, int], manifests.Header | None]] = {}
 
     def of(self, place: Place) -> manifests.Header | None:
         """Return what is on record in *place*; None where nothing is, or nothing that can be read."""
         try:
-            found = place.path(MANIFEST).lstat()
-            version = (found.st_ino, found.st_mtime_ns, found.st_size)
+            version = place.version(MANIFEST)
+            if version is None:
+                return None
             known = self._known.get(place.key)
             if known is None or known[0] != version:
                 known = (version, _read_header(place))

@@ -74,12 +74,9 @@ def whole_leaves(there: ExtentSet, size: int, among: Iterable[int]) -> list[int]
 
 def sums_of(data: memoryview, offset: int, size: int) -> dict[int, int]:
     """Return the sums of the leaves that lie wholly in *data*, the bytes from *offset* on of a content of *size*."""
-    found = {}
-    for number in leaves(Extent(offset, offset + len(data))):
-        part = leaf(number, size)
-        if offset <= part.start and part.stop <= offset + len(data):
-            found[number] = crc32(data[part.start - offset : part.stop - offset])
-    return found
+    found = Leaves(Extent(offset, offset + len(data)), size)
+    found.update(data)
+    return found.found
 
 
 def _runs(numbers: list[int]) -> list[range]:

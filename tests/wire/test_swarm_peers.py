@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,6 +158,22 @@ async def resolved(bench: Bench, ref: SwarmRef) -> Descriptor | None:
         return None
 
 
+@asynccontextmanager
+async def asked(bench: Bench, link: str) -> AsyncIterator[list[Descriptor]]:
+    """Ask what *link* leads to; in the end wait until that was told, and is in the list."""
+    found: list[Descriptor] = []
+
+    async def ask() -> None:
+        found.append(await bench.swarms.resolve(SwarmRef(link, "torrent")))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        yield found
+        with trio.fail_after(50):
+            while not found:
+                await trio.sleep(0.05)
+
+
 async def test_a_magnet_that_nobody_answers_and_the_torrent_beside_it(tmp_path: Path) -> None:
     """While peers are asked for what is in it somebody opens a file of the same torrent: it is read, and that answers."""
     data = pattern(1_000_000)
@@ -163,19 +181,10 @@ async def test_a_magnet_that_nobody_answers_and_the_torrent_beside_it(tmp_path: 
     with seeding(made, tmp_path / "seed") as other:
         async with running(tmp_path / "cache", settings=loopback(metadata_timeout=60.0)) as bench:
             link = link_of(Magnet("a.bin", btih=other.handles[0].info_hashes().v1.to_bytes()))
-            found: list[Descriptor] = []
-
-            async def ask() -> None:
-                found.append(await bench.swarms.resolve(SwarmRef(link, "torrent")))
-
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(ask)
+            async with asked(bench, link) as found:
                 await until(lambda: any(each.handle for each in bench.swarms._inquiries.values()))
                 [content] = bench.contents(made, other.address)
                 assert data == await bench.engine.open(content).read(Extent(0, len(data)))
-                with trio.fail_after(50):
-                    while not found:
-                        await trio.sleep(0.05)
             assert [entry.size for entry in found[0].entries] == [len(data)]
 
 
@@ -186,13 +195,7 @@ async def test_a_magnet_that_one_of_two_gives_up(tmp_path: Path) -> None:
     with seeding(made, tmp_path / "seed") as other:
         async with running(tmp_path / "cache", settings=loopback(metadata_timeout=60.0)) as bench:
             link = link_of(Magnet("a.bin", btih=other.handles[0].info_hashes().v1.to_bytes()))
-            found: list[Descriptor] = []
-
-            async def ask() -> None:
-                found.append(await bench.swarms.resolve(SwarmRef(link, "torrent")))
-
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(ask)
+            async with asked(bench, link):
                 with trio.CancelScope() as scope:
                     async with trio.open_nursery() as impatient:
                         impatient.start_soon(bench.swarms.resolve, SwarmRef(link, "torrent"))
@@ -200,9 +203,6 @@ async def test_a_magnet_that_one_of_two_gives_up(tmp_path: Path) -> None:
                         scope.cancel()
                 [content] = bench.contents(made, other.address)
                 assert data == await bench.engine.open(content).read(Extent(0, len(data)))
-                with trio.fail_after(50):
-                    while not found:
-                        await trio.sleep(0.05)
             assert not bench.swarms._inquiries
 
 
