@@ -8,7 +8,8 @@
     │  └ SourceMismatch                  it has other bytes than the ones described: drop it
     ├ StoreError
     │  ├ StoreFull                       no room on the disk of the cache
-    │  │ └ StoreCrowded                  none for bytes that nobody waits for: fetch only what somebody does
+    │  │ ├ StoreCrowded                  none for bytes that nobody waits for: fetch only what somebody does
+    │  │ └ StoreFrozen                   it takes no bytes at all, whatever made room for them
     │  ├ StoreDamaged                    what is on disk is not what was put there
     │  └ StoreBusy                       another process has this content open
     ├ ContentUnavailable                 no source is left, or none answered in time: EIO
@@ -20,6 +21,7 @@ One leaf for each reaction. Exceptions of foreign libraries are turned into thes
 (`raise ... from ...`) and never travel further.
 """
 
+import errno
 from enum import IntEnum
 
 
@@ -39,6 +41,11 @@ class ExitStatus(IntEnum):
     BAD_MAGNET = 27
     BAD_OPTION = 28
     CHECKSUM = 32
+
+
+def write_status(error: OSError) -> ExitStatus:
+    """Return the status of a command that ends because a file can't be made or written."""
+    return ExitStatus.DISK_FULL if error.errno in {errno.ENOSPC, errno.EDQUOT} else ExitStatus.IO
 
 
 class MountdlError(Exception):
@@ -98,6 +105,12 @@ class StoreFull(StoreError):
 
 class StoreCrowded(StoreFull):
     """There is no room left, and nobody waits for these bytes; what a reader waits for can still be had."""
+
+
+class StoreFrozen(StoreFull):
+    """The disk takes no bytes, and gives no room back: it became read-only, or it fails."""
+
+    exit_status = ExitStatus.IO
 
 
 class StoreDamaged(StoreError):

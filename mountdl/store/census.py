@@ -13,11 +13,10 @@ from heapq import heapify, heappop, heappush
 from pathlib import Path
 
 from mountdl.content import ContentKey
+from mountdl.store.kernel import BLOCK
 from mountdl.store.place import DATA, PIN, is_key
 
 log = logging.getLogger(__name__)
-
-_STAT_BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +125,4 @@ def _folder(folder: str) -> Iterator[Resting]:
                 stat = entry.stat(follow_symlinks=False)
             except OSError:
                 continue
-            yield Resting(ContentKey(key), stat.st_blocks * _STAT_BLOCK, stat.st_atime, key in pins)
+            yield Resting(ContentKey(key), stat.st_blocks * BLOCK, stat.st_atime, key in pins)

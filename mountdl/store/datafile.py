@@ -13,12 +13,12 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from mountdl.errors import StoreDamaged, StoreError
+from mountdl.errors import StoreDamaged, StoreError, StoreFrozen
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import Hasher
 from mountdl.store.bypass import Bypass
-from mountdl.store.kernel import CANT, punch_hole, reserve
-from mountdl.store.place import DATA, Place, open_locked, store_errors, write_all
+from mountdl.store.kernel import BLOCK, CANT, punch_hole, reserve
+from mountdl.store.place import DATA, Place, open_frozen, open_locked, store_errors, write_all
 from mountdl.store.recovery import whole_blocks
 from mountdl.store.sums import Leaves
 
@@ -31,7 +31,6 @@ _SLICE = 32 * 1024
 """Bytes written at once. A longer write makes longer folios, whose memory many virtual
 machines have given back to their host: 512 MiB of fresh cache took 0.5 s of system time in slices of 32 KiB,
 1.1 s in one piece of a MiB (measured, medians of 5; 0.06 s where memory is warm, at either length)."""
-_STAT_BLOCK = 512  # stat(2): the unit of st_blocks, whatever the file system's own
 _LARGEST = (1 << 63) - 1  # off_t
 
 
@@ -52,18 +51,20 @@ class DataFile:
         "_users",
         "created",
         "found_size",
+        "frozen",
         "grain",
         "size",
     )
 
-    def __init__(self, place: Place, size: int) -> None:
+    def __init__(self, place: Place, size: int, *, frozen: bool = False) -> None:
         """Open or create the file and lock it. Its length is put right by `resize`, after a look at it.
 
-        Raises StoreBusy, StoreFull, StoreDamaged or StoreError.
+        *frozen*: on a disk that takes nothing: it is as it is found, empty if there is none, and stays so.
+        Raises StoreBusy, StoreFull, StoreFrozen, StoreDamaged or StoreError.
         """
         if not 0 <= size <= _LARGEST:
             raise StoreError(f"no file can have {size} bytes")
-        self.size = size
+        self.size, self.frozen = size, frozen
         self._place = place
         self._guard = threading.Lock()
         self._cant_write = f"can't write {place.path(DATA)}"
@@ -74,10 +75,10 @@ class DataFile:
         self._landing: list[Extent] = []  # put by threads, not told to the loop; what goes, goes guarded
         self._closed: bool = False
         with store_errors(f"can't open {place.path(DATA)}"):
-            self._fd = open_locked(place)
+            self._fd = open_frozen(place) if frozen else open_locked(place)
             found = os.fstat(self._fd)
             self.found_size, self._blocks = found.st_size, found.st_blocks
-            self.grain = max(found.st_blksize, _STAT_BLOCK)
+            self.grain = max(found.st_blksize, BLOCK)
             """The unit in bytes in which the file system allocates."""
         self.created = self.found_size == 0
 
@@ -86,9 +87,11 @@ class DataFile:
 
         What an earlier run reserved and never filled is given back: it takes room but is none of the *allocated*.
         """
+        if self.frozen:
+            return
         with store_errors(f"can't make room for {self.size} bytes in {self._place.path(DATA)}"):
             os.ftruncate(self._fd, self.size)
-        if allocated is not None and self.blocks * _STAT_BLOCK >= allocated.total + _RESERVE:
+        if allocated is not None and self.blocks * BLOCK >= allocated.total + _RESERVE:
             for gap in list(allocated.missing(Extent(0, self.size))):
                 self.punch(gap)
 
@@ -164,7 +167,8 @@ class DataFile:
         return view
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """Put *data* at *offset*. StoreFull when there is no room, StoreError when the disk fails."""
+        """Put *data* at *offset*. StoreFull when there is no room, StoreFrozen or StoreError when the disk fails."""
+        self._melted()
         if len(data) >= _BULK:
             self._reserve(Extent(offset, offset + len(data)))
         with store_errors(self._cant_write):
@@ -176,6 +180,7 @@ class DataFile:
         Not *cached*: the page cache keeps the bytes until they are on disk at most, where that can be had; for what
         is *awaited* without waiting for the disk.
         """
+        self._melted()
         extent = Extent(offset, offset + len(data))
         self.landing(extent)
         try:
@@ -187,6 +192,10 @@ class DataFile:
         except StoreError:
             self.landed(extent)
             raise
+
+    def _melted(self) -> None:
+        if self.frozen:
+            raise StoreFrozen(f"{self._cant_write}: {os.strerror(errno.EROFS)} when it was opened")
 
     def landing(self, extent: Extent) -> None:
         """Take in that *extent* is put, or was put, where the loop does not know of it yet."""
@@ -230,9 +239,16 @@ class DataFile:
         """Give the disk back what *extent* takes; it reads as zeros then, where the file system can do that."""
         if not extent:
             return
+        self._melted()
         self._reserved.remove(extent)
         with store_errors(f"can't free room in {self._place.path(DATA)}"):
             punch_hole(self._fd, extent.start, extent.length)
+
+    def ask_for_room(self) -> None:
+        """Return if the disk would give room back now, as far as it tells: StoreFrozen or StoreError where it won't."""
+        self._melted()
+        with store_errors(f"can't free room in {self._place.path(DATA)}"):
+            punch_hole(self._fd, min(self.size, _LARGEST - self.grain), self.grain)  # behind the end, where nothing is
 
     def drop(self, extent: Extent, there: ExtentSet) -> None:
         """Make zeros of *extent*, which holds no byte of *there*, and give back its room. StoreError: it can't."""
@@ -280,7 +296,7 @@ class DataFile:
 
     def stamp(self, used_at: float) -> None:
         """Have the file system remember *used_at*; one that can't, doesn't."""
-        if self._closed:
+        if self._closed or self.frozen:
             return
         with suppress(OSError):
             os.utime(self._fd, ns=(int(used_at * 1e9), os.fstat(self._fd).st_mtime_ns))
@@ -302,7 +318,7 @@ class DataFile:
         except OSError:
             return None
         # A file system without holes to report calls all of it data; then far fewer blocks are in use.
-        if found.total == self.found_size and self.blocks * _STAT_BLOCK < self.found_size // 2:
+        if found.total == self.found_size and self.blocks * BLOCK < self.found_size // 2:
             return None
         return found
 

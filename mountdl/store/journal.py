@@ -15,6 +15,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from mountdl.content import ContentKey
+from mountdl.errors import StoreFrozen
 from mountdl.extents import Extent
 from mountdl.store.place import JOURNAL, Place, write_all
 
@@ -116,11 +117,14 @@ def _parse_record(record: bytes, seed: int, size: int) -> Record | None:
 class Journal:
     """A journal to append to. Its file is made at the first record: most opens only read."""
 
-    __slots__ = ("_fd", "_header", "_last_discard", "_named", "_place", "_seed", "length")
+    __slots__ = ("_fd", "_header", "_last_discard", "_named", "_place", "_seed", "frozen", "length")
 
-    def __init__(self, place: Place, header: bytes, length: int) -> None:
-        """Go on with the *length* bytes that `parse` found to be sound; 0 if there is no journal."""
-        self._place = place
+    def __init__(self, place: Place, header: bytes, length: int, *, frozen: bool = False) -> None:
+        """Go on with the *length* bytes that `parse` found to be sound; 0 if there is no journal.
+
+        *frozen*: on a disk that took nothing; it stays as it is then, though the disk may take something later.
+        """
+        self._place, self.frozen = place, frozen
         self._header = header
         self._seed = zlib.crc32(header)
         self._fd: int | None = None
@@ -200,6 +204,8 @@ class Journal:
             self._fd = None
 
     def _open(self) -> int:
+        if self.frozen:
+            raise StoreFrozen(f"{self._place.path(JOURNAL)}: the disk took nothing when it was opened")
         if self._fd is None:
             self._fd = self._place.open(JOURNAL, os.O_RDWR | os.O_CREAT)
             if self.length < HEADER_LENGTH:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 _KEEP_SIZE = 0x01
 _PUNCH_HOLE = 0x02
 
+BLOCK = 512
+"""stat(2): bytes of the unit of st_blocks, whatever the file system's own."""
 DONTCACHE = 0x80
 """linux/fs.h: RWF_DONTCACHE, for preadv2(2) and pwritev2(2) since Linux 6.14: what comes into the page cache only by
 this call goes again when it is read or on disk."""

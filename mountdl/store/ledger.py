@@ -7,18 +7,17 @@ docs/formats.md. It does not know what the bytes are.
 """
 
 import logging
-import os
 import threading
 from contextlib import suppress
 from enum import Enum, auto
 
-from mountdl.errors import StoreError
+from mountdl.errors import StoreError, StoreFrozen
 from mountdl.extents import Extent, ExtentSet
 from mountdl.store import sums
 from mountdl.store.datafile import DataFile
 from mountdl.store.journal import HEADER_LENGTH, Journal, Kind
 from mountdl.store.manifest import Manifest, encode
-from mountdl.store.place import JOURNAL, MANIFEST, Place
+from mountdl.store.place import JOURNAL, MANIFEST, Place, store_errors
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +155,8 @@ class Ledger:
     def discarded(self, extent: Extent) -> None:
         """Return once no crash can bring *extent* back. Only then may its bytes change.
 
-        StoreError when the disk can be told in no way.
+        A disk that takes nothing is told when it takes something again, by `settle`. StoreError when it can be told in
+        no way.
         """
         self.dirty = True
         self._latest = Extent(0, 0)
@@ -168,7 +168,12 @@ class Ledger:
             if told:
                 self._journal.sync()
         except (OSError, StoreError):
-            self._forget_all()
+            try:
+                self._forget_all()
+            except StoreFrozen:
+                self._owed.add(extent)
+                self._unrecorded.add(extent)
+                return
         self._on_disk.remove(extent)
         self._coming.remove(extent)
 
@@ -193,19 +198,18 @@ class Ledger:
         """
         if not self._owed or not any(self._owed.overlap(extent)):
             return
-        owed, self._owed = self._owed, ExtentSet()
-        unrecorded, self._unrecorded = self._unrecorded, ExtentSet()
-        told = any(any(said.overlap(part)) for said in (self._on_disk, self._coming) for part in owed)
+        told = any(any(said.overlap(part)) for said in (self._on_disk, self._coming) for part in self._owed)
         try:
-            for part in unrecorded:
+            for part in self._unrecorded:
                 self._journal.append(Kind.DISCARDED, part)
             if told:
                 self._journal.sync()
         except (OSError, StoreError):
             self._forget_all()
-        for part in owed:
+        for part in self._owed:
             self._on_disk.remove(part)
             self._coming.remove(part)
+        self._owed, self._unrecorded = ExtentSet(), ExtentSet()
 
     def begin(self, manifest: Manifest) -> Checkpoint:
         """Start a checkpoint that says *manifest*; none may be running. Ask for its `save`, then for `end`."""
@@ -264,12 +268,13 @@ class Ledger:
         if self._running is not None:
             self._running.call_off()
         self._latest = Extent(0, 0)
-        try:
+        if self._journal.frozen:
+            raise StoreFrozen(f"can't record a discard of {self._place.key}")
+        with store_errors("can't record a discard"):
             self._place.unlink(MANIFEST)
             self._journal.drop()
-            self._place.sync()
-        except OSError as error:
-            raise StoreError(f"can't record a discard: {os.strerror(error.errno or 0)}") from error
+            with suppress(FileNotFoundError):  # no folder holds no record
+                self._place.sync()
         self._on_disk = ExtentSet()
         self._coming = ExtentSet()
 
@@ -280,6 +285,6 @@ class Ledger:
 
     def _complain(self, reason: str) -> None:
         """Warn once until a checkpoint succeeds: a full disk must not fill the log too."""
-        if reason and not self._complained:
+        if reason and not self._complained and not self._journal.frozen:
             self._complained = True
             log.warning("%s: what is stored is not on record: %s", self._place.path(JOURNAL).stem, reason)

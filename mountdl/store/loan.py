@@ -26,7 +26,7 @@ class Loan:
 
         *there* is what the data file holds.
         """
-        if self.given or not self._data.quiet:
+        if self.given or self._data.frozen or not self._data.quiet:
             return False
         return self._room.holds(self._data.size - there.total, self._data.free)
 

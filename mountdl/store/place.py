@@ -17,13 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mountdl.content import ContentKey
-from mountdl.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
+from mountdl.errors import StoreBusy, StoreDamaged, StoreError, StoreFrozen, StoreFull
 
 DATA = ".data"
 MANIFEST = ".manifest"
 JOURNAL = ".journal"
 PIN = ".pin"
 SUMS = ".sums"
+FILES = (MANIFEST, JOURNAL, SUMS, DATA)
+"""All that a content has, but for its pin, in the order in which they go: what says something of bytes before them."""
 
 _NEW = ".new"
 # A key is at most 170 characters (sha-512, a size of 16 digits, the suffix of a distinct chunk map);
@@ -31,15 +33,31 @@ _NEW = ".new"
 _KEY = re.compile(r"[0-9a-z][0-9a-z-]{0,199}")
 # EFBIG: RLIMIT_FSIZE, or a file system whose files can't be that long. EAGAIN: btrfs where room is short.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EAGAIN})
+# What a file system says once it became read-only, was shut down, or finds its own books damaged (the last two).
+_READ_ONLY = {errno.EROFS, errno.ESHUTDOWN, errno.EUCLEAN, errno.EBADMSG}
+# What a disk says that fails or was pulled out; all but the first three come of writes past the page cache.
+_FAILED = {
+    errno.EIO,
+    errno.ENXIO,
+    errno.ENODEV,
+    errno.EREMOTEIO,
+    errno.ENODATA,
+    errno.ENOLINK,
+    errno.EBADE,
+    errno.EILSEQ,
+}
+# What is said of a server that forgot us or is gone.
+_GONE = {errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ETIMEDOUT}
+_FROZEN = frozenset(_READ_ONLY | _FAILED | _GONE)
 
 
 @contextmanager
 def store_errors(doing: str) -> Iterator[None]:
-    """Turn an OSError into StoreFull or StoreError; *doing* says what failed ("can't write X")."""
+    """Turn an OSError into StoreFull, StoreFrozen or StoreError; *doing* says what failed ("can't write X")."""
     try:
         yield
     except OSError as error:
-        kind = StoreFull if error.errno in _FULL else StoreError
+        kind = StoreFull if error.errno in _FULL else StoreFrozen if error.errno in _FROZEN else StoreError
         raise kind(f"{doing}: {os.strerror(error.errno or errno.EIO)}") from error
 
 
@@ -180,6 +198,32 @@ class Place:
             os.fsync(folder)
 
 
+def open_frozen(place: Place) -> int:
+    """Open and lock the data file on a disk that takes nothing; where there is none, or none can be read, an empty one.
+
+    Raises StoreBusy, StoreDamaged, OSError.
+    """
+    try:
+        fd = place.open(DATA, os.O_RDONLY)
+    except OSError:
+        return os.memfd_create("nothing", os.MFD_CLOEXEC)  # of no length, and nobody writes to it
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(fd)
+        raise _busy(place) from error
+    except OSError:
+        pass  # NFS locks only what is open for writing; nobody writes there now
+    return fd
+
+
+def _busy(place: Place) -> StoreBusy:
+    return StoreBusy(
+        f"another process, most likely another mount, has {place.key} open in this cache,"
+        " until a minute after its last use; give one of the two a --cache-dir of its own to have it in both"
+    )
+
+
 def open_locked(place: Place) -> int:
     """Open and lock the data file, which is made if need be: the one that has the name *after* the lock is held.
 
@@ -194,10 +238,7 @@ def open_locked(place: Place) -> int:
                 return fd
         except BlockingIOError as error:
             os.close(fd)
-            raise StoreBusy(
-                f"another process, most likely another mount, has {place.key} open in this cache,"
-                " until a minute after its last use; give one of the two a --cache-dir of its own to have it in both"
-            ) from error
+            raise _busy(place) from error
         except FileNotFoundError:
             pass
         except OSError:

@@ -31,7 +31,7 @@ class Keep(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Spared:
-    """What somebody needs of an open content: *locked* must stay, *ahead* should; *used*: it has readers.
+    """What somebody needs of an open content: *locked* must stay, *ahead* should; *used*: a download has it.
 
     *awaited*, part of *locked*, is what readers wait for: on a full disk memory holds it.
     """

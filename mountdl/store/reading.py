@@ -11,9 +11,7 @@ from mountdl.extents import Extent, ExtentSet
 from mountdl.store.datafile import DataFile
 from mountdl.store.overflow import Overflow
 from mountdl.store.sums import Sums, leaf, leaves, sums_of
-
-_STREAM = 128 << 10
-"""Bytes: reads of so many are a stream, of which the kernel keeps the mount's pages; ours would be there for nobody."""
+from mountdl.store.trails import STREAM
 
 
 class Load:
@@ -29,7 +27,7 @@ class Load:
 
     def run(self) -> None:
         """Read. Raises StoreDamaged when the disk can't give all of it, StoreError once the file is closed."""
-        self.found = self._data.load(self.wide, cached=self.extent.length < _STREAM)
+        self.found = self._data.load(self.wide, cached=self.extent.length < STREAM)
         if self._unchecked:
             self.sums = sums_of(self.found, self.wide.start, self._data.size)
 

@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from mountdl.content import ContentKey
-from mountdl.errors import StoreError
+from mountdl.errors import StoreError, StoreFrozen
 from mountdl.extents import Extent, ExtentSet
 from mountdl.priorities import Priority
 from mountdl.store import quota
 from mountdl.store.census import AtRest, Resting
+from mountdl.store.kernel import BLOCK
 from mountdl.store.overflow import MEMORY, Overflow
 from mountdl.store.quota import Candidate, Keep, Spared
 from mountdl.store.uses import Clock, Uses
 
 log = logging.getLogger(__name__)
 
-BLOCK = 512
 STALE = 3600.0
 """Seconds without a use after which a closed content may go for what nobody waits for; and after which a disk that was
 full may be filled again by what nobody waits for."""
@@ -31,6 +31,11 @@ LEAST_ROOM = 1 << 20
 """Bytes that are made free at least on a full disk."""
 MARGIN = 64 << 20
 """Bytes of disk that others are left when a content is fetched without asking for room piece by piece."""
+REMEDY = (
+    "what is stored is read on, and what readers wait for goes by way of memory and is not kept;"
+    " see the kernel's log, then repair its file system or mount it read-write again"
+)
+"""What to do about a disk that takes nothing."""
 MOST_AT_ONCE = 16
 """Closed contents opened in one search for room."""
 
@@ -80,12 +85,16 @@ class Room:
         self.limit = limit
         self.resting: AtRest | None = None
         self.evicted: set[ContentKey] = set()
+        self.pins_go = True
+        """Whether what is pinned goes, too, where nothing else is left."""
         self.leaving: Callable[[ContentKey], None] = _nobody
         self._clock, self._tenants, self._pinned, self._rouse = clock, tenants, pinned, rouse
         self._used = 0
         self._busy = False
         self._tight = False
-        self._full_at = float("-inf")
+        self._full_at = self._told_at = float("-inf")
+        self.frozen: str | None = None
+        """That the disk takes nothing, why, and what to do about it; None where it does, as far as is known."""
 
     @property
     def watched(self) -> bool:
@@ -139,9 +148,23 @@ class Room:
         self._full_at = self._clock.now
         self.free(max(wanted, LEAST_ROOM))
 
+    def refused(self, why: StoreFrozen) -> None:
+        """Take in that the disk took nothing: nothing goes for room any more, and background work waits."""
+        told, self.frozen = self.frozen is not None, f"the disk of the cache takes nothing ({why}): {REMEDY}"
+        self._full_at = self._clock.now
+        if not told and self._full_at - self._told_at > STALE:
+            self._told_at = self._full_at
+            log.warning("%s", self.frozen)
+
+    def took(self) -> None:
+        """Take in that the disk took bytes."""
+        if self.frozen is not None:
+            log.info("the disk of the cache takes bytes again")
+            self.frozen = None
+
     def holds(self, count: int, free: int) -> bool:
         """Say whether *count* bytes more find room on a disk with *free* bytes, without anything having to go."""
-        if self._clock.now - self._full_at <= PAUSE or count + MARGIN > free:
+        if self.frozen is not None or self._clock.now - self._full_at <= PAUSE or count + MARGIN > free:
             return False
         if self.limit is None:
             return True
@@ -161,7 +184,7 @@ class Room:
 
     def free(self, wanted: int) -> int:
         """Evict *wanted* bytes, or as many as may go; return how many blocks' bytes that gave back."""
-        if self._busy:
+        if self._busy or self.frozen is not None:
             return 0
         self._busy = True
         before = self._used
@@ -188,6 +211,9 @@ class Room:
             self.evicted.add(tenant.key)
             try:
                 tenant.evict(Extent(chosen.start, chosen.stop))
+            except StoreFrozen as error:
+                self.refused(error)
+                return None
             except StoreError as error:
                 log.warning("%s: %s", tenant.key, error)
         return keep if wanted <= 0 else None
@@ -196,6 +222,8 @@ class Room:
         found: list[Candidate] = []
         for number, tenant in enumerate(tenants, first):
             pinned = self._pinned(tenant.key)
+            if pinned and not self.pins_go:
+                continue
             found += quota.candidates(number, tenant.there, tenant.uses, tenant.spared(), tenant.size, pinned=pinned)
         return found
 
@@ -206,7 +234,8 @@ class Room:
         roused: list[Tenant] = []
         age = self._clock.plausible
         while self.resting is not None and wanted > 0 and len(roused) < MOST_AT_ONCE:
-            rest = self.resting.oldest(pinned=False) or (None if enough else self.resting.oldest(pinned=True))
+            pinned = not enough and self.pins_go
+            rest = self.resting.oldest(pinned=False) or (self.resting.oldest(pinned=True) if pinned else None)
             if rest is None or age(rest.used_at) >= before:
                 break
             self.resting.remove(rest.key)
@@ -219,7 +248,7 @@ class Room:
     def allowance(self) -> Priority:
         """Return the least priority for which bytes may be fetched now: what nobody waits for ends first."""
         if self._clock.now - self._full_at <= PAUSE:
-            return Priority.READ if self._tight else Priority.READAHEAD
+            return Priority.READ if self._tight or self.frozen is not None else Priority.READAHEAD
         if self.limit is None:
             return Priority.BACKGROUND
         if self._used + quota.gap(self.limit) < self.limit:

@@ -2,8 +2,8 @@
 
 Law: a content is open once in all processes together, and as long as anybody writes to it; the number of
 open files is bounded by what is open now, plus a few contents that wait for their last checkpoint. Known by
-key only; it knows no network, no names and no chunks. Everything runs on the loop but fsyncs, which go to a
-thread.
+key only; it knows no network, no names and no chunks. Everything runs on the loop but checkpoints and looks at what
+all contents take, which go to a thread.
 """
 
 import logging
@@ -16,7 +16,8 @@ from pathlib import Path
 import trio
 
 from mountdl.content import ContentKey, Outline
-from mountdl.errors import ExitStatus, StoreBusy, StoreError, StoreFull, UsageError
+from mountdl.errors import StoreBusy, StoreError, StoreFrozen, StoreFull, UsageError
+from mountdl.openfiles import share
 from mountdl.priorities import Priority
 from mountdl.settings import Limit
 from mountdl.store import census
@@ -24,8 +25,10 @@ from mountdl.store import journal as journals
 from mountdl.store import manifest as manifests
 from mountdl.store.census import Resting
 from mountdl.store.datafile import DataFile
+from mountdl.store.directory import prepare
 from mountdl.store.glances import NOTHING, Glance, Space
-from mountdl.store.place import DATA, JOURNAL, MANIFEST, PIN, SUMS, Place, store_errors
+from mountdl.store.kernel import BLOCK
+from mountdl.store.place import DATA, FILES, PIN, Place, store_errors
 from mountdl.store.room import Room
 from mountdl.store.stored import Home, Stored
 from mountdl.store.summaries import Summaries
@@ -43,10 +46,7 @@ SURVEY_INTERVAL = 30.0
 CHECKPOINT_PATIENCE = 30.0
 """Seconds that one round of checkpoints may take before the loop goes on without it (a disk that hangs)."""
 _A_TURN = 50  # contents that are looked at before others get a turn
-_PARKED = 64  # closed contents that may keep their two files open until the janitor comes
-_LAYOUT = "1"
-# https://bford.info/cachedir/: backup programs leave such directories out.
-_CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Downloads kept by mountdl; safe to delete.\n"
+_PARKED = 64  # closed contents that may keep their files open until the janitor comes
 
 
 class Store:
@@ -63,13 +63,13 @@ class Store:
         self._open: dict[ContentKey, Stored] = {}
         self._parked: dict[ContentKey, Stored] = {}
         self._summaries = Summaries()
-        _prepare(directory, self._contents)
+        prepare(directory, self._contents)
         most = None if limit is None else limit.of(self.space().total)
         self._room = Room(most, self._clock, self._tenants, self.pinned, self._roused)
-        boot = boot if boot is not None else journals.boot_id()
         self._trails = Trails()
-        self._home = Home(boot, self._clock, self._released, self._room, self._trails)
+        self._home = Home(boot or journals.boot_id(), self._clock, self._released, self._room, self._trails)
         self._keys = set(census.keys(self._contents))
+        self._most_parked = share(16, _PARKED)
 
     def before_evicting(self, told: Callable[[ContentKey], None]) -> None:
         """Have *told* called with the key of each content, open or not, before bytes of it go."""
@@ -90,13 +90,7 @@ class Store:
             self._let_go(self._parked.pop(content_key))
             stored = None
         if stored is None:
-            self._stand()
-            make = partial(Stored, Place(self._contents, content_key), size, fingerprint, self._home)
-            try:
-                stored = make()
-            except StoreFull:  # a folder or a file needs a block, too
-                self._room.full(0)
-                stored = make()
+            stored = self._made(content_key, size, fingerprint)
             self._keys.add(content_key)
             self._summaries.forget(content_key)
             self._open[content_key] = stored
@@ -105,6 +99,19 @@ class Store:
         self._parked.pop(content_key, None)
         self._open[content_key] = stored
         return stored
+
+    def _made(self, key: ContentKey, size: int, fingerprint: str) -> Stored:
+        make = partial(Stored, Place(self._contents, key), size, fingerprint, self._home)
+        try:
+            with store_errors(f"can't use {self._contents}"):
+                self._stand()
+            return make()
+        except StoreFrozen as error:
+            self._room.refused(error)
+            return make(frozen=True)
+        except StoreFull:  # a folder or a file needs a block, too
+            self._room.full(0)
+            return make()
 
     def _had_back(self, key: ContentKey) -> Stored | None:
         """Return the content of *key* if it is parked, and have it given back by whom it may be lent to."""
@@ -118,8 +125,11 @@ class Store:
 
         StoreError when nothing is on record of it, else as for `open`.
         """
-        header = self._summaries.of(Place(self._contents, key)) if key in self._keys else None
+        place = Place(self._contents, key)
+        header = self._summaries.of(place) if key in self._keys else None
         if header is None:
+            if key in self._keys:
+                DataFile(place, 0).close()  # StoreBusy, where another process will put it on record in a moment
             raise StoreError(f"{key}: nothing is on record of it in the cache")
         return self.open(key, header.size, header.fingerprint)
 
@@ -129,7 +139,7 @@ class Store:
 
     def unnoticed(self) -> None:
         """Have what is done from now on not count as a use."""
-        self._clock.now = 0.0
+        self._clock.stop()
 
     def census(self) -> dict[ContentKey, Resting]:
         """Return what each content takes, and when it was last used. For a worker thread where there are many."""
@@ -141,10 +151,16 @@ class Store:
             self._remove(Place(self._contents, key))
 
     def shrink(self, limit: int) -> None:
-        """Evict until no more than *limit* bytes are taken, or nothing is left that may go: see `Room`."""
-        self._room.limit = limit
-        self._room.surveyed(census.at_rest(self._contents, self._clock.plausible))
-        self._room.taking(0)
+        """Evict until no more than *limit* bytes are taken, or nothing is left but pins and what others have open."""
+        room, before = self._room, None
+        room.limit, room.pins_go = limit, False
+        room.surveyed(census.at_rest(self._contents, self._clock.plausible))
+        while room.used > limit and room.used != before:
+            before = room.used
+            room.free(before - limit)
+            for key in list(self._parked):  # those that were opened for that, a few at a time
+                self._let_go(self._parked.pop(key))
+            room.measure()
 
     def glance(self, key: ContentKey, size: int) -> Glance:
         """Say how much of a content is here, without opening it. Never fails.
@@ -202,6 +218,11 @@ class Store:
     def used(self) -> int:
         """How many bytes of disk it takes, as far as is known by now."""
         return self._room.used
+
+    @property
+    def frozen(self) -> str | None:
+        """That the disk takes nothing, why, and what to do about it; None where it does, as far as is known."""
+        return self._room.frozen
 
     def allowance(self) -> Priority:
         """Return the least priority for which bytes may be fetched now."""
@@ -265,7 +286,7 @@ class Store:
         if self._contents.is_dir():
             return
         try:
-            _prepare(self.directory, self._contents)
+            prepare(self.directory, self._contents)
         except UsageError as error:
             raise StoreError(str(error)) from error
         log.warning("%s was removed under us; it is made anew, and what it held is fetched again", self.directory)
@@ -292,7 +313,7 @@ class Store:
         """Remove a content of which nothing is on record, unless another process has it open."""
         data = DataFile(place, 0)
         try:
-            place.unlink(MANIFEST, JOURNAL, SUMS, DATA)
+            place.unlink(*FILES)
             self._keys.discard(place.key)
         finally:
             data.close()
@@ -309,16 +330,25 @@ class Store:
         # Shielded, so that a cancelled janitor does not leave a thread with half a checkpoint behind.
         with trio.move_on_after(CHECKPOINT_PATIENCE, shield=True) as scope:
             for stored in self._tenants():
-                if stored not in (self._open.get(stored.key), self._parked.get(stored.key)):
-                    continue  # closed meanwhile
-                if stored.dirty and (running := stored.begin_checkpoint()) is not None:
-                    await trio.to_thread.run_sync(running.save, abandon_on_cancel=True)
-                    stored.end_checkpoint()
-                if self._parked.get(stored.key) is stored and not stored.busy:
-                    del self._parked[stored.key]
-                    self._release(stored)
+                if stored in (self._open.get(stored.key), self._parked.get(stored.key)):  # else closed meanwhile
+                    await self._record(stored)
         if scope.cancelled_caught:
             log.warning("the disk of the cache did not sync within %g s", CHECKPOINT_PATIENCE)
+
+    async def put_away(self, key: ContentKey) -> None:
+        """Have *key*, which is closed, on record, and let its files go, unless it is lent."""
+        while (stored := self._parked.get(key)) is not None and not stored.loan.given:
+            await self._record(stored)
+            await trio.sleep(0.02 if stored.busy else 0)  # the janitor's thread may be at it
+
+    async def _record(self, stored: Stored) -> None:
+        closed = self._parked.get(stored.key) is stored  # else what is written until then is in no checkpoint
+        if stored.dirty and (running := stored.begin_checkpoint()) is not None:
+            await trio.to_thread.run_sync(running.save, abandon_on_cancel=True)
+            stored.end_checkpoint()
+        if closed and self._parked.get(stored.key) is stored and not stored.busy:
+            del self._parked[stored.key]
+            self._release(stored)
 
     def _released(self, stored: Stored) -> None:
         """Take note of a content's last close: clean ones go, others wait for the janitor."""
@@ -330,7 +360,7 @@ class Store:
             return
         self._parked[stored.key] = stored
         free = [key for key, each in self._parked.items() if not each.busy]
-        if len(free) > _PARKED:
+        if len(free) > self._most_parked:
             self._let_go(self._parked.pop(free[0]))
 
     def _let_go(self, stored: Stored) -> None:
@@ -338,50 +368,14 @@ class Store:
         self._release(stored)
 
     def _release(self, stored: Stored) -> None:
-        if self.evicted(stored.key) and not stored.there and not self.pinned(stored.key):
+        if self.evicted(stored.key) and not (stored.there or stored.frozen or self.pinned(stored.key)):
             try:
-                Place(self._contents, stored.key).unlink(MANIFEST, JOURNAL, SUMS, DATA)
+                Place(self._contents, stored.key).unlink(*FILES)
             except OSError as error:
                 log.warning("%s: the files of what was evicted can't be removed: %s", stored.key, error.strerror)
             self._keys.discard(stored.key)
             self._summaries.forget(stored.key)
         else:
             pinned = self._room.limit is not None and self.pinned(stored.key)
-            self._room.left(Resting(stored.key, stored.blocks * 512, stored.uses.latest, pinned))
+            self._room.left(Resting(stored.key, stored.blocks * BLOCK, stored.uses.latest, pinned))
         stored.release()
-
-
-def _prepare(directory: Path, contents: Path) -> None:
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        contents.mkdir(mode=0o700, exist_ok=True)
-        if contents.is_symlink():
-            raise NotADirectoryError(20, "Not a directory", str(contents))
-        if not os.access(contents, os.R_OK | os.W_OK | os.X_OK):
-            raise PermissionError(13, "no permission to write, or the file system is read-only", str(contents))
-        _mark(directory / "layout", _LAYOUT + "\n")
-        _mark(directory / "CACHEDIR.TAG", _CACHEDIR_TAG)
-        layout = _layout(directory / "layout")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        text = f"can't keep the cache in {directory}: {reason}"
-        raise UsageError(f"{text}; name another directory with --cache-dir", ExitStatus.IO) from error
-    if layout not in {_LAYOUT, ""}:
-        text = f"the cache in {directory} is of another version of mountdl (layout {layout!r})"
-        raise UsageError(f"{text}; name another directory with --cache-dir", ExitStatus.IO)
-
-
-def _mark(path: Path, text: str) -> None:
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-            file.write(text)
-    except FileExistsError:
-        return
-
-
-def _layout(path: Path) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        return os.read(fd, 32).decode("ascii", "replace").strip()
-    finally:
-        os.close(fd)

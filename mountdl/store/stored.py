@@ -15,20 +15,20 @@ from pathlib import Path
 from weakref import proxy
 
 from mountdl.content import ContentKey
-from mountdl.errors import StoreCrowded, StoreDamaged, StoreError, StoreFull
+from mountdl.errors import StoreCrowded, StoreDamaged, StoreError, StoreFrozen, StoreFull
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import Hasher, chunk_length_of
-from mountdl.store import journal as journals
 from mountdl.store.datafile import DataFile
-from mountdl.store.journal import Journal, Kind
-from mountdl.store.ledger import Checkpoint, Ledger, Outcome
+from mountdl.store.journal import Kind
+from mountdl.store.ledger import Checkpoint, Outcome
 from mountdl.store.loan import Loan
-from mountdl.store.manifest import Manifest, load
+from mountdl.store.manifest import Manifest
+from mountdl.store.opening import Opening
 from mountdl.store.overflow import Overflow
-from mountdl.store.place import DATA, JOURNAL, MANIFEST, Place, store_errors
+from mountdl.store.place import DATA, Place, store_errors
 from mountdl.store.quota import Spared
 from mountdl.store.reading import Reading
-from mountdl.store.recovery import common, reconcile, weigh
+from mountdl.store.recovery import common
 from mountdl.store.room import Room
 from mountdl.store.sums import Sums, sums_of
 from mountdl.store.trails import Trail, Trails
@@ -52,8 +52,11 @@ class Home:
 class Stored:
     """The bytes of a content that are here. `Store.open` makes them; close as often as it was opened."""
 
-    def __init__(self, place: Place, size: int, fingerprint: str, home: Home) -> None:
-        """Open the files and see what they are worth. Raises StoreBusy, StoreFull, StoreDamaged or StoreError."""
+    def __init__(self, place: Place, size: int, fingerprint: str, home: Home, *, frozen: bool = False) -> None:
+        """Open the files and see what they are worth; *frozen*: on a disk that takes nothing.
+
+        Raises StoreBusy, StoreFull, StoreDamaged or StoreError.
+        """
         self.key: ContentKey = place.key
         self.size = size
         self.fingerprint = fingerprint
@@ -63,14 +66,18 @@ class Stored:
         self._followers: list[Callable[[Extent], None]] = []
         self.overflow = Overflow()
         self.spared: Callable[[], Spared] = Spared
-        self._data, me = DataFile(place, size), proxy(self)
+        self._data, me = DataFile(place, size, frozen=frozen), proxy(self)
         try:
             with store_errors(f"can't read what is known of {place.key}"):
                 used_at = home.clock.now if self._data.created else home.clock.plausible(self._data.used_at)
                 self.uses = Uses(size, chunk_length_of(fingerprint), home.clock, used_at)
                 self.sums = Sums(place)
                 self.reading = Reading(self._data, self.overflow, self.sums, lambda: me.there, weakly(self._rotten))
-                self._recover(home.boot)
+                claims, self._ledger = Opening(place, self._data, fingerprint, home.boot).recover()
+                self.written, self.verified, self.doubted = claims.written, claims.verified, claims.doubted
+                for extent in claims.discarded:
+                    self.sums.forget(extent)
+                self.reading.unchecked = self.there.copy()
                 self.loan = Loan(self._data, self.room, self._ledger)
                 self.trail = Trail(self._data, home.trails)
         except BaseException:
@@ -78,39 +85,13 @@ class Stored:
             self.sums.close()
             raise
 
-    def _recover(self, boot: bytes) -> None:
-        manifest, altered = load(self._place)
-        if manifest is not None and manifest.size != self.size:
-            log.warning("%s: %d bytes were expected, now %d are: starting over", self.key, manifest.size, self.size)
-            self._place.unlink(MANIFEST, JOURNAL)
-            self._data.clear()
-            manifest = None
-        header = journals.header_for(boot, self.key, self.size, self.fingerprint)
-        reading = journals.parse(self._place.read(JOURNAL, journals.LIMIT) or b"", header, self.size)
-        if reading.damaged:
-            log.warning("%s: its journal was altered; what is stored is hashed before it is used", self.key)
-        claims = weigh(manifest, reading, self.fingerprint)
-        claimed = (claims.written.total, claims.verified.total)
-        allocated = ExtentSet() if self._data.created else self._data.allocated()
-        reconcile(claims, allocated, min(self._data.found_size, self.size), self._data.grain)
-        self._data.resize(allocated)
-        self.written, self.verified, self.doubted = claims.written, claims.verified, claims.doubted
-        for extent in claims.discarded:
-            self._data.punch(extent)
-            self.sums.forget(extent)
-        self.reading.unchecked = self.there.copy()
-        # What manifest and journal say and does not count must go before bytes come in its place.
-        denied = claimed != (self.written.total, self.verified.total)
-        renamed = manifest is not None and manifest.fingerprint != self.fingerprint
-        if altered or denied or renamed or not reading.current:
-            self._ledger = Ledger(self._place, self._data, Journal(self._place, header, 0), ExtentSet())
-            self._ledger.start_afresh(self._snapshot())
-        else:
-            on_disk = manifest.written.copy() if manifest is not None else ExtentSet()
-            self._ledger = Ledger(self._place, self._data, Journal(self._place, header, reading.length), on_disk)
-
     def __repr__(self) -> str:
         return f"<Stored {self.key} {self.written.total}/{self.size}>"
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the disk took nothing when it was opened: it stays on disk as it is until it is closed."""
+        return self._data.frozen
 
     @property
     def path(self) -> Path:
@@ -125,7 +106,7 @@ class Stored:
     @property
     def dirty(self) -> bool:
         """Say whether there is something that the manifest on disk does not say."""
-        return self._ledger.dirty
+        return self._ledger.dirty and not self.frozen
 
     @property
     def busy(self) -> bool:
@@ -135,8 +116,9 @@ class Stored:
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Take *data* as the bytes from *offset* on; bytes that are verified stay as they are.
 
-        On a full disk memory holds what somebody waits for. Raises StoreCrowded when nobody does, StoreFull when there
-        is no memory either, StoreError when the disk fails or *data* goes beyond the end; nothing is written then.
+        On a disk that is full or takes nothing memory holds what somebody waits for. Raises StoreCrowded when nobody
+        does, StoreFull when there is no memory either, StoreError when the disk fails in another way or *data* goes
+        beyond the end; nothing is written then.
         """
         extent = Extent(offset, offset + len(data))
         if extent.stop > self.size:
@@ -150,16 +132,21 @@ class Stored:
 
     def _put(self, extent: Extent, data: bytes | bytearray | memoryview) -> None:
         self.room.taking(self._data.cost(extent))
-        self._ledger.settle(extent)
         try:
-            self._data.write(extent.start, data)
-        except StoreFull:
-            self.room.full(extent.length)
             try:
-                self._data.write(extent.start, data)
-            except StoreFull as error:
-                self._hold(extent, data, error)
-                return
+                self._file(extent, data)
+            except StoreFrozen as error:
+                self.room.refused(error)
+                raise
+            except StoreFull:
+                self.room.full(extent.length)
+                self._file(extent, data)
+        except StoreFull as error:
+            self._hold(extent, data, error)
+
+    def _file(self, extent: Extent, data: bytes | bytearray | memoryview) -> None:
+        self._ledger.settle(extent)
+        self._data.write(extent.start, data)
         self.overflow.remove(extent)
         self._note(extent)
 
@@ -180,10 +167,7 @@ class Stored:
         """Put what is in memory on the disk, as much of it as there is room for by now."""
         with suppress(StoreError):
             for scrap in self.overflow.scraps:
-                self._ledger.settle(scrap.extent)
-                self._data.write(scrap.extent.start, scrap.data)
-                self.overflow.remove(scrap.extent)
-                self._note(scrap.extent)
+                self._file(scrap.extent, scrap.data)
                 for part in list(self.verified.overlap(scrap.extent)):
                     self._ledger.record(Kind.VERIFIED, part)
 
@@ -208,6 +192,7 @@ class Stored:
                 self._data.vacate(extent, self.there)
 
     def _note(self, extent: Extent) -> None:
+        self.room.took()
         self.uses.cover(extent)
         self.sums.touch(extent)
         self.written.add(extent)
@@ -257,7 +242,8 @@ class Stored:
         self.overflow.remove(extent)
         self.sums.forget(extent)
         self._ledger.discarded(extent)
-        self._data.drop(extent, self.there)
+        with suppress(StoreFrozen):  # bytes that nobody claims
+            self._data.drop(extent, self.there)
 
     def _withdraw(self, extent: Extent) -> None:
         self.loan.recall()
@@ -291,6 +277,7 @@ class Stored:
         Unlike `discard` it waits for no disk: bytes that were sound leave a hole, which claims nothing. StoreError
         when the disk fails.
         """
+        self._data.ask_for_room()  # else bytes would be out of sight that stay
         for part in list(self.there.overlap(extent)):
             self._withdraw(part)
             self.sums.forget(part)

@@ -13,7 +13,8 @@ from mountdl.extents import Extent, ExtentSet
 from mountdl.store.datafile import DataFile
 
 STREAM = 128 << 10
-"""Bytes: shorter reads look around, and may come back."""
+"""Bytes: reads of so many are a stream, of which the kernel keeps the mount's pages; shorter ones look around, and may
+come back."""
 LENGTH = 32 << 20
 """Bytes of a trail that are let go together: so many reach a slow disk in one sweep."""
 

@@ -20,22 +20,27 @@ class Clock:
     """The time that uses are stamped with, in seconds since 1970; whoever owns it has it `follow` now and then.
 
     It never goes back: what is used after the system's clock was put right would else be older than all before.
+    Once it was told to `stop`, uses are stamped as older than all others, which leaves no trace.
     """
 
-    __slots__ = ("_ticks", "now")
+    __slots__ = ("_latest", "_ticks", "now")
 
     def __init__(self, now: float = 0.0, ticks: float = 0.0) -> None:
-        self.now = now
+        self.now = self._latest = now
         self._ticks = ticks
+
+    def stop(self) -> None:
+        """Have uses from now on count as none."""
+        self.now = 0.0
 
     def follow(self, wall: float, ticks: float) -> None:
         """Go on: *wall* is what the system's clock says, *ticks* seconds of one that nobody sets."""
-        self.now = max(self.now + max(0.0, ticks - self._ticks), wall)
+        self.now = self._latest = max(self.now + max(0.0, ticks - self._ticks), wall)
         self._ticks = ticks
 
     def plausible(self, used_at: float) -> float:
         """Return *used_at*, or 0 if that is far in the future: a clock that was wrong must keep nothing for years."""
-        return used_at if used_at <= self.now + DAY else 0.0
+        return used_at if used_at <= max(self.now, self._latest) + DAY else 0.0
 
 
 class Uses:

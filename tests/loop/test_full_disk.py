@@ -11,11 +11,13 @@ import pytest
 import trio
 
 from mountdl.content import Content
-from mountdl.errors import StoreError, StoreFull
+from mountdl.errors import StoreError, StoreFrozen, StoreFull
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings
 from mountdl.store import overflow
 from mountdl.store.datafile import DataFile
+from mountdl.store.journal import Journal
+from mountdl.store.place import Place, open_locked
 from mountdl.store.store import Store
 from tests.support.content import content, pattern
 from tests.support.engines import Bench, running
@@ -27,10 +29,12 @@ BYTES = pattern(SIZE)
 
 
 class Disk:
-    """The disk of the store; while it is *full* it takes *torn* bytes of each write and fails."""
+    """The disk of the store; while it is *full* it takes *torn* bytes of each write and fails with *kind*."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.full, self.torn = False, 0
+        self.kind: type[StoreFull] = StoreFull
+        self.reason = errno.ENOSPC
         self._write, self._put = DataFile.write, DataFile.put
         monkeypatch.setattr(DataFile, "write", lambda file, offset, data: self.write(file, offset, data))
         monkeypatch.setattr(DataFile, "put", lambda file, offset, data, **_: self.put(file, offset, data))
@@ -46,7 +50,7 @@ class Disk:
     def _fail(self, file: DataFile, offset: int, data: bytes | memoryview) -> None:
         if self.full:
             self._write(file, offset, bytes(data[: self.torn]))
-            raise StoreFull(f"can't write: {os.strerror(errno.ENOSPC)}")
+            raise self.kind(f"can't write: {os.strerror(self.reason)}")
 
 
 @pytest.fixture
@@ -230,3 +234,98 @@ async def test_a_disk_that_fails_again_and_again_is_told_of_once(
 
     told = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert told == ["the store: can't write: Read-only file system"]
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """Make a disk that is not full but becomes read-only."""
+    disk = Disk(monkeypatch)
+    disk.kind, disk.reason = StoreFrozen, errno.EROFS
+
+    def punch(file: DataFile, extent: Extent) -> None:
+        if disk.full and extent:
+            raise StoreFrozen(f"can't punch: {os.strerror(errno.EROFS)}")
+
+    def locked(place: Place) -> int:
+        if disk.full:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return open_locked(place)
+
+    def appended(journal: Journal, kind: object, extent: Extent) -> None:
+        if disk.full:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        append(journal, kind, extent)  # type: ignore[arg-type]
+
+    append = Journal.append
+    monkeypatch.setattr(DataFile, "punch", punch)
+    monkeypatch.setattr(Journal, "append", appended)
+    monkeypatch.setattr("mountdl.store.datafile.open_locked", locked)
+    return disk
+
+
+@pytest.mark.parametrize("chunk", [CHUNK, 1 << 17, None])
+async def test_reads_go_on_while_the_disk_is_read_only(
+    tmp_path: Path, clock: object, frozen: Disk, chunk: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of what was open, of what is stored and opened later, and of what never was; one line tells what to do."""
+    one = content(BYTES, chunk=chunk, urls=("fake://a",))
+    kept = content(BYTES[1:], chunk=chunk, urls=("fake://b",))
+    new = content(BYTES[2:], chunk=chunk, urls=("fake://c",))
+    sources = {f"fake://{name}": FakeSource(BYTES[at:], step=1 << 14) for at, name in enumerate("abc")}
+    async with running(tmp_path, sources) as bench:
+        assert await read_part(bench, kept, SIZE - 1) == BYTES[1:]
+        assert await read_part(bench, one, CHUNK) == BYTES[:CHUNK]
+    async with running(tmp_path, sources) as bench:
+        assert await read_part(bench, one, CHUNK) == BYTES[:CHUNK]
+        asked = sources["fake://b"].bytes_asked
+        frozen.full = True
+        assert await read_all(bench, one) == BYTES
+        assert await read_part(bench, kept, SIZE - 1) == BYTES[1:]
+        assert await read_part(bench, new, SIZE - 2) == BYTES[2:]
+        assert sources["fake://b"].bytes_asked == asked
+        assert bench.engine.ailing is not None
+    told = [record.message for record in caplog.records if "takes nothing" in record.message]
+    assert len(told) == 1
+    assert "Read-only file system" in told[0]
+    assert "read-write again" in told[0]
+
+
+async def read_part(bench: Bench, what: Content, length: int) -> bytes:
+    """Read the first *length* bytes."""
+    reader = bench.engine.open(what)
+    try:
+        return b"".join(
+            [bytes(await reader.read(Extent(at, min(at + CHUNK, length)))) for at in range(0, length, CHUNK)]
+        )
+    finally:
+        reader.close()
+
+
+async def test_what_is_stored_stays_while_the_disk_is_read_only(tmp_path: Path, clock: object, frozen: Disk) -> None:
+    """Nothing goes for room that nothing would fill, and with a disk that takes bytes again all goes on."""
+    what = content(BYTES, chunk=CHUNK, urls=("fake://a",))
+    source = FakeSource(BYTES, step=1 << 14)
+    async with running(tmp_path, {"fake://a": source}) as bench:
+        assert await read_part(bench, what, 8 * CHUNK) == BYTES[: 8 * CHUNK]
+        stored = bench.engine.download(what).stored
+        frozen.full = True
+        assert await read_all(bench, what) == BYTES
+        assert stored.verified.covers(Extent(0, 8 * CHUNK))
+        assert held(bench, what)
+        frozen.full = False
+        stored.unload()
+        assert not held(bench, what)
+        assert bench.engine.ailing is None
+        assert await read_all(bench, what) == BYTES
+        assert not held(bench, what)
+
+
+async def test_wrong_bytes_on_a_read_only_disk_are_not_served(tmp_path: Path, clock: object, frozen: Disk) -> None:
+    """A mirror that lies costs itself its place, not the reader the bytes."""
+    what = content(BYTES, chunk=CHUNK, urls=("fake://bad", "fake://a"))
+    bad = FakeSource(bytes(SIZE), step=1 << 14, latency=0.001, name="bad")
+    async with running(tmp_path, {"fake://a": FakeSource(BYTES, step=1 << 14), "fake://bad": bad}) as bench:
+        reader = bench.engine.open(what)
+        frozen.full = True
+        assert await read_all(bench, what) == BYTES
+        reader.close()

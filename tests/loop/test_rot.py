@@ -10,20 +10,12 @@ import trio
 from mountdl.extents import Extent
 from mountdl.store.place import DATA, Place
 from mountdl.store.sums import LEAF
-from tests.support.content import content, pattern
+from tests.support.content import content, flip, pattern
 from tests.support.engines import running
 from tests.support.fakes import FakeSource
 
 SIZE = 4 * LEAF + 1000
 BYTES = pattern(SIZE)
-
-
-def flip(path: Path, offset: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([byte ^ 4]))
 
 
 @pytest.mark.parametrize("chunk", [1 << 16, 1 << 20, None])

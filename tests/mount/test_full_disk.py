@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mirrors import Mirror, Mirrors, paced
+from tests.support.mirrors import Mirror, Mirrors, paced, span
 from tests.support.mounts import LONGEST, Mount, Mounts, eventually, needs_fuse, run, within
 from tests.support.samples import MIB, publish
 
@@ -47,6 +47,20 @@ def looped(tmp_path: Path) -> Iterator[Path]:
 
 def grown(disk: Path) -> None:
     assert run("mount", "-o", "remount,size=64M", disk).returncode == 0
+
+
+def test_a_disk_on_which_no_cache_can_begin(mounted: Mounts, disk: Path, source: Path) -> None:
+    """It is refused, with the status of a full disk."""
+    with suppress(OSError), (disk / "film").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    cache = disk / "cache"
+    done = run(sys.executable, "-m", "mountdl", "mount", "--cache-dir", cache, source, mounted.place())
+
+    assert (done.returncode, done.stdout) == (9, "")
+    assert done.stderr.endswith(
+        f"can't keep the cache in {cache}: No space left on device; name another directory with --cache-dir\n"
+    )
 
 
 def read_on(path: Path) -> tuple[bytes, int]:
@@ -155,9 +169,10 @@ def test_a_cache_on_a_read_only_disk(
     assert refused.returncode == 17
     assert "--cache-dir" in refused.stderr
     assert run("mount", "-o", "remount,rw", disk).returncode == 0
-    sent = mirror.sent
+    asked = len(mirror.asked)
     assert mounted(source, cache=disk, on=mount.path).read(NAME, 0, MIB) == film_bytes[:MIB]
-    assert mirror.sent == sent
+    again = [request for request in mirror.asked[asked:] if span(request, len(film_bytes))[0] < MIB]
+    assert again == []  # what is ahead of the reader may come
 
 
 def test_a_mirror_is_not_asked_for_ever(
@@ -170,3 +185,33 @@ def test_a_mirror_is_not_asked_for_ever(
     time.sleep(3)
 
     assert mirror.sent - sent < 3 * MIB
+
+
+@pytest.mark.parametrize("quota", ["0", "4M"])
+def test_a_disk_that_becomes_read_only(
+    mirrors: Mirrors, mounted: Mounts, source: Path, looped: Path, film_bytes: bytes, quota: str
+) -> None:
+    """As ext4 does after an error: reads go on, of new files too, what is stored is served, and the status tells why."""
+    files = {name: film_bytes[at:] for at, name in enumerate(["film.bin", "kept.bin", "new.bin"])}
+    made = mirrors.add("only", files, paced(40 * MIB))
+    for name, data in files.items():
+        publish(source, name, data, [made.of(name)])
+    first = mounted(source, cache=looped, background="off", cache_size=quota)
+    assert first.read("kept.bin", 0, MIB) == files["kept.bin"][:MIB]
+    first.unmount()  # so that it is on the disk: what is not goes with the disk's first error
+    mount = mounted(source, cache=looped, background="off", cache_size=quota)
+    assert mount.read("film.bin", 0, MIB) == film_bytes[:MIB]
+    assert mount.read("kept.bin", 0, MIB) == files["kept.bin"][:MIB]
+    if run("mount", "-o", "remount,abort", looped).returncode != 0:
+        pytest.skip("this ext4 can't be made to fail")
+
+    assert within(LONGEST, lambda: read_on(mount / "film.bin")) == (film_bytes, 0)
+    assert within(LONGEST, lambda: read_on(mount / "new.bin")) == (files["new.bin"], 0)
+    asked = len(made.asked)
+    assert mount.read("kept.bin", 0, MIB) == files["kept.bin"][:MIB]
+    assert made.asked[asked:] == []
+    [caution] = [each for each in mount.status()["cautions"] if each["code"] == "cache-takes-nothing"]
+    assert "Read-only file system" in caution["message"]
+    assert mount.log.read_text().count("the disk of the cache takes nothing") == 1
+    assert mount.file("new.bin")["sources"][0]["failures"] == 0
+    mount.unmount()

@@ -193,17 +193,25 @@ async def test_the_janitor_puts_on_record_what_is_dirty(store: Store, monkeypatc
     assert Store(store.directory).glance(KEY, SIZE).written == 2
 
 
+def gated_sync(monkeypatch: pytest.MonkeyPatch, seconds: float) -> tuple[threading.Event, threading.Event]:
+    """Have syncs of data wait; return what tells that one began, and what lets them go on within *seconds*."""
+    begun, go_on, real = threading.Event(), threading.Event(), os.fdatasync
+
+    def fdatasync(fd: int) -> None:
+        begun.set()
+        assert go_on.wait(seconds)
+        real(fd)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    return begun, go_on
+
+
 async def test_a_disk_that_hangs_does_not_hang_the_janitor(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sync that takes too long goes on alone; the content stays usable, later checkpoints hold it."""
     monkeypatch.setattr(stores, "CHECKPOINT_PATIENCE", 0.05)
     monkeypatch.setattr(stores, "CHECKPOINT_INTERVAL", 60)
-    hang, real = threading.Event(), os.fdatasync
-
-    def fdatasync(fd: int) -> None:
-        assert hang.wait(10)
-        real(fd)
-
-    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    real = os.fdatasync
+    _, hang = gated_sync(monkeypatch, 10)
     stored = store.open(KEY, SIZE, "fp")
     stored.write(0, b"x")
     async with trio.open_nursery() as nursery:
@@ -219,6 +227,28 @@ async def test_a_disk_that_hangs_does_not_hang_the_janitor(store: Store, monkeyp
     stored.checkpoint()
 
     assert not stored.dirty
+
+
+async def test_what_is_put_away_while_the_janitor_records_it_goes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is on record and closed afterwards, whoever's checkpoint it was."""
+    monkeypatch.setattr(stores, "CHECKPOINT_INTERVAL", 0.01)
+    begun, go_on = gated_sync(monkeypatch, 60)
+    stored = store.open(KEY, SIZE, "fp")
+    stored.write(0, b"x")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
+        await trio.to_thread.run_sync(begun.wait, 60)
+        stored.write(1, b"x")
+        stored.close()
+        async with trio.open_nursery() as putting:
+            putting.start_soon(store.put_away, KEY)
+            await trio.sleep(0.05)
+            go_on.set()
+        assert not store._parked
+        assert Store(store.directory).glance(KEY, SIZE).written == 2
+        nursery.cancel_scope.cancel()
 
 
 OTHER = """

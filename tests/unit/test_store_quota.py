@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -318,8 +319,10 @@ def test_eviction_gives_back_whole_blocks_and_touches_no_others_byte(tmp_path: P
     stored.write(0, data)
     for index in range(1, SIZE // chunk, 2):
         stored.evict(Extent(index * chunk, (index + 1) * chunk))
-        for part in stored.written:
+        for part in stored.written.overlap(Extent((index - 1) * chunk, min((index + 2) * chunk, SIZE))):
             assert stored.read(part) == data[part.start : part.stop]
+    for part in stored.written:
+        assert stored.read(part) == data[part.start : part.stop]
     for index in range(SIZE // chunk + 1):
         stored.evict(Extent(index * chunk, (index + 1) * chunk).clip(SIZE))
 
@@ -368,3 +371,57 @@ def test_what_a_full_disk_cost_comes_again_once_there_is_room(tmp_path: Path) ->
         assert store.evicted(stored.key) is left
         stored.close()
         store.close()
+
+
+def rested(directory: Path, names: dict[str, float], size: int = MIB) -> None:
+    """Leave a store whose contents *names* were last used so many seconds ago."""
+    store = Store(directory)
+    for name in names:
+        stored = store.open(ContentKey(name), size, fingerprint(size=size))
+        fill(stored, Extent(0, size))
+        stored.close()
+    store.close()
+    for name, ago in names.items():
+        path = Place(directory / "contents", ContentKey(name)).path(".data")
+        used = time.time() - ago
+        os.utime(path, (used, path.stat().st_mtime))
+
+
+def left_of(directory: Path) -> list[str]:
+    found = census.take(directory / "contents")
+    return sorted(key for key, rest in found.items() if rest.taken >= MIB // 2)
+
+
+def test_what_is_done_unnoticed_is_no_use(tmp_path: Path) -> None:
+    """`mountdl cache verify` must not make everything look as old as the hills: what is oldest goes first."""
+    rested(tmp_path, {"a": 2000.0, "b": 1000.0})
+    before = {key: rest.used_at for key, rest in census.take(tmp_path / "contents").items()}
+    store = Store(tmp_path)
+    store.unnoticed()
+    for key in store.keys():  # noqa: SIM118  # a method of ours
+        stored = store.reopen(key)
+        stored.read(Extent(0, MIB))
+        stored.close()
+    store.close()
+
+    after = {key: rest.used_at for key, rest in census.take(tmp_path / "contents").items()}
+    assert after == {key: pytest.approx(used, abs=0.001) for key, used in before.items()}
+
+
+def test_shrinking_takes_what_was_not_used_for_longest(tmp_path: Path) -> None:
+    """Whatever the order of the keys, and however many there are; and leaves pins."""
+    rested(tmp_path, {f"c{number:02}": 1000.0 * (50 - number if number % 2 else number) for number in range(50)})
+    store = Store(tmp_path)
+    store.unnoticed()
+    store.pin(ContentKey("c49"), on=True)
+    store.pin(ContentKey("c48"), on=True)
+    store.shrink(5 * MIB)
+    store.close()
+
+    newest = ["c00", "c02", "c47"]  # of which the last does not fit where files take more than their bytes
+    assert left_of(tmp_path) in [[*newest, "c48", "c49"], [*newest[:2], "c48", "c49"]]
+    store = Store(tmp_path)
+    store.unnoticed()
+    store.shrink(0)
+    store.close()
+    assert left_of(tmp_path) == ["c48", "c49"]

@@ -18,7 +18,7 @@ from mountdl.store import Store
 from mountdl.store.place import DATA, Place
 from mountdl.store.stored import Stored
 from mountdl.store.sums import LEAF, sums_of
-from tests.support.content import pattern
+from tests.support.content import flip, pattern
 
 KEY = ContentKey("a")
 SIZE = 4 * LEAF + 1000
@@ -122,9 +122,7 @@ def test_a_flipped_bit_shows_before_any_way_gives_it(tmp_path: Path, way: str) -
     first.write(0, BYTES)
     first.close()
     with_store.close()
-    with data_of(tmp_path).open("r+b") as file:
-        file.seek(LEAF + 7)
-        file.write(bytes([BYTES[LEAF + 7] ^ 1]))
+    flip(data_of(tmp_path), LEAF + 7)
     store = Store(tmp_path)
     stored = store.open(KEY, SIZE, "fp")
     extent = Extent(LEAF + 100, LEAF + 110)
@@ -180,8 +178,7 @@ def test_sums_taken_on_the_way_find_rot(tmp_path: Path) -> None:
     assert stored.sums.due(ExtentSet([ALL]), SIZE) == []
     stored.close()
     store.close()
-    with data_of(tmp_path).open("r+b") as file:
-        file.write(bytes([BYTES[0] ^ 1]))
+    flip(data_of(tmp_path), 0)
     again = Store(tmp_path)
     with pytest.raises(StoreDamaged):
         again.open(KEY, SIZE, "fp").read(Extent(0, 1))

@@ -13,19 +13,11 @@ from mountdl.extents import Extent
 from mountdl.store import Store, sums
 from mountdl.store.place import DATA, SUMS, Place
 from mountdl.store.sums import LEAF
-from tests.support.content import pattern
+from tests.support.content import flip, pattern
 
 KEY = ContentKey("a")
 SIZE = 4 * LEAF + 1000
 BYTES = pattern(SIZE)
-
-
-def flip(path: Path, offset: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([byte ^ 4]))
 
 
 def stored_and_closed(directory: Path) -> Path:
