@@ -4,6 +4,7 @@ Law: what stands in a URL is for its host alone, what `.netrc` says for the host
 only for addresses that the user or a descriptor named, never for where a redirect led. Knows no protocol.
 """
 
+import base64
 import logging
 import os
 import shlex
@@ -28,6 +29,11 @@ class Login:
 
     user: str
     password: str = field(default="", repr=False)
+
+    @property
+    def basic(self) -> str:
+        """What says it in an Authorization, or a Proxy-Authorization, of the scheme Basic (RFC 7617)."""
+        return f"Basic {base64.b64encode(f'{self.user}:{self.password}'.encode()).decode()}"
 
 
 def from_url(url: str) -> Login | None:

@@ -4,7 +4,6 @@ Law: what comes back is a connected, non-blocking socket on which not a byte of 
 `Unconnected` with a short reason; a proxy's login is said to the proxy only. Knows no protocol beyond it.
 """
 
-import base64
 import errno
 import ipaddress
 import os
@@ -96,11 +95,8 @@ async def _asked_http(connected: socket.socket, host: str, port: int, proxy: Pro
 
 
 def basic(proxy: Proxy) -> str | None:
-    """Return the value of Proxy-Authorization for *proxy* (RFC 7617), None when it has no login."""
-    if proxy.login is None:
-        return None
-    pair = f"{proxy.login.user}:{proxy.login.password}".encode()
-    return f"Basic {base64.b64encode(pair).decode()}"
+    """Return the value of Proxy-Authorization for *proxy*, None when it has no login."""
+    return None if proxy.login is None else proxy.login.basic
 
 
 async def _head(connected: socket.socket) -> bytes:

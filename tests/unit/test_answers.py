@@ -225,6 +225,18 @@ def test_retry_after_that_makes_no_sense(text: str | None) -> None:
     assert retry_after(text, NOW) is None
 
 
+def test_a_retry_after_is_by_the_clock_of_its_server() -> None:
+    """Ours may be a year late or early; a Date that can't be read is as none."""
+    until, date = "Tue, 14 Nov 2023 22:13:50 GMT", "Tue, 14 Nov 2023 22:13:20 GMT"
+    for wrong in (-4e7, 0.0, 3600.0, 4e7):
+        assert retry_after(until, NOW + wrong, date) == 30.0
+    for odd in ("", "yesterday", None, "Tue, 99 Nov 2023 22:13:20 GMT"):
+        assert retry_after(until, NOW, odd) == retry_after(until, NOW)
+    got = judge(503, {"retry-after": until, "date": date}, asked(), NOW + 4e7)
+    assert isinstance(got, Wait)
+    assert got.retry_after == 30.0
+
+
 def test_retry_after_in_the_past() -> None:
     """A date that is over means now."""
     assert retry_after("Tue, 14 Nov 2000 22:13:50 GMT", NOW) == 0.0

@@ -252,9 +252,6 @@ def test_pieces_are_read_back_few_at_a_time_the_urgent_first() -> None:
     assert [] == reading.begin(range(5))
     reading.ended(3)
     assert [2] == reading.begin(range(2, 5))
-    reading.clear()
-    reading.add(9)
-    assert [9] == reading.begin([9])
 
 
 def test_verified_pieces_are_handed_over_once_and_few_at_a_time() -> None:

@@ -21,6 +21,7 @@ from mountdl.settings import HttpSettings
 from mountdl.sources.http import HttpTransport
 from mountdl.sources.http.bulk import BODY, BulkTransport
 from mountdl.sources.http.connection import Origin
+from mountdl.sources.http.patience import Patience
 from tests.support import nginx
 from tests.support.httpserver import Request, Stream, computing, partial, serving
 from tests.support.machine import until
@@ -335,6 +336,10 @@ RAW = st.one_of(
 )
 
 
+HASTY = Patience(connect=20, head=0.2, silence=0.2)
+"""For answers that end nowhere. Who gives one up too soon has an error, which is as good here."""
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(raws=st.lists(RAW, min_size=20, max_size=20), tail=st.booleans())
 def test_any_bytes_are_an_answer_or_an_error(raws: list[bytes], tail: bool) -> None:
@@ -347,7 +352,7 @@ def test_any_bytes_are_an_answer_or_an_error(raws: list[bytes], tail: bool) -> N
             await stream.send_all(current or b" ")
             return tail and current.endswith(b"9")
 
-        async with serving(garbage) as server, running() as transport:
+        async with serving(garbage) as server, running(patience=HASTY) as transport:
             for raw in raws:
                 current = raw
                 await one(transport, server.url)

@@ -21,6 +21,8 @@ from mountdl.errors import ContentUnavailable, SourceRefused, StoreBusy
 from mountdl.extents import Extent, ExtentSet
 from mountdl.settings import EngineSettings, SwarmSettings
 from mountdl.sources.swarm import modes
+from mountdl.sources.swarm.kept import Kept
+from mountdl.sources.swarm.metadata import Library
 from mountdl.sources.swarm.modes import Mode
 from mountdl.sources.swarm.swarm import Swarm
 from mountdl.sources.swarm.transport import SwarmTransport
@@ -34,6 +36,7 @@ from tests.support.fakes import FakeSource, FakeTransport
 from tests.support.machine import patience, until
 from tests.support.ports import free_port
 from tests.support.swarms import (
+    Peer,
     choking,
     downloaded,
     leech,
@@ -57,6 +60,7 @@ class Bench:
     engine: Engine
     store: Store
     swarms: SwarmTransport
+    library: Library
     cache: Path
     shown: list[Descriptor] = field(default_factory=list)
     """Descriptors that are in the mount: what they say of torrents is known as long as they are."""
@@ -65,7 +69,7 @@ class Bench:
         """Return the files of torrent *data*, whose swarm is known to have *peers*."""
         said = parse("x.torrent", data)
         assert said.torrent is not None
-        self.swarms.learn(said.torrent)
+        self.library.learn(said.torrent)
         self.shown.append(said)
         return [met(content_of(entry, entry.size or 0), peers) for entry in said.entries]
 
@@ -84,19 +88,20 @@ async def running(
     aside: int = 1 << 30,
 ) -> AsyncIterator[Bench]:
     store = Store(cache)
-    swarms = SwarmTransport(settings or loopback(), cache, no_load, aside)
+    library = Library(Kept(cache))
+    swarms = SwarmTransport(settings or loopback(), cache, library, no_load, aside)
     made = Engine(
         store,
         [FakeTransport(sources or {})],
         engine or EngineSettings(background="off", read_timeout=50),
         lambda content: None,
-        swarms=swarms,
     )
+    made.equip([], swarms)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(swarms.run)
             await nursery.start(made.run)
-            yield Bench(made, store, swarms, cache)
+            yield Bench(made, store, swarms, library, cache)
             nursery.cancel_scope.cancel()
     finally:
         store.close()
@@ -378,27 +383,76 @@ async def test_a_torrent_that_contradicts_the_metalink_loses(tmp_path: Path) -> 
             assert [each for each in said if each.startswith("swarm") and "sent wrong bytes" in each]
 
 
-async def test_what_is_evicted_is_not_offered(tmp_path: Path) -> None:
-    """Another peer gets nothing from us once the bytes have gone, and the next read fetches them again."""
+@dataclass
+class Given:
+    """A file that *bench* fetched from *other* and gives away by *port*: the bytes *data*, by the torrent *made*."""
+
+    bench: Bench
+    content: Content
+    reader: Reader
+    data: bytes
+    made: bytes
+    other: Peer
+    port: int
+
+    async def nobody_gets_it(self, folder: Path) -> None:
+        with pytest.raises(trio.TooSlowError):
+            await downloaded(self.made, self.port, folder, within=1.5)
+
+
+@asynccontextmanager
+async def given(place: Path) -> AsyncIterator[Given]:
     data = pattern(1_000_000)
-    made = one_file(tmp_path / "seed", data)
+    made = one_file(place / "seed", data)
     settings = loopback(seed_ratio=0.0)
-    with seeding(made, tmp_path / "seed") as other:
-        async with running(tmp_path / "cache", settings=settings) as bench:
+    with seeding(made, place / "seed") as other:
+        async with running(place / "cache", settings=settings) as bench:
             [content] = bench.contents(made, other.address)
             reader = bench.engine.open(content)
             assert data == await reader.read(Extent(0, len(data)))
-            [swarm] = set(bench.swarms._swarms.values())
-            while swarm.mode is not Mode.GIVING:
-                await trio.sleep(0.05)
-            bench.swarms.forget(content.key)
-            bench.engine.download(content).stored.evict(Extent(0, len(data)))
-            assert swarm.mode is not Mode.GIVING
-            other.session.pause()
-            with pytest.raises(trio.TooSlowError):
-                await downloaded(made, settings.ports[0], tmp_path / "other", within=1.5)
-            other.session.resume()
-            assert data == await reader.read(Extent(0, len(data)))
+            yield Given(bench, content, reader, data, made, other, settings.ports[0])
+
+
+async def test_what_is_evicted_is_not_offered(tmp_path: Path) -> None:
+    """Another peer gets nothing from us once the bytes have gone, and the next read fetches them again."""
+    async with given(tmp_path) as it:
+        [swarm] = set(_swarms(it.bench))
+        while swarm.mode is not Mode.GIVING:
+            await trio.sleep(0.05)
+        it.bench.swarms.forget(it.content.key)
+        it.bench.engine.download(it.content).stored.evict(Extent(0, len(it.data)))
+        assert swarm.mode is not Mode.GIVING
+        it.other.session.pause()
+        await it.nobody_gets_it(tmp_path / "other")
+        it.other.session.resume()
+        assert it.data == await it.reader.read(Extent(0, len(it.data)))
+
+
+@pytest.mark.parametrize("how", ["evicted", "pruned"])
+async def test_what_another_process_evicts_is_not_offered(tmp_path: Path, how: str) -> None:
+    """Another mount on the same store, or `mountdl cache prune`: peers would get zeros, and think us liars."""
+    async with given(tmp_path) as it:
+        it.reader.close()
+        it.bench.engine.release(it.content.key)
+        await it.bench.store._checkpoint_all()
+        [swarm] = set(_swarms(it.bench))
+        await until(lambda: swarm.mode is Mode.GIVING)
+        await until(lambda: it.bench.store.census()[it.content.key].taken > 0)
+        it.other.session.pause()
+        second = Store(tmp_path / "cache")
+        await trio.sleep(1.5)
+        assert swarm.mode is Mode.GIVING
+        if how == "evicted":
+            stored = second.reopen(it.content.key)
+            stored.evict(Extent(300_000, 500_000))
+            stored.close()
+        else:
+            second.remove(it.content.key)
+        second.close()
+        await until(lambda: swarm.mode is not Mode.GIVING)
+        await it.nobody_gets_it(tmp_path / "other")
+        it.other.session.resume()
+        assert it.data == await it.bench.engine.open(it.content).read(Extent(0, len(it.data)))
 
 
 async def test_little_lies_aside(tmp_path: Path) -> None:
@@ -560,13 +614,15 @@ async def test_peers_that_tell_something_after_the_engine_are_heard(tmp_path: Pa
     made = one_file(tmp_path / "seed", data)
     async with trio.open_nursery() as lower:
         store = Store(tmp_path / "cache")
-        swarms = SwarmTransport(loopback(), tmp_path / "cache", no_load)
+        library = Library(Kept(tmp_path / "cache"))
+        swarms = SwarmTransport(loopback(), tmp_path / "cache", library, no_load)
         await lower.start(swarms.run)
         with seeding(made, tmp_path / "seed", upload=1_000_000) as other:
-            engine = Engine(store, [], EngineSettings(read_timeout=20), lambda content: None, swarms=swarms)
+            engine = Engine(store, [], EngineSettings(read_timeout=20), lambda content: None)
+            engine.equip([], swarms)
             async with trio.open_nursery() as upper:
                 await upper.start(engine.run)
-                bench = Bench(engine, store, swarms, tmp_path / "cache")
+                bench = Bench(engine, store, swarms, library, tmp_path / "cache")
                 [content] = bench.contents(made, other.address)
                 assert data[:65536] == await engine.open(content).read(Extent(0, 65536))
                 upper.cancel_scope.cancel()

@@ -150,13 +150,24 @@ def content_range(text: str | None) -> tuple[Extent | None, int | None] | None:
     return Extent(int(first), int(last) + 1), size
 
 
-def retry_after(text: str | None, now: float) -> float | None:
-    """Read a Retry-After, in seconds or as a date (RFC 9110 section 10.2.3), as seconds from *now*."""
+def retry_after(text: str | None, now: float, date: str | None = None) -> float | None:
+    """Read a Retry-After (RFC 9110 section 10.2.3) as seconds from *now*, a time in seconds since 1970.
+
+    One that is a time of day is by the server's clock, of which *date* tells, the answer's Date; ours may be wrong.
+    """
     text = (text or "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:10]), LONGEST_WAIT)
+    until, sent = _time(text), _time(date)
+    if until is None:
+        return None
+    return min(max(until - (now if sent is None else sent), 0.0), LONGEST_WAIT)
+
+
+def _time(text: str | None) -> float | None:
+    """Read a date (RFC 9110 section 5.6.7) as seconds since 1970."""
     try:
-        return min(max(parsedate_to_datetime(text).timestamp() - now, 0.0), LONGEST_WAIT)
+        return parsedate_to_datetime(text or "").timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
@@ -247,7 +258,7 @@ def failure(status: int, headers: Mapping[str, str], now: float) -> Wait | Refus
     """Say what a status means that brings no bytes of the content, whatever was asked."""
     reason = f"answered {status}"
     if status in {429, 503}:
-        wait = retry_after(headers.get("retry-after"), now)
+        wait = retry_after(headers.get("retry-after"), now, headers.get("date"))
         wait = queue_poll(headers.get("x-queue")) if wait is None else wait
         return Wait(reason, wait, crowded=True, everywhere=status == 429)
     if status == 407:

@@ -4,7 +4,6 @@ Law: nothing is said before a server asked for it, but what stands in its URL; a
 only; an answer 401 is answered once, twice where a digest's nonce was stale. The body of a 401 is never read.
 """
 
-import base64
 from collections.abc import Callable
 from contextlib import closing
 
@@ -38,7 +37,7 @@ class Authorisation:
             with closing(digest.auth_flow(request)) as flow:
                 next(flow)
         elif (origin, login) in self._basics or request.url.userinfo:
-            request.headers["Authorization"] = _basic(login)
+            request.headers["Authorization"] = login.basic
         return login
 
     def answer(self, response: httpx.Response, origin: Origin, login: Login) -> bool:
@@ -54,7 +53,7 @@ class Authorisation:
             return self._digest(response, key)
         if any(value.split(" ")[0] == "basic" for value in asked) and not said.startswith("Basic "):
             self._basics[key] = True
-            request.headers["Authorization"] = _basic(login)
+            request.headers["Authorization"] = login.basic
             return True
         self._basics.pop(key, None)
         return False
@@ -69,7 +68,3 @@ class Authorisation:
             return False
         self._digests[key] = auth
         return True
-
-
-def _basic(login: Login) -> str:
-    return f"Basic {base64.b64encode(f'{login.user}:{login.password}'.encode()).decode()}"

@@ -1,4 +1,4 @@
-"""The transport for bulk bodies: direct HTTP/1.1, GET and HEAD, under httpx or without it.
+"""The transport for bulk bodies: HTTP/1.1, GET and HEAD, under httpx or without it.
 
 Law: h11 parses the head, the body never passes a parser when its length is known; every phase has a
 deadline; a connection comes back to the pool only after a whole answer. Knows no httpx client, no store,

@@ -39,7 +39,7 @@ class HttpTransport:
 
     @property
     def connects(self) -> int:
-        """How many connections were begun so far, for status and tests."""
+        """How many connections were begun so far, for tests."""
         return self._client.bulk.connects
 
     def source(self, ref: MirrorRef, content: Content) -> Mirror:

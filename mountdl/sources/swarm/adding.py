@@ -6,6 +6,7 @@ and peers come from the parsed value, web seeds are mirrors of our own.
 
 import ipaddress
 from collections.abc import Iterable, Sequence
+from itertools import count
 from typing import TYPE_CHECKING
 
 from mountdl.descriptors import bencode
@@ -17,6 +18,8 @@ from mountdl.sources.swarm.layout import Layout
 
 if TYPE_CHECKING:
     import libtorrent as lt
+
+_stirred = count(1)
 
 
 def loadable(torrent: Torrent) -> bool:
@@ -109,13 +112,14 @@ def _numeric(peer: str) -> tuple[str, int] | None:
         return None
 
 
-def stir(handle: "lt.torrent_handle", count: int, peers: Iterable[str]) -> None:
-    """Have libtorrent look through the peers of *handle* anew, *peers* among them, for the *count*th time.
+def stir(handle: "lt.torrent_handle", peers: Iterable[str]) -> None:
+    """Have libtorrent look through the peers of *handle* anew, *peers* among them.
 
     Those that left when it had all it wanted are else not tried again: it learns that they are of use only
     when the list of peers changes. An address that nobody listens at changes it, and costs a refused connection.
     """
-    handle.connect_peer((f"127.{count >> 8 & 255}.{count & 255}.1", 9))
+    number = next(_stirred)
+    handle.connect_peer((f"127.{number >> 8 & 255}.{number & 255}.1", 9))
     for peer in addresses(peers):
         handle.connect_peer(peer)
 

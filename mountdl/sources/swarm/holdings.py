@@ -95,6 +95,11 @@ class Inventory:
         self._changes += 1
         return bool(gone) or any(member.holdings.key == key for member in self.members)
 
+    def closed(self) -> list[Part]:
+        """Return what there was when they were left of files that nobody uses now; of empty ones peers get nothing."""
+        used = {member.file.index for member in self.members}
+        return [part for index, part in self._parts.items() if index not in used and part.file.size]
+
     def growing(self) -> bool:
         """Say whether mirrors have brought something since the last call of what is not here as a whole yet."""
         totals = [(each.holdings.verified.total, each.file.size) for each in self.members if each.mirrored]

@@ -4,27 +4,24 @@ Law: what is kept or comes from anywhere counts only if it hashes to the info-ha
 """
 
 import logging
-import os
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from weakref import WeakValueDictionary
 
 from mountdl.descriptors import torrent as torrents
 from mountdl.descriptors.model import Descriptor, Torrent
 from mountdl.errors import DescriptorError
 from mountdl.sources.swarm.adding import document
+from mountdl.sources.swarm.kept import Kept
 
 log = logging.getLogger(__name__)
 
-LARGEST = 64 << 20
-
 
 class Library:
-    """Torrents by info-hash: those that somebody has in memory, those that were asked for in *folder* too."""
+    """Torrents by info-hash: those that somebody has in memory, and those that were asked for and are *kept*."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, kept: Kept) -> None:
+        self.kept = kept
         self._known = WeakValueDictionary[bytes, Torrent]()
 
     def learn(self, torrent: Torrent) -> None:
@@ -49,23 +46,14 @@ class Library:
         """Know *torrent* from now on and at the next mount."""
         self.learn(torrent)
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for each in hashes(torrent):
-                path = self._path(each)
-                fresh = path.with_suffix(f".{os.getpid()}.new")
-                fresh.write_bytes(document(torrent))
-                fresh.replace(path)
+                self.kept.write(each, document(torrent))
         except OSError as error:
-            log.warning("the metadata of a magnet can't be kept in %s: %s", self._folder, error.strerror)
-
-    def _path(self, info_hash: bytes) -> Path:
-        return self._folder / f"{info_hash.hex()}.torrent"
+            log.warning("the metadata of a magnet can't be kept in %s: %s", self.kept.folder, error.strerror)
 
     def _kept(self, info_hash: bytes) -> Descriptor | None:
         with suppress(OSError, DescriptorError):
-            with self._path(info_hash).open("rb") as file:
-                data = file.read(LARGEST + 1)
-            descriptor = torrents.parse(data, bare=True)
+            descriptor = torrents.parse(self.kept.read(info_hash), bare=True)
             if descriptor.torrent is not None and info_hash in hashes(descriptor.torrent):
                 return descriptor
         return None

@@ -1,6 +1,6 @@
 """A swarm as a source of one content: extents to pieces, pieces to the sink."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
@@ -15,13 +15,20 @@ from mountdl.sources.swarm.layout import pick
 from mountdl.sources.swarm.swarm import Swarm
 from mountdl.sources.swarm.waiting import Order
 
-if TYPE_CHECKING:
-    from mountdl.sources.swarm.transport import SwarmTransport
-
 PARALLEL = 16
 """Flights at a time: a swarm schedules for itself, so the whole window is given to it."""
 PATIENCE = 20.0
 """Seconds without a piece of the whole torrent after which a flight is given up."""
+
+
+class Hub(Protocol):
+    """What all sources share, as one of them sees it."""
+
+    def learn_for(self, source: "SwarmSource") -> trio.CancelScope | None:
+        """Tell *source* its torrent, at once where all is here for that; else cancel what comes back to stop asking."""
+
+    def swarm(self, torrent: Torrent) -> Swarm:
+        """Return the swarm of *torrent*, the same for all its files."""
 
 
 class _Claim:
@@ -35,7 +42,7 @@ class _Claim:
 class SwarmSource:
     """The file of the torrent that *ref* leads to, as a source of *content*; *torrent* is None until it is learned."""
 
-    def __init__(self, ref: SwarmRef, content: Content, name: str, hub: "SwarmTransport") -> None:
+    def __init__(self, ref: SwarmRef, content: Content, name: str, hub: Hub) -> None:
         self.ref, self.content, self.name = ref, content, name
         self._hub = hub
         self._audience: Audience | None = None

@@ -11,6 +11,8 @@ from mountdl.sources.swarm.placing import Loans
 from mountdl.sources.swarm.waiting import ReadingBack, Waiting
 from mountdl.sources.swarm.wants import Told, Wants
 
+PAUSE = 10.0
+"""Seconds between two calls for peers that nobody waits for: some come only to part at once."""
 TRICKLE = 16384
 """Bytes a second while nobody wants anything for a moment: peers stay, and hardly anything is fetched."""
 
@@ -37,7 +39,10 @@ class Stay:
         self.told = Told()
         self.reading = ReadingBack(layout.length)
         self.handle: Handle | None = None
-        self.outdated = self.finished = False
+        self.outdated = False
+        self.finished = False
+        """Whether all that was wanted is here, so that peers part, or all peers parted for another reason."""
+        self._called_at = float("-inf")
         self.aside = 0
         """Pieces that lie in the folder, or a part of them does."""
         self.connected = self.seeds = self.downloaded = self.uploaded = 0
@@ -83,15 +88,20 @@ class Stay:
             self.handle.set_piece_deadline(piece, milliseconds, 0)
         self.handle.set_download_limit(-1 if wants else TRICKLE)
 
-    def find_peers_again(self, count: int, peers: Iterable[str]) -> None:
-        """Have peers connected to that parted when all was here: *peers*, for the *count*th time."""
-        self.finished = False
+    def deserted(self, now: float) -> bool:
+        """Say whether all peers parted, there is more to fetch, and it was a while ago that they were called."""
+        return self.finished and not self.connected and bool(self.told) and now - self._called_at >= PAUSE
+
+    def find_peers_again(self, peers: Iterable[str], now: float) -> None:
+        """Have *peers* connected to that parted when all was here."""
+        self.finished, self._called_at = False, now
         if self.handle is not None:
-            stir(self.handle, count, peers)
+            stir(self.handle, peers)
 
     def progressed(self, alert: Progress) -> bool:
         """Take in how it stands; say whether more came."""
         more = alert.downloaded > self.downloaded
+        self.finished |= self.connected > 0 and not alert.peers
         self.connected, self.seeds = alert.peers, alert.seeds
         self.downloaded, self.uploaded = alert.downloaded, alert.uploaded
         return more

@@ -28,6 +28,7 @@ from mountdl.sources.swarm.placing import Loans, Removals, borrow, give_back, mi
 from mountdl.sources.swarm.scratch import discard
 from mountdl.sources.swarm.session import Session
 from mountdl.sources.swarm.stay import Stay
+from mountdl.sources.swarm.vigil import Vigil
 from mountdl.sources.swarm.waiting import Order
 
 log = logging.getLogger(__name__)
@@ -57,21 +58,19 @@ class Swarm:
         self.name = f"swarm {(torrent.info_hash_v1 or torrent.info_hash_v2 or b'').hex()}"
         self.peers: dict[str, None] = {}
         self.trackers: dict[str, None] = {}
-        self.uploaded = 0
-        self.trouble = ""
+        self.uploaded, self.trouble, self._remarked = 0, "", ""
         self.progressed_at = trio.current_time()
         self.mode, self._returning = Mode.AWAY, False
         self._session, self._settings, self._folder, self._work = session, settings, folder, work
         self._most_aside = max(1, aside // max(1, torrent.piece_length))
         self._stay: Stay | None = None
         self._removals = Removals()
-        self._inventory = Inventory(self.layout)
+        self._inventory, self._vigil = Inventory(self.layout), Vigil()
         self._asking = Asking(self.layout, self._inventory)
         self._offering = Offering(self.layout, 0)
         self._offered = 0
         self._idle_since = self._looked_at = self._began_at = self._added_at = trio.current_time()
         self._giving = Giving(settings)
-        self._decoys = 0
 
     @property
     def connected(self) -> int:
@@ -148,8 +147,7 @@ class Swarm:
         self._enter(Mode.FETCHING)
         stay = self._fetching  # else all that is wanted by then is told once there is one
         if stay is not None and self._asking.tell(stay, member, pieces, priority) and stay.finished:
-            self._decoys += 1
-            stay.find_peers_again(self._decoys, self.peers)
+            stay.find_peers_again(self.peers, trio.current_time())
 
     def unwant(self, pieces: Iterable[int], priority: Priority) -> None:
         """Undo a `want`."""
@@ -214,7 +212,7 @@ class Swarm:
                 adding.place(atp, loans.parts, loans.have)
         except (RuntimeError, OSError) as error:
             give_back(loans.placed)
-            self._stand_still(f"it can't be joined: {error}")
+            self._stand_still(f"it can't be joined: {getattr(error, 'strerror', None) or error}")
             self.mode = Mode.AWAY
             return
         stay = self._stay = Stay(self.layout, folder, loans)
@@ -294,8 +292,7 @@ class Swarm:
         if alert.data is not None:
             self._asking.waiting.bring(alert.piece, alert.data)
         elif alert.piece in self._asking.waiting:
-            failed = SourceUnavailable(self.name, f"can't read a piece back: {alert.error}")
-            self._asking.waiting.fail(alert.piece, failed)
+            self._asking.waiting.fail(alert.piece, SourceUnavailable(self.name, f"can't be read back: {alert.error}"))
         stay.read_back(self._asking.waiting)
 
     def _progress(self, stay: Stay, alert: alerts.Progress) -> None:
@@ -304,6 +301,8 @@ class Swarm:
             self.progressed_at = trio.current_time()
         if self.ready != ready:
             self._inventory.poke()
+        if self.mode is Mode.FETCHING and stay.deserted(now := trio.current_time()):
+            stay.find_peers_again(self.peers, now)  # they parted before it was told what else it could fetch
 
     def _peer_connected(self, stay: Stay, peer: str) -> None:
         if len(self.peers) < MOST_PEERS:
@@ -313,7 +312,8 @@ class Swarm:
             self._inventory.poke()
 
     def _remark(self, what: str, level: int = logging.WARNING) -> None:
-        log.log(level, "%s: %s", self.name, what)
+        log.log(logging.DEBUG if what == self._remarked else level, "%s: %s", self.name, what)
+        self._remarked = what
         self._inventory.remark(self.name, what)
 
     def _stand_still(self, reason: str) -> None:
@@ -333,6 +333,8 @@ class Swarm:
     def tick(self, now: float) -> None:
         """Stop fetching when nobody wants anything, offer what has come since, end what was given enough."""
         self._removals.expire(now)
+        for gone in self._vigil.lost(self._inventory.closed()):
+            self.forget(gone)
         stay = self._fetching
         if stay is not None and (stay.aside > self._most_aside or self._misplaced(now)):
             self._start_anew()
@@ -367,8 +369,7 @@ class Swarm:
 
     def _resume(self) -> bool:
         """Fetch, if anything is wanted; say whether it is."""
-        wanted = bool(self._asking) or self._returning
-        if wanted:
+        if wanted := bool(self._asking) or self._returning:
             self._enter(Mode.FETCHING)
         return wanted
 
@@ -395,6 +396,5 @@ class Swarm:
 
     def _gives(self, now: float) -> bool:
         """Say whether to give others what is here, still."""
-        here = self._inventory.count * self.layout.length
         uploaded = self.uploaded + (self._stay.uploaded if self._stay is not None else 0)
-        return self._giving.goes_on(here, uploaded, now)
+        return self._giving.goes_on(self._inventory.count * self.layout.length, uploaded, now)

@@ -9,14 +9,16 @@ import trio
 
 from mountdl.content import Content
 from mountdl.descriptors import torrent as torrents
+from mountdl.descriptors import urls
 from mountdl.descriptors.cautions import Cautions
 from mountdl.descriptors.magnet import of_link
-from mountdl.descriptors.model import Descriptor, Magnet, SwarmRef, Torrent
+from mountdl.descriptors.model import TORRENT, Descriptor, Magnet, SwarmRef, Torrent
 from mountdl.errors import DescriptorError, MountdlError, SourceError, SourceRefused, SourceUnavailable
 from mountdl.settings import SwarmSettings
 from mountdl.sources.swarm import adding, alerts
 from mountdl.sources.swarm.alerts import Alert
 from mountdl.sources.swarm.binding import Binding
+from mountdl.sources.swarm.kept import FIRST_LOOK, LOOK
 from mountdl.sources.swarm.metadata import Library, hashes, of_info
 from mountdl.sources.swarm.scratch import Scratch, discard
 from mountdl.sources.swarm.session import Session
@@ -57,13 +59,16 @@ class _Inquiry:
 class SwarmTransport:
     """Torrents as sources.
 
-    *directory* is the store's; *load* fetches .torrent files; *aside* bytes of a torrent may lie there twice.
+    *directory* is the store's, *library* what is known of torrents; *load* fetches .torrent files; *aside* bytes of a
+    torrent may lie there twice.
     """
 
-    def __init__(self, settings: SwarmSettings, directory: Path, load: Load, aside: int = ASIDE) -> None:
+    def __init__(
+        self, settings: SwarmSettings, directory: Path, library: Library, load: Load, aside: int = ASIDE
+    ) -> None:
         self._settings, self._load, self._aside = settings, load, aside
         self._scratch = Scratch(directory / "swarms")
-        self._library = Library(directory / "torrents")
+        self._library = library
         self._session = Session(settings, directory, self._heard)
         self._swarms: dict[str, Swarm] = {}
         self._inquiries: dict[str, _Inquiry] = {}
@@ -78,6 +83,7 @@ class SwarmTransport:
                 self._nursery = nursery
                 nursery.start_soon(trio.to_thread.run_sync, self._scratch.sweep)
                 nursery.start_soon(self._session.run)
+                nursery.start_soon(self._tend)
                 task_status.started()
                 while True:
                     await trio.sleep(RHYTHM)
@@ -86,9 +92,11 @@ class SwarmTransport:
             self._nursery = None
             self._scratch.close()
 
-    def learn(self, torrent: Torrent) -> None:
-        """Know *torrent*, which a descriptor holds. May be called in any thread."""
-        self._library.learn(torrent)
+    async def _tend(self) -> None:
+        await trio.sleep(FIRST_LOOK)
+        while True:
+            await trio.to_thread.run_sync(self._library.kept.tend, abandon_on_cancel=True)
+            await trio.sleep(LOOK)
 
     def forget(self, key: str) -> None:
         """Offer content *key* to nobody any more: its bytes are about to go."""
@@ -99,16 +107,16 @@ class SwarmTransport:
 
     def source(self, ref: SwarmRef, content: Content) -> SwarmSource | None:
         """See `Swarms`."""
-        if ref.mediatype != "torrent":
+        if ref.mediatype != TORRENT:
             return None
         link = _magnet(ref.url)
         if link is None:
-            return SwarmSource(ref, content, f"torrent {_shown(ref.url)}", self)
+            return SwarmSource(ref, content, f"torrent {urls.shown(ref.url)}", self)
         known = link.btih or link.btmh
         return SwarmSource(ref, content, f"swarm {known.hex()}", self) if known else None
 
     def learn_for(self, source: SwarmSource) -> trio.CancelScope | None:
-        """Tell *source* its torrent, at once where all is here for that; else cancel what comes back to stop asking."""
+        """See `Hub`."""
         link = _magnet(source.ref.url)
         if link is not None and self._binding.loaded and self._teach_known(source, link):
             return None
@@ -151,7 +159,7 @@ class SwarmTransport:
             source.taught(descriptor.torrent)
 
     def swarm(self, torrent: Torrent) -> Swarm:
-        """Return the swarm of *torrent*, the same for all its files."""
+        """See `Hub`."""
         known = _keys(torrent)
         swarm = next((self._swarms[key] for key in known if key in self._swarms), None)
         if swarm is None:
@@ -246,7 +254,7 @@ class SwarmTransport:
             atp = adding.inquiry(link, self._settings)
             atp.save_path = inquiry.folder = str(self._scratch.fresh())
         except (RuntimeError, OSError) as error:
-            raise SourceRefused("swarm", f"it can't be joined: {error}") from error
+            raise SourceRefused("swarm", f"it can't be joined: {getattr(error, 'strerror', None) or error}") from error
         self._session.start().async_add_torrent(atp)
         return inquiry
 
@@ -313,9 +321,3 @@ def _magnet(url: str) -> Magnet | None:
         return of_link(url, Cautions())[0]
     except DescriptorError:
         return None
-
-
-def _shown(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    authority, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
-    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"

@@ -165,8 +165,3 @@ class ReadingBack:
     def ended(self, piece: int) -> None:
         """Take in that *piece* was read, or can't be."""
         self._under_way.discard(piece)
-
-    def clear(self) -> None:
-        """Read nothing any more."""
-        self._queue.clear()
-        self._under_way.clear()

@@ -64,10 +64,13 @@ class Wants:
 
 
 class Told:
-    """The priorities that libtorrent was told, so that it is told changes only."""
+    """The priorities that libtorrent was told, so that it is told changes only; true while it may fetch anything."""
 
     def __init__(self, wanted: Mapping[int, int] | None = None) -> None:
         self._told = dict(wanted or {})
+
+    def __bool__(self) -> bool:
+        return bool(self._told)
 
     def come(self, piece: int) -> None:
         """Take in that *piece* is here."""
