@@ -321,7 +321,7 @@ class _Builder:
         if (folder, leaf.name, key) not in self._awaited:
             self._awaited.add((folder, leaf.name, key))
             asked = SERVERS if leaf.entry.mirrors else PEERS
-            memo = Memo(b"", leaf.mtime_ns, "resolving", self._failures.get(key, asked))
+            memo = Memo(b"", leaf.mtime_ns, "resolving", self._failures.get(key, asked), asked is PEERS)
             self._memos.append((folder, leaf.name, ".resolving", memo))
 
     def _refuse(self, folder: Folder, document: Document, problem: DescriptorError) -> None:

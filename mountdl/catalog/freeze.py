@@ -22,6 +22,7 @@ class Memo:
     mtime_ns: int
     state: str
     reason: str = ""
+    peers: bool = False
 
 
 class Folder:
@@ -98,7 +99,7 @@ def freeze(folders: Sequence[Folder], contents: Mapping[ContentKey, Outline], in
                 nodes[inode] = inodes.again(file)
             elif isinstance(child, Memo):
                 text, state = child.text, child.state
-                nodes[inode] = Note(inode, folder.inode, name, text, child.mtime_ns, state, child.reason)
+                nodes[inode] = Note(inode, folder.inode, name, text, child.mtime_ns, state, child.reason, child.peers)
     tree = Tree(nodes, contents)
     inodes.settle(tree)
     return tree

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 from mountdl.catalog.build import Document, date_of
 from mountdl.catalog.kept import Shelf, kept
 from mountdl.catalog.scan import UNKNOWN, Stamp
+from mountdl.descriptors.limits import MAX_DOCUMENT
 from mountdl.descriptors.model import Descriptor
 from mountdl.errors import DescriptorError
 
 log = logging.getLogger(__name__)
-
-LARGEST_DESCRIPTOR = 128 << 20
-"""Bytes of the largest descriptor that is read: two million SHA-1 piece digests, each 55 bytes as XML, fit in."""
 
 RETRY = 5.0
 """Seconds until a file that could not be reached is tried again."""
@@ -90,8 +88,8 @@ def _load(path: str) -> tuple[Stamp, bytes | DescriptorError | None]:
         stamp = Stamp.of(info)
         if not stat.S_ISREG(info.st_mode):
             return stamp, None
-        if info.st_size > LARGEST_DESCRIPTOR:
-            return stamp, DescriptorError("too-large", f"it is larger than {LARGEST_DESCRIPTOR >> 20} MiB")
+        if info.st_size > MAX_DOCUMENT:
+            return stamp, DescriptorError("too-large", f"it is larger than {MAX_DOCUMENT >> 20} MiB")
         # No more than it had when it was stamped: what is added later comes with another stamp.
         return stamp, _bytes(descriptor, info.st_size)
     finally:

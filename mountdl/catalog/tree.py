@@ -64,7 +64,8 @@ class Note:
     """A small file that mountdl writes itself, whole in *text*.
 
     *state* is "error" (a refused descriptor), "resolving" (an entry of unknown size, empty text) or
-    "complete" (a signature); *reason* says why, for the first two.
+    "complete" (a signature); *reason* says why, for the first two. *peers*: only they can tell more, which may take
+    long.
     """
 
     inode: Inode
@@ -74,6 +75,7 @@ class Note:
     mtime_ns: int
     state: str
     reason: str = ""
+    peers: bool = False
 
     @property
     def size(self) -> int:

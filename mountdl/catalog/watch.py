@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import trio
 
-from mountdl.catalog.build import Built, Document, SizeKey, build
+from mountdl.catalog.build import SERVERS, Built, Document, SizeKey, build
 from mountdl.catalog.changes import Changes, Gatherer
 from mountdl.catalog.inotify import Adder, Inotify
 from mountdl.catalog.kept import Shelf
@@ -31,7 +31,7 @@ from mountdl.catalog.reading import Known, Parse, judge, read
 from mountdl.catalog.refresh import Refresher, Reload
 from mountdl.catalog.scan import Listing, Place, Stamp, Walk, differences, list_folder, listed
 from mountdl.catalog.sizes import Memory, Resolve, Sizes
-from mountdl.catalog.tree import Inodes, empty
+from mountdl.catalog.tree import Inodes, Note, empty
 from mountdl.descriptors.learned import Learned, awaited
 from mountdl.descriptors.model import Caution, Descriptor
 from mountdl.errors import StoreError
@@ -42,6 +42,9 @@ _T = TypeVar("_T")
 
 _STEP = 0.05
 """Seconds of work in a thread before the loop has a say: it can be cancelled that often."""
+SETTLE = 1.4
+"""Seconds: with the time until a change is looked at, and that of parsing, the `.error` of a descriptor that is no good
+shows within the 2 s that the manual promises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,7 @@ class WatchSettings:
 
     *suffixes* with their dot, lower case; *excluded* are folders never to enter (the mount's own).
     *quiet* without a report and at most *longest* pass before a change is looked at. A descriptor that
-    is no good and changed less than *settle* ago is still being written: with *quiet* and the time that
-    parsing takes, its `.error` shows within the 2 s that the manual promises. *poll* is the rhythm where
+    is no good and changed less than *settle* ago is still being written. *poll* is the rhythm where
     the kernel does not report, *net* that of the full pass where it does. *reports* False: don't ask it.
     """
 
@@ -59,7 +61,7 @@ class WatchSettings:
     excluded: tuple[Path, ...] = ()
     quiet: float = 0.15
     longest: float = 0.5
-    settle: float = 1.4
+    settle: float = SETTLE
     poll: float = 1.0
     net: float = 60.0
     reports: bool = True
@@ -140,13 +142,16 @@ class Watch:
         self.first_scan = trio.Event()
         """Set once the first tree is published."""
 
-    async def ready(self) -> None:
-        """Return once the first tree is published."""
-        await self.first_scan.wait()
-
     def statistics(self) -> Statistics:
         """Return where the watch stands."""
         return self._statistics
+
+    async def named(self) -> None:
+        """Return once no mirror is still to say for the first time how long a file is: it has its name then."""
+        while any(  # noqa: ASYNC110  # trees are published, not events
+            isinstance(node, Note) and node.reason == SERVERS for node in self.built.tree.nodes()
+        ):
+            await trio.sleep(_STEP)
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Watch until cancelled; started once the first tree is published.

@@ -13,7 +13,12 @@ def quoted(text: str) -> str:
     """Return *text* as it may stand in a message: quoted, control characters escaped, not too long."""
     if len(text) > _LONGEST_QUOTE:
         text = text[: _LONGEST_QUOTE - 1] + "…"
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in f'"{text}"')
+    return printable(f'"{text}"')
+
+
+def printable(text: str) -> str:
+    """Return *text* without what could command a terminal: descriptors come from strangers."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 class Cautions:

@@ -8,13 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from mountdl.descriptors.limits import MAX_URLS_KEPT
-from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, PieceDigests, SwarmRef
+from mountdl.descriptors.model import METALINKS, Descriptor, Entry, MirrorRef, PieceDigests, SwarmRef
 from mountdl.descriptors.thex import THEX
 from mountdl.errors import DescriptorError
 from mountdl.integrity import strongest
-
-METALINKS = frozenset({"application/metalink4+xml", "application/metalink+xml"})
-"""Media types of documents that describe a file as a descriptor does, and can be fetched as any file."""
 
 
 @dataclass(frozen=True, slots=True)

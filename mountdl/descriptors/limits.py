@@ -4,7 +4,7 @@ Every number has an error kind or a caution code that tells when it was met.
 """
 
 MAX_DOCUMENT = 128 << 20
-"""Bytes of a metalink; more is refused as "too-large". A million piece hashes are 54 MB."""
+"""Bytes of a descriptor, wherever it comes from; more is refused as "too-large". A million piece hashes are 54 MB."""
 
 MAX_DEPTH = 200
 """Open elements; more is refused as "too-deep". Real documents have 6."""

@@ -17,6 +17,9 @@ from mountdl.descriptors.cautions import Cautions, quoted
 from mountdl.descriptors.limits import MAX_HEAD, MAX_URLS_KEPT
 from mountdl.descriptors.model import (
     LOWEST_PRIORITY,
+    METALINK3,
+    METALINK4,
+    TORRENT,
     Described,
     Descriptor,
     Duplicate,
@@ -31,9 +34,9 @@ Fields = Iterable[tuple[str, str]]
 """Names and values of header fields, in order, a name as often as it was sent."""
 
 _METADATA = {
-    "application/x-bittorrent": "torrent",
-    "application/metalink4+xml": "application/metalink4+xml",
-    "application/metalink+xml": "application/metalink+xml",
+    "application/x-bittorrent": TORRENT,
+    METALINK4: METALINK4,
+    METALINK3: METALINK3,
 }
 
 # RFC 8288 section 3: a target in <>, then parameters. Possessive throughout, so that nothing is tried twice.

@@ -4,12 +4,12 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from mountdl.descriptors import names, urls
-from mountdl.descriptors.model import Descriptor, Entry, Link, MirrorRef, SwarmRef
+from mountdl.descriptors.model import METALINK3, Descriptor, Entry, Link, MirrorRef, SwarmRef
 from mountdl.errors import DescriptorError
 
 _MARK = "!metalink3!"
-_METALINKS = frozenset({"http", "https", "ftp"})
-_METALINK = "application/metalink+xml"
+_SCHEMES = frozenset({"http", "https", "ftp"})
+"""Schemes of what may stand behind the mark."""
 _NO_NAME = "index.html"
 
 
@@ -23,7 +23,7 @@ def split(text: str) -> tuple[str, str | None]:
     metalink: str | None = None
     if fragment.startswith(_MARK):
         try:
-            metalink = urls.absolute(fragment[len(_MARK) :], schemes=_METALINKS)
+            metalink = urls.absolute(fragment[len(_MARK) :], schemes=_SCHEMES)
         except urls.UrlRefused:
             metalink = None
     return urls.absolute(plain), metalink
@@ -37,9 +37,7 @@ def parse(text: str) -> Descriptor:
         raise DescriptorError("bad-link", f"this is no link to a file and its metalink: {refusal}") from None
     if metalink is None:
         raise DescriptorError("bad-link", "this link carries no address of a metalink")
-    entry = Entry(
-        PurePosixPath(name_of(url)), mirrors=(MirrorRef(url),), swarms=(SwarmRef(metalink, _METALINK, None, 1),)
-    )
+    entry = Entry(PurePosixPath(name_of(url)), mirrors=(MirrorRef(url),), swarms=metadata(metalink))
     return Descriptor("link", (entry,), link=Link(url, metalink))
 
 
@@ -50,4 +48,4 @@ def name_of(url: str) -> str:
 
 def metadata(metalink: str | None) -> tuple[SwarmRef, ...]:
     """Return the reference to a link's metalink, better than any mirror."""
-    return () if metalink is None else (SwarmRef(metalink, _METALINK, None, 1),)
+    return () if metalink is None else (SwarmRef(metalink, METALINK3, None, 1),)

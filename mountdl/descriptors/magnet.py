@@ -16,7 +16,17 @@ from mountdl.descriptors.cautions import Cautions
 from mountdl.descriptors.limits import MAX_GROUPS, MAX_LINK_WORK, MAX_LINKS, MAX_PEERS, MAX_TRACKERS, MAX_URLS_KEPT
 from mountdl.descriptors.linktext import Parameter
 from mountdl.descriptors.metalink import Files
-from mountdl.descriptors.model import UNVERIFYING, Descriptor, Entry, Magnet, MirrorRef, SwarmRef
+from mountdl.descriptors.model import (
+    METALINK3,
+    METALINK4,
+    TORRENT,
+    UNVERIFYING,
+    Descriptor,
+    Entry,
+    Magnet,
+    MirrorRef,
+    SwarmRef,
+)
 from mountdl.descriptors.thex import THEX
 from mountdl.descriptors.topics import TopicRefused
 from mountdl.errors import DescriptorError, ExitStatus
@@ -81,7 +91,7 @@ def _entry(magnet: Magnet) -> Entry:
     if "tth" in magnet.digests:
         swarms += [SwarmRef(ref.url, THEX, None, _LAST_RESORT) for ref in magnet.sources if _N2R in ref.url.lower()]
     if magnet.btih or magnet.btmh:
-        swarms.append(SwarmRef(link_of(magnet), "torrent", None, _LAST_RESORT))
+        swarms.append(SwarmRef(link_of(magnet), TORRENT, None, _LAST_RESORT))
     return Entry(
         path=PurePosixPath(magnet.name),
         size=magnet.size,
@@ -107,7 +117,7 @@ def selected(magnet: Magnet, descriptor: Descriptor) -> tuple[Entry, ...]:
         replace(
             entry,
             mirrors=(*entry.mirrors, *_mirrors(magnet, entry, single=len(torrent.files) == 1)),
-            swarms=(SwarmRef(link, "torrent", str(entry.path), _LAST_RESORT),),
+            swarms=(SwarmRef(link, TORRENT, str(entry.path), _LAST_RESORT),),
         )
         for file, entry in zip(torrent.files, descriptor.entries, strict=True)
         if wanted is None or file.index in wanted
@@ -130,7 +140,7 @@ def _mirrors(magnet: Magnet, entry: Entry, *, single: bool) -> list[MirrorRef]:
     return [MirrorRef(url, _BEST) for url in dict.fromkeys(urls_found) if url not in known]
 
 
-_METALINKS = {".meta4": "application/metalink4+xml", ".metalink": "application/metalink+xml"}
+_METALINKS = {".meta4": METALINK4, ".metalink": METALINK3}
 
 
 def _metalink(url: str, name: str) -> str | None:

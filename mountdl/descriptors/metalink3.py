@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from mountdl.descriptors import metalink, signatures, values
 from mountdl.descriptors.cautions import Cautions, quoted
 from mountdl.descriptors.limits import MAX_URL, MAX_URLS_READ
-from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, PieceDigests, Signature, SwarmRef
+from mountdl.descriptors.model import TORRENT, Descriptor, Entry, MirrorRef, PieceDigests, Signature, SwarmRef
 from mountdl.descriptors.xmlreader import Node, Shape
 
 NAMESPACES = ("http://www.metalinker.org/", "http://www.metalinker.org", "https://www.metalinker.org/")
@@ -160,12 +160,12 @@ def _source(node: Node, name: str, priority: int, base: str | None, cautions: Ca
     link = values.stripped(node.text)
     if link[:7].lower() == "magnet:":
         url = metalink.magnet(link, cautions)
-        return None if url is None else SwarmRef(url, "torrent", None, priority)
+        return None if url is None else SwarmRef(url, TORRENT, None, priority)
     url = metalink.followed(node, base, cautions)
     if url is None:
         return None
     if _leads_to_torrent(node, url, name):
-        return SwarmRef(url, "torrent", None, priority)
+        return SwarmRef(url, TORRENT, None, priority)
     location = metalink.location(node, cautions)
     return MirrorRef(url, priority, location, metalink.max_connections(node, cautions))
 

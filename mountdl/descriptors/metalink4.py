@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from mountdl.descriptors import metalink, signatures, values
 from mountdl.descriptors.cautions import Cautions, quoted
 from mountdl.descriptors.limits import MAX_URL, MAX_URLS_READ
-from mountdl.descriptors.model import LOWEST_PRIORITY, Descriptor, Entry, MirrorRef, Signature, SwarmRef
+from mountdl.descriptors.model import LOWEST_PRIORITY, TORRENT, Descriptor, Entry, MirrorRef, Signature, SwarmRef
 from mountdl.descriptors.xmlreader import Node, Shape
 
 NAMESPACE = "urn:ietf:params:xml:ns:metalink"
@@ -132,7 +132,7 @@ def _swarm(node: Node, base: str | None, cautions: Cautions) -> SwarmRef | None:
         cautions.add("bad-mediatype", "a metaurl does not say its media type")
         return None
     if mediatype == _BITTORRENT:
-        mediatype = "torrent"
+        mediatype = TORRENT
     inside = node.attributes.get("name")
     if inside is not None and not metalink.safe_inside(inside, cautions):
         return None

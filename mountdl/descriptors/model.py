@@ -15,6 +15,12 @@ from mountdl.integrity import digest_length
 LOWEST_PRIORITY = 999999
 """RFC 5854 section 4.2.16.1: the priority of a URL that gives none; 1 is the best."""
 
+TORRENT = "torrent"
+"""What a `SwarmRef` calls what leads to a torrent, a magnet link too (RFC 5854 section 4.2.8.3)."""
+METALINK3, METALINK4 = "application/metalink+xml", "application/metalink4+xml"
+METALINKS = frozenset({METALINK3, METALINK4})
+"""Media types of documents that describe a file as a descriptor does, and can be fetched as any file."""
+
 UNVERIFYING = frozenset({"crc32", "adler32"})
 """Whole-file digests that are shown but never count as verification."""
 

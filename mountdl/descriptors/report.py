@@ -6,6 +6,7 @@ The shapes are those that `mountdl inspect --json` promises, without "path", whi
 import hashlib
 from collections.abc import Callable, Iterator
 
+from mountdl.descriptors.cautions import printable
 from mountdl.descriptors.model import (
     LOWEST_PRIORITY,
     Caution,
@@ -21,6 +22,28 @@ from mountdl.descriptors.model import (
 from mountdl.integrity import digest_length, strongest
 
 Json = dict[str, object]
+
+_UNUSED = frozenset(
+    {
+        "header",
+        "user-agent",
+        "referer",
+        "load-cookies",
+        "http-user",
+        "http-passwd",
+        "ftp-user",
+        "ftp-passwd",
+        "all-proxy",
+        "http-proxy",
+        "https-proxy",
+        "ftp-proxy",
+        "check-certificate",
+        "ca-certificate",
+        "certificate",
+        "private-key",
+    }
+)
+"""Options that a list may give to aria2 for one file, without which it would not get it; here they are a mount's."""
 
 
 def describe(descriptor: Descriptor) -> Json:
@@ -191,14 +214,13 @@ def text_lines(descriptor: Descriptor) -> Iterator[str]:
     if descriptor.kind != "magnet":
         for entry in descriptor.entries:
             yield from ("", *_entry_lines(entry))
+    unused = sorted(_UNUSED.intersection(name for group in descriptor.groups for name, _ in group.options))
+    if unused:
+        yield ""
+        yield f"not used: {', '.join(unused)}; give these to mountdl as options"
     if descriptor.cautions:
         yield ""
         yield from map(_warning_line, descriptor.cautions)
-
-
-def describe_text(descriptor: Descriptor) -> list[str]:
-    """Return *descriptor* as lines for people."""
-    return list(text_lines(descriptor))
 
 
 def _torrent_lines(torrent: Torrent) -> Iterator[str]:
@@ -213,7 +235,7 @@ def _torrent_lines(torrent: Torrent) -> Iterator[str]:
 
 
 def _entry_lines(entry: Entry) -> Iterator[str]:
-    yield f"file: {_shown(str(entry.path))}"
+    yield f"file: {printable(str(entry.path))}"
     yield f"  size: {'unknown' if entry.size is None else f'{entry.size} bytes'}"
     best = strongest(entry.digests)
     for name, value in entry.digests.items():
@@ -223,38 +245,33 @@ def _entry_lines(entry: Entry) -> Iterator[str]:
     for mirror in entry.mirrors:
         yield f"  url: {mirror.url} ({_rank(mirror.priority)}{f', {mirror.location}' if mirror.location else ''})"
     for swarm in entry.swarms:
-        inside = f", {_shown(swarm.name)}" if swarm.name else ""
+        inside = f", {printable(swarm.name)}" if swarm.name else ""
         yield f"  metaurl: {swarm.url} ({swarm.mediatype}, {_rank(swarm.priority)}{inside})"
     traits = {"version": entry.version, "language": ", ".join(entry.languages), "os": ", ".join(entry.os)}
-    yield from (f"  {name}: {_shown(value)}" for name, value in traits.items() if value)
+    yield from (f"  {name}: {printable(value)}" for name, value in traits.items() if value)
     if entry.max_connections is not None:
         yield f"  maxconnections: {entry.max_connections}"
     if entry.signature is not None:
-        yield f"  signature: {_shown(entry.signature.name)} ({entry.signature.mediatype})"
+        yield f"  signature: {printable(entry.signature.name)} ({entry.signature.mediatype})"
 
 
 def _lines(values: Json) -> Iterator[str]:
     """Yield a line for each value that says anything, one for each of a list's."""
     for name, value in values.items():
         if isinstance(value, dict):
-            yield from (f"  {name}: {_shown(str(key))}: {_shown(str(each))}" for key, each in value.items())
+            yield from (f"  {name}: {printable(str(key))}: {printable(str(each))}" for key, each in value.items())
         elif isinstance(value, list) and value and isinstance(value[0], int):
             yield f"  {name}: {', '.join(map(str, value))}"
         elif isinstance(value, list):
-            yield from (f"  {name}: {_shown(str(each))}" for each in value)
+            yield from (f"  {name}: {printable(str(each))}" for each in value)
         elif value is not None:
-            yield f"  {name}: {_shown(str(value))}"
+            yield f"  {name}: {printable(str(value))}"
 
 
 def _warning_line(caution: Caution) -> str:
-    where = "" if caution.file is None else f"{_shown(caution.file)}: "
+    where = "" if caution.file is None else f"{printable(caution.file)}: "
     return f"warning: {where}{caution.message} [{caution.code}]"
 
 
 def _rank(priority: int) -> str:
     return "no priority" if priority == LOWEST_PRIORITY else f"priority {priority}"
-
-
-def _shown(text: str) -> str:
-    """Return *text* without what could command a terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -14,6 +14,7 @@ from mountdl.descriptors.bencode import TorrentError, Value
 from mountdl.descriptors.cautions import Cautions, quoted
 from mountdl.descriptors.limits import MAX_PEERS, MAX_TORRENT, MAX_TRACKERS, MAX_URLS_DOCUMENT, MAX_URLS_KEPT
 from mountdl.descriptors.model import (
+    TORRENT,
     Descriptor,
     Entry,
     Magnet,
@@ -312,7 +313,7 @@ def _entries(torrent: Torrent, reader: _Reader) -> tuple[Entry, ...]:
             digests=_digests(file),
             pieces=_pieces(file, torrent.piece_length, reader, around),
             mirrors=tuple(MirrorRef(url, 1) for url in file.urls),
-            swarms=(SwarmRef(link, "torrent", str(file.path), _SWARM_PRIORITY),),
+            swarms=(SwarmRef(link, TORRENT, str(file.path), _SWARM_PRIORITY),),
         )
         for file in torrent.files
     )

@@ -25,7 +25,7 @@ class RawFile:
     parts: tuple[str, ...]
     size: int
     offset: int
-    attributes: str = ""
+    attributes: str
     root: bytes | None = None
 
     @property

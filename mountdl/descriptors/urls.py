@@ -22,8 +22,14 @@ _ORDINARY = re.compile(
     r"(?:https?|ftps?|sftp)://[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?(?::[1-9]\d{0,3})?(?:/[!-~]*)?", re.ASCII
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_AUTHORITY_END = re.compile("[/?#]")
+_QUERY_OR_FRAGMENT = re.compile("[?#]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_.])?", re.ASCII)
+_ZONE = (
+    "a URL names a network interface (a zone identifier, the % after an IPv6 address), which another machine may call"
+    " otherwise; name the host, or an address that is valid without"
+)
 # Everything printable in ASCII stays as it is: quoting it again would change what the server is asked for.
 _KEEP = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -67,6 +73,23 @@ def printable(text: str) -> str:
     return quote(text, safe=_KEEP, errors="replace")
 
 
+def shown(url: str) -> str:
+    """Return *url* as everybody may see it: no user name, password, query or fragment. Never fails.
+
+    Of one whose password has signs in it that should have been escaped, the scheme is all that is sure to be no part of
+    the password.
+    """
+    scheme, separator, rest = url.partition("://")
+    authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
+    host = authority.rpartition("@")[2]
+    behind = rest[len(authority) :]
+    port = host.rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
+    if port and "@" in behind and (behind[0] != "/" or not port.isdecimal()):
+        return f"{scheme}{separator}…"
+    path = _QUERY_OR_FRAGMENT.split(behind, maxsplit=1)[0]
+    return f"{scheme}{separator}{host}{path}" if separator else _QUERY_OR_FRAGMENT.split(url, maxsplit=1)[0]
+
+
 def _bounded(text: str | None) -> str:
     if text is None or len(text) > MAX_URL:
         raise UrlRefused("too-long", f"a URL has more than {MAX_URL} characters")
@@ -104,7 +127,10 @@ def _authority(parts: SplitResult) -> str:
     user, at, host = parts.netloc.rpartition("@")
     if host.startswith("["):
         address, _, rest = host[1:].partition("]")
-        ipaddress.IPv6Address(address.partition("%")[0])
+        plain, zone, _ = address.partition("%")
+        ipaddress.IPv6Address(plain)
+        if zone:  # RFC 6874 section 1: it says nothing outside the machine that it was written on
+            raise UrlRefused("bad-url", _ZONE)
         if rest and not rest.startswith(":"):
             raise ValueError("text after an IPv6 address")
         return f"{quote(user, safe=_KEEP)}{at}{host}"

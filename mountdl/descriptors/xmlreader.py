@@ -18,6 +18,7 @@ from typing import cast
 
 from lxml import etree
 
+from mountdl.descriptors.cautions import printable
 from mountdl.descriptors.limits import MAX_ATTRIBUTES, MAX_DEPTH, MAX_DOCUMENT, MAX_ELEMENTS, MAX_REPEATS, MAX_TEXT
 from mountdl.descriptors.pieces import PieceCollector
 from mountdl.errors import DescriptorError
@@ -170,9 +171,7 @@ def _check_prefixes(parser: etree.XMLParser) -> None:
 
 def _not_well_formed(problem: etree.XMLSyntaxError) -> DescriptorError:
     # libxml2 quotes the document, which may hold what would command a terminal.
-    message = "".join(
-        c if c.isprintable() else ascii(c)[1:-1] for c in " ".join((problem.msg or "syntax error").split())
-    )
+    message = printable(" ".join((problem.msg or "syntax error").split()))
     if getattr(problem, "code", None) in _AMPERSAND or "EntityRef" in message:
         message += " (an & in a URL must be written as &amp;)"
     return DescriptorError("not-well-formed", f"not well-formed XML: {message}")

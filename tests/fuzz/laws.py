@@ -18,7 +18,7 @@ from mountdl.descriptors.document import parse as parse_metalink
 from mountdl.descriptors.model import Descriptor, Entry
 from mountdl.descriptors.names import fault
 from mountdl.descriptors.preferences import prefer
-from mountdl.descriptors.report import describe, describe_text
+from mountdl.descriptors.report import describe, text_lines
 from mountdl.descriptors.urls import SCHEMES
 from mountdl.errors import DescriptorError
 from mountdl.integrity import digest_length
@@ -84,7 +84,7 @@ def sound(found: Descriptor) -> None:
     """Assert what every descriptor promises."""
     told = describe(found)
     assert json.loads(json.dumps(told)) == told
-    assert all(line.isprintable() for line in describe_text(found))
+    assert all(line.isprintable() for line in text_lines(found))
     for caution in found.cautions:
         assert caution.code
         assert caution.message.isprintable()

@@ -20,12 +20,13 @@ from mountdl.catalog.build import Built, Document, size_key
 from mountdl.catalog.changes import Changes, Gatherer
 from mountdl.catalog.inotify import Event
 from mountdl.catalog.place import find_place
-from mountdl.catalog.reading import LARGEST_DESCRIPTOR, Known, Reading, judge, read
+from mountdl.catalog.reading import Known, Reading, judge, read
 from mountdl.catalog.scan import UNKNOWN, Listing, Place, Stamp, Walk, differences, list_folder
 from mountdl.catalog.sizes import Sizes
 from mountdl.catalog.tree import Directory, File
 from mountdl.catalog.watch import Helpers, Watch, WatchSettings
 from mountdl.descriptors.learned import Learned
+from mountdl.descriptors.limits import MAX_DOCUMENT
 from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, PieceDigests
 from mountdl.errors import DescriptorError, ExitStatus, SourceUnavailable, UsageError
 from mountdl.store.shelf import Shelf
@@ -129,7 +130,7 @@ async def test_all_subfolders_are_searched(tmp_path: Path) -> None:
     (tmp_path / "folder.meta4").mkdir()
     os.mkfifo(tmp_path / "pipe.meta4")
     async with watching(tmp_path) as (watch, shown):
-        await watch.ready()
+        await watch.first_scan.wait()
         assert shown.files() == {"b.iso": 1, "a/c/d.iso": 2}
         assert shown.last is watch.built
         statistics = watch.statistics()
@@ -181,7 +182,7 @@ async def test_one_descriptor_as_source(tmp_path: Path) -> None:
     """Its neighbours are not shown; it is followed when it changes."""
     put(tmp_path / "b.iso.meta4", "b.iso 1")
     put(tmp_path / "c.iso.meta4", "c.iso 2")
-    async with watching(tmp_path / "b.iso.meta4") as (watch, shown):
+    async with watching(tmp_path / "b.iso.meta4", settings=settings(poll=0.1)) as (watch, shown):
         assert shown.files() == {"b.iso": 1}
         put(tmp_path / "b.iso.meta4", "b.iso 7")
         await shown.until({"b.iso": 7})
@@ -231,7 +232,7 @@ async def test_a_bad_descriptor_is_no_source(tmp_path: Path) -> None:
 @pytest.mark.parametrize("reports", [True, False])
 async def test_changes_show(tmp_path: Path, reports: bool) -> None:
     """Adding, changing, renaming and removing shows, with the kernel's reports and without."""
-    async with watching(tmp_path, settings=settings(reports=reports)) as (watch, shown):
+    async with watching(tmp_path, settings=settings(reports=reports, poll=0.1)) as (watch, shown):
         assert shown.files() == {}
         put(tmp_path / "a.iso.meta4", "a.iso 1")
         await shown.until({"a.iso": 1})
@@ -350,7 +351,7 @@ async def test_a_descriptor_that_is_written_in_parts_keeps_its_earlier_version(t
 async def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
     """128 MiB are the limit; what is beyond is not even read."""
     with (tmp_path / "b.iso.meta4").open("w") as file:
-        file.truncate(LARGEST_DESCRIPTOR + 1)
+        file.truncate(MAX_DOCUMENT + 1)
     os.utime(tmp_path / "b.iso.meta4", (OLD, OLD))
 
     found = read(str(tmp_path / "b.iso.meta4"), "b.iso.meta4", parse)
@@ -785,7 +786,7 @@ async def test_the_loop_goes_on_while_descriptors_are_parsed(tmp_path: Path) -> 
             await trio.lowlevel.checkpoint()
         assert not watch.first_scan.is_set()
         go.set()
-        await watch.ready()
+        await watch.first_scan.wait()
         assert shown.files() == {"b.iso": 1}
         nursery.cancel_scope.cancel()
 

@@ -15,7 +15,7 @@ from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Entry
 from mountdl.store.shelf import Shelf
 
-MANY = 3000
+MANY = 1000
 BYTES_EACH = 1400
 """Measured: 1040. With what they say in memory it was 4200."""
 PEAK_EACH = 1900

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mountdl.descriptors import SUFFIXES, parse
 from mountdl.descriptors.model import LOWEST_PRIORITY, Descriptor
-from mountdl.descriptors.report import describe, describe_text
+from mountdl.descriptors.report import describe, text_lines
 from mountdl.errors import DescriptorError
 from tests.fuzz.laws import KINDS
 
@@ -46,7 +46,7 @@ def look(name: str, data: bytes) -> Descriptor | None:
         assert str(refused)
         return None
     json.dumps(describe(found)).encode()
-    "\n".join(describe_text(found)).encode()
+    "\n".join(text_lines(found)).encode()
     for entry in found.entries:
         check_path(entry.path)
         assert entry.size is None or 0 <= entry.size < 1 << 63

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 
 from mountdl.descriptors import parse
-from mountdl.descriptors.report import describe, describe_text, text_lines
+from mountdl.descriptors.report import describe, text_lines
 
 DOCUMENT = f"""<?xml version="1.0" encoding="UTF-8"?>
 <metalink xmlns="urn:ietf:params:xml:ns:metalink">
@@ -73,7 +73,7 @@ def test_what_is_unknown_is_null():
 
 
 def test_lines_for_people():
-    lines = describe_text(parse("a.meta4", DOCUMENT.encode()))
+    lines = list(text_lines(parse("a.meta4", DOCUMENT.encode())))
     assert "  size: 6 bytes" in lines
     assert "  url: http://h.example/a (priority 1, de)" in lines
     assert f"  sha-256: {'cd' * 32} (strongest)" in lines
@@ -89,4 +89,4 @@ def test_lines_come_one_by_one():
 
 def test_lines_command_no_terminal():
     text = DOCUMENT.replace("d/a.iso", "a\u009b31m\u202eb").replace("<os>Linux", "<os>&#x9b;2J")
-    assert all(line.isprintable() for line in describe_text(parse("a", text.encode())))
+    assert all(line.isprintable() for line in text_lines(parse("a", text.encode())))

@@ -7,8 +7,8 @@ from pathlib import PurePosixPath as P
 import pytest
 
 from mountdl.descriptors import parse, plausible
-from mountdl.descriptors.learned import METALINKS, Learned, completed, documents, poorer, renewed, taught
-from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, PieceDigests, SwarmRef
+from mountdl.descriptors.learned import Learned, completed, documents, poorer, renewed, taught
+from mountdl.descriptors.model import METALINKS, Descriptor, Entry, MirrorRef, PieceDigests, SwarmRef
 from mountdl.errors import DescriptorError
 from tests.support import torrents
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mountdl.descriptors import limits, linktext, magnet, parse, peers
 from mountdl.descriptors.model import Descriptor, Magnet
-from mountdl.descriptors.report import describe, describe_text
+from mountdl.descriptors.report import describe, text_lines
 from mountdl.errors import DescriptorError, ExitStatus
 
 HEX = "c12fe1c06bba254a9dc9f519b335aa7c1367a88a"
@@ -390,8 +390,8 @@ def test_addresses_in_other_encodings_stay_what_they_are():
     assert [ref.url for ref in found.sources] == ["http://h.example/caf%E9.iso"]
     started = time.process_time()
     assert refusal(b"\xff" * limits.MAX_LIST) == "not-a-magnet"
-    assert refusal(f"magnet:?{SHA1}&as=" + "%FF" * 5_000_000) == "no-sources"
-    assert time.process_time() - started < 20
+    assert refusal(f"magnet:?{SHA1}&as=" + "%FF" * 1_000_000) == "no-sources"
+    assert time.process_time() - started < 5
 
 
 def test_a_resolver_names_no_file():
@@ -527,7 +527,7 @@ def test_any_parameters(pairs, separator):
     except DescriptorError:
         return
     json.dumps(describe(found)).encode()
-    assert all(line.isprintable() for line in describe_text(found))
+    assert all(line.isprintable() for line in text_lines(found))
     for each in found.magnets:
         assert "/" not in each.name
         assert each.name not in {"", ".", ".."}

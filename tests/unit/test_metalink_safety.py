@@ -229,6 +229,18 @@ def test_urls_that_are_dropped(url, code):
     assert codes(URL + f"<url>{url}</url>") == [code]
 
 
+@pytest.mark.parametrize("zone", ["%25lo", "%lo", "%25en1~x", "%25"])
+@pytest.mark.parametrize("scheme", ["http", "https", "ftp", "sftp"])
+def test_a_zone_is_named_as_what_is_wrong(scheme, zone):
+    """RFC 6874: which interface is meant only the machine knows that the URL was written on."""
+    url = f"<url>{scheme}://[fe80::1{zone}]:8080/x</url>"
+    found = parse("x", f'<metalink xmlns="{V4}"><file name="a">{URL}{url}</file></metalink>'.encode())
+    [caution] = found.cautions
+    assert caution.code == "bad-url"
+    assert "network interface" in caution.message
+    assert [ref.url for ref in found.entries[0].mirrors] == ["http://h.example/a"]
+
+
 @pytest.mark.parametrize(
     ("given_url", "taken"),
     [
