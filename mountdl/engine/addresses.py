@@ -1,8 +1,27 @@
-"""What tells transports apart. Pure."""
+"""Which transport a URL is for: by its scheme."""
 
+from collections.abc import Iterable
 from urllib.parse import urlsplit
+
+from mountdl.sources.base import Transport
 
 
 def scheme(url: str) -> str:
     """Return the scheme of *url*, lower case."""
     return urlsplit(url).scheme.lower()
+
+
+class Transports:
+    """Those that there are; of two for one scheme the later counts."""
+
+    def __init__(self, transports: Iterable[Transport]) -> None:
+        self._by_scheme: dict[str, Transport] = {}
+        self.add(transports)
+
+    def add(self, transports: Iterable[Transport]) -> None:
+        """Have *transports* too from now on."""
+        self._by_scheme.update((name, each) for each in transports for name in each.schemes)
+
+    def of(self, url: str) -> Transport | None:
+        """Return the one for *url*; None where its protocol is not spoken here."""
+        return self._by_scheme.get(scheme(url))

@@ -9,14 +9,12 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from mountdl.content import Border, Content, ContentKey
-from mountdl.descriptors.model import MirrorRef, Neighbour
+from mountdl.content import Border, Content
+from mountdl.descriptors.model import Neighbour
 from mountdl.engine.verifier import in_thread
 from mountdl.errors import SourceError, StoreError
 from mountdl.extents import Extent, ExtentSet
-from mountdl.integrity import ChunkMap, hasher
-from mountdl.priorities import Priority
-from mountdl.sources.base import Transport
+from mountdl.integrity import hasher
 from mountdl.store.stored import Stored
 
 PATIENCE = 15.0
@@ -104,28 +102,3 @@ class Borders:
         for part in after:
             check.update(part)
         return check.digest() == border.digest.value
-
-
-class _Memory:
-    def __init__(self, extent: Extent) -> None:
-        self.data, self._start = bytearray(extent.length), extent.start
-
-    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        self.data[offset - self._start : offset - self._start + len(data)] = data
-
-    def room(self, offset: int) -> memoryview | None:
-        del offset  # it is short and comes once
-        return None
-
-    def landed(self, extent: Extent) -> None:
-        raise NotImplementedError
-
-
-async def fetch_by(transport: Transport, url: str, neighbour: Neighbour) -> bytes:
-    """Return the part of *neighbour* that is meant, from *url*. Raises SourceError."""
-    ref = MirrorRef(url)
-    chunk_map = ChunkMap(neighbour.size, max(neighbour.size, 1))
-    source = transport.source(ref, Content(ContentKey("neighbour"), neighbour.size, {}, chunk_map, (ref,)))
-    memory = _Memory(neighbour.extent)
-    await source.fetch(neighbour.extent, memory, priority=Priority.READ)
-    return bytes(memory.data)

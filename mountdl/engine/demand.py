@@ -18,7 +18,7 @@ class Want:
 
     extent: Extent
     priority: Priority
-    order: int = 0
+    order: int
 
 
 class Demand:
@@ -44,8 +44,3 @@ class Demand:
     def remove(self, want: Want) -> None:
         """Withdraw *want*; one that is gone already is no error."""
         self._wants.pop(want.order, None)
-
-    @property
-    def reading(self) -> bool:
-        """Whether a reader waits."""
-        return any(want.priority is Priority.READ for want in self._wants.values())

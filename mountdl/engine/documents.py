@@ -9,37 +9,19 @@ from urllib.parse import unquote, urlsplit
 
 import trio
 
-from mountdl.content import Content, ContentKey
 from mountdl.descriptors import parse, plausible
+from mountdl.descriptors.limits import MAX_DOCUMENT
 from mountdl.descriptors.model import Descriptor, MirrorRef
+from mountdl.engine.excerpts import Remote
 from mountdl.errors import DescriptorError, SourceError, SourceRefused, SourceUnavailable
 from mountdl.extents import Extent
-from mountdl.integrity import ChunkMap
-from mountdl.priorities import Priority
 from mountdl.sources.base import Loaded, Loader, Probe, Transport, Version
 
-LARGEST_DOCUMENT = 128 << 20
-"""Bytes of a descriptor at most, as in a folder."""
 LARGEST_NAMED = 16 << 20
 """Bytes of a descriptor that another one names: 300,000 piece hashes, those of 75 GB in pieces of 256 KiB."""
 PATIENCE = 30.0
 """Seconds for one that another names, as aria2 has it: its file may have mirrors that need not wait."""
 _SNIFFED = 4096
-
-
-class _Memory:
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        self.data[offset : offset + len(data)] = data
-
-    def room(self, offset: int) -> memoryview | None:
-        del offset  # it comes once, and copying it is nothing
-        return None
-
-    def landed(self, extent: Extent) -> None:
-        raise NotImplementedError
 
 
 async def look(transport: Transport, url: str) -> tuple[Probe, Loaded | None]:
@@ -52,23 +34,20 @@ async def look(transport: Transport, url: str) -> tuple[Probe, Loaded | None]:
         return probe, await _sniffed(transport, url, probe.size)
     if not isinstance(transport, Loader):
         return probe, None
-    return probe, await transport.load(url, LARGEST_DOCUMENT, wanted=lambda start: plausible(name_in(url), start))
+    return probe, await transport.load(url, MAX_DOCUMENT, wanted=lambda start: plausible(name_in(url), start))
 
 
 async def _sniffed(transport: Transport, url: str, size: int) -> Loaded | None:
-    ref = MirrorRef(url)
-    source = transport.source(ref, Content(ContentKey("document"), size, {}, ChunkMap(size, max(size, 1)), (ref,)))
-    memory = _Memory()
-    await source.fetch(Extent(0, _SNIFFED).clip(size), memory, priority=Priority.READ)
-    if not plausible(name_in(url), bytes(memory.data)):
+    remote = Remote(transport, url, size)
+    start = await remote.read(Extent(0, _SNIFFED).clip(size))
+    if not plausible(name_in(url), start):
         return None
-    if size > LARGEST_DOCUMENT:
-        raise SourceError(source.name, f"has {size} bytes, which is too long for a descriptor")
+    if size > MAX_DOCUMENT:
+        raise SourceError(remote.name, f"has {size} bytes, which is too long for a descriptor")
     if isinstance(transport, Loader):
         # It alone tells where redirects led, which relative URLs in the document are relative to.
-        return await transport.load(url, LARGEST_DOCUMENT)
-    await source.fetch(Extent(len(memory.data), size), memory, priority=Priority.READ)
-    return Loaded(bytes(memory.data), url)
+        return await transport.load(url, MAX_DOCUMENT)
+    return Loaded(start + await remote.read(Extent(len(start), size)), url)
 
 
 async def load(transport: Transport, url: str, known: Version | None = None) -> Loaded:
@@ -91,10 +70,7 @@ async def _load_by_extents(transport: Transport, url: str) -> Loaded:
     size = (await transport.probe(MirrorRef(url))).size
     if size is None or size > LARGEST_NAMED:
         raise SourceRefused(_host(url), "has a document whose length is unknown or too great")
-    ref, memory = MirrorRef(url), _Memory()
-    source = transport.source(ref, Content(ContentKey("document"), size, {}, ChunkMap(size, max(size, 1)), (ref,)))
-    await source.fetch(Extent(0, size), memory, priority=Priority.READ)
-    return Loaded(bytes(memory.data), url)
+    return Loaded(await Remote(transport, url, size).read(Extent(0, size)), url)
 
 
 async def torrent_at(transport: Transport, url: str, wanted: Iterable[bytes | None] = ()) -> Descriptor:

@@ -29,7 +29,7 @@ from mountdl.engine.status import DownloadStatus, state_of
 from mountdl.engine.traffic import Traffic
 from mountdl.engine.waiting import Waiter, Waiters
 from mountdl.engine.windows import Windows
-from mountdl.errors import ContentUnavailable, MountdlError, SourceError, StoreCrowded, StoreError
+from mountdl.errors import ContentUnavailable, MountdlError, SourceError, StoreCrowded, StoreError, StoreFull
 from mountdl.extents import Extent
 from mountdl.priorities import Priority
 from mountdl.settings import EngineSettings
@@ -56,21 +56,20 @@ class Download:
         settings: EngineSettings,
         traffic: Traffic,
         discarded: Callable[[Content], None],
-        fetch: Fetch | None = None,
+        fetch: Fetch,
     ) -> None:
         self.content, self.stored = content, stored
         # Kept for life: what is in the store was cut and is judged by it, whatever a descriptor says later.
         self._chunk_map = content.chunk_map
         self.roster = roster = Roster(settings.retry_wait, settings.max_tries)
         self.incidents = Incidents()
-        self.readers = 0
-        self.idle_since = trio.current_time()
+        self.readers, self.idle_since = 0, trio.current_time()
         self.error: str | None = None
         self.starved = self.paused = False
         self._settings, self._traffic, self._discarded = settings, traffic, discarded
         told = weakly(self._verdict), weakly(self.store_failed)
         self._settling = Settling(content, stored, roster, self.incidents, *told)
-        if fetch is not None and content.borders and content.level is Level.NONE:
+        if content.borders and content.level is Level.NONE:
             self._settling.borders = Borders(content, stored, fetch, weakly(self._settling.settle_border))
         self._demand, self.readable = Demand(), self._settling.at_hand
         self.glance, self.hear = self._settling.glance, self._settling.hear
@@ -80,11 +79,10 @@ class Download:
         self._settling.verifier.awaited = self._waiters.__bool__
         self._background = Background(self._demand, content.chunk_map)
         Sparing(self._demand, self._background, self._settling, content.chunk_map).attach(stored, self.incidents)
-        self._no_background_until, self._failing = 0.0, ""
+        self._no_background_until, self._failure = 0.0, StoreError()
         self._alarm, self._due = trio.Event(), 0.0  # when it looks after all again
         self._nursery: trio.Nursery | None = None
-        heard = weakly(self.poke), weakly(self._filed)
-        self.hearing = Hearing(stored, self._settling, roster, self.incidents, *heard)
+        self.hearing = Hearing(stored, self._settling, roster, self.incidents, weakly(self.poke), weakly(self._filed))
 
     # -- what readers see ---------------------------------------------------------------------------------
 
@@ -166,20 +164,23 @@ class Download:
         able = any(state.score.ready(trio.current_time()) for state in self.roster.states)
         return not (self.readers or self._fleet or self._waiters or able or self._settling.verifier.pending)
 
+    def trouble(self) -> MountdlError | None:
+        """Return why what is wanted of it does not come now, if not for sources that have yet to fail for good."""
+        if self.stored.room.allowance() < Priority.BACKGROUND:
+            return StoreFull("no room is left on the disk that it goes to")
+        if trio.current_time() < self._no_background_until:
+            return self._failure
+        gap = next(self._settling.held.missing(Extent(0, self.content.size)), None)
+        return None if gap is None or any(self._fleet.overlapping(gap)) else self.roster.failed_all(gap)
+
     def statistics(self) -> DownloadStatus:
         """Return what is known now."""
-        now = trio.current_time()
+        now, stored = trio.current_time(), self.stored
         active = bool(self._fleet) or self._settling.whole_due
-        return DownloadStatus(
-            size=self.content.size,
-            verified=self.stored.verified.total,
-            written=self.stored.written.total,
-            state=state_of(self.error, complete=self.complete, active=active, waiting=bool(self._waiters)),
-            rate=self._traffic.rate(self.content.key, now),
-            readers=self.readers,
-            sources=self.roster.statistics(now),
-            error=self.error,
-        )
+        state = state_of(self.error, complete=self.complete, active=active, waiting=bool(self._waiters))
+        rate, sources = self._traffic.rate(self.content.key, now), self.roster.statistics(now)
+        counts = stored.verified.total, stored.written.total
+        return DownloadStatus(self.content.size, *counts, state, rate, self.readers, sources, self.error)
 
     # -- its life -------------------------------------------------------------------------------------------
 
@@ -242,6 +243,8 @@ class Download:
         self._windows.widen(self._settling.held)
         self._windows.expire(now)
         self._settling.fresh.trim()
+        if self._waiters and self._fleet.waits(now):
+            self._settling.expect()
         self._background.fulfil(self._settling.readable)
         if self._may_work(now) and not self._settling.verifier.pending:
             for want in self._background:
@@ -294,14 +297,13 @@ class Download:
             gap = next(self._settling.held.missing(cover), None)
             if gap is None or any(self._fleet.overlapping(cover)):
                 continue  # it waits for a verdict, or for bytes on their way
-            error = self.roster.hopeless(gap, waiter.since, now)
-            if error is not None:
+            if (error := self.roster.hopeless(gap, waiter.since, now)) is not None:
                 self._fail(waiter, error)
 
     def _fail(self, waiter: Waiter, error: MountdlError) -> None:
         if waiter.fail(error, self.readable):  # else its bytes are here, and its want keeps them until it has read them
             if str(error) != self.error:
-                self.incidents.add(None, f"a read failed: {error}", waiter.extent)
+                self.incidents.read_failed(f"a read failed: {error}", waiter.extent, error, trio.current_time())
             self.error = str(error)
             self._demand.remove(waiter.want)
 
@@ -309,7 +311,8 @@ class Download:
         seconds, needed = self._settings.read_timeout, self._chunk_map.cover(extent).length
         why = self._traffic.enough(needed, seconds)
         self.error = f"bytes {extent} did not arrive within {seconds:g} s: {why or self.roster.reasons()}"
-        self.incidents.add(None, f"a read timed out after {seconds:g} s" + (f": {why}" if why else ""), extent)
+        what = f"a read timed out after {seconds:g} s" + (f": {why}" if why else "")
+        self.incidents.read_failed(what, extent, self.error, trio.current_time())
         return ContentUnavailable(self.error)
 
     # -- flights ------------------------------------------------------------------------------------------
@@ -375,9 +378,9 @@ class Download:
     def store_failed(self, error: StoreError) -> None:
         """See `Tower`."""
         crowded = isinstance(error, StoreCrowded)
-        known = str(error) == self._failing and trio.current_time() < self._no_background_until
+        known = str(error) == str(self._failure) and trio.current_time() < self._no_background_until
         log.log(logging.DEBUG if crowded or known else logging.WARNING, "the store: %s", error)
-        self._failing = str(error)
+        self._failure = error
         self._no_background_until = trio.current_time() + STORE_PAUSE
         self._windows.clear()
         self._fleet.cancel_all(but_awaited=crowded)  # what they bring has no place to go
@@ -387,8 +390,7 @@ class Download:
     # -- verdicts -----------------------------------------------------------------------------------------
 
     def _verdict(self, good: bool) -> None:
-        act = self._wake if good else self._replan
-        act()
+        (self._wake if good else self._replan)()
         if self._settling.complete:
             self.error, self.idle_since = None, trio.current_time()
 

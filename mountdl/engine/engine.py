@@ -1,7 +1,6 @@
-"""From content to running download; background order; sizes that no descriptor gives."""
+"""All downloads of a mount: begun when somebody wants bytes, told what the catalog shows, closed when nobody does."""
 
 import logging
-import resource
 from collections.abc import Callable, Mapping, Sequence
 
 import trio
@@ -10,10 +9,10 @@ from mountdl.content import Content, ContentKey, Level, Outline
 from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Descriptor, Entry, Neighbour
 from mountdl.engine import lineup
-from mountdl.engine.addresses import scheme
+from mountdl.engine.addresses import Transports
 from mountdl.engine.backlog import Backlog, roomy
-from mountdl.engine.borders import fetch_by
 from mountdl.engine.download import Download
+from mountdl.engine.excerpts import Remote
 from mountdl.engine.incidents import KEPT, Incident
 from mountdl.engine.lineup import Lineup
 from mountdl.engine.rates import Rates
@@ -21,10 +20,11 @@ from mountdl.engine.reader import Reader
 from mountdl.engine.resolving import Prefer, Resolver, anything
 from mountdl.engine.roster import ALONE
 from mountdl.engine.scoreboard import SECOND_CHANCE
-from mountdl.engine.status import DownloadStatus
+from mountdl.engine.status import DownloadStatus, SourceStatus
 from mountdl.engine.traffic import Traffic
 from mountdl.errors import ContentUnavailable, SourceRefused, StoreError
 from mountdl.extents import Extent
+from mountdl.openfiles import share
 from mountdl.priorities import Priority
 from mountdl.settings import EngineSettings
 from mountdl.sources.base import Swarms, Transport, Version
@@ -54,12 +54,11 @@ class Engine:
         settings: EngineSettings,
         discarded: Callable[[Content], None],
         prefer: Prefer = anything,
-        swarms: Swarms | None = None,
     ) -> None:
         self._store, self._settings, self._discarded = store, settings, discarded
-        self._transports = {scheme: transport for transport in transports for scheme in transport.schemes}
-        self._resolver = Resolver(self._transports, prefer, swarms)
-        self._lineup = Lineup(self._transports, swarms, settings)
+        self._transports = Transports(transports)
+        self._resolver = Resolver(self._transports, prefer)
+        self._lineup = Lineup(self._transports, settings)
         self._downloads: dict[ContentKey, Download] = {}
         self._incidents: dict[ContentKey, tuple[Incident, ...]] = {}
         self._unopened: dict[ContentKey, str] = {}
@@ -68,8 +67,12 @@ class Engine:
         self._paused: set[ContentKey] = set()
         self._backlog = Backlog()
         self._nursery: trio.Nursery | None = None
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._most_open = MOST_OPEN if files == resource.RLIM_INFINITY else min(MOST_OPEN, files // 8)
+        self._most_open = share(8, MOST_OPEN)
+
+    def equip(self, transports: Sequence[Transport], swarms: Swarms) -> None:
+        """Fetch by *transports* and *swarms* too, before anything is asked of it that needs them."""
+        self._transports.add(transports)
+        self._resolver.swarms = self._lineup.swarms = swarms
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Run downloads until cancelled; close what nobody uses any more."""
@@ -93,15 +96,18 @@ class Engine:
 
         Raises StoreError when the store can't hold it, ContentUnavailable when it may not be served.
         """
-        if self._refused(content):
-            raise ContentUnavailable(_REFUSED)
         return Reader(self.download(content))
 
     def _refused(self, content: Outline) -> bool:
         return self._settings.require_verified and content.level is Level.NONE
 
     def download(self, content: Content) -> Download:
-        """Return the running download of *content*, started if need be. Raises StoreError."""
+        """Return the running download of *content*, started if need be.
+
+        Raises StoreError, ContentUnavailable when it may not be served.
+        """
+        if self._refused(content):
+            raise ContentUnavailable(_REFUSED)
         download = self._downloads.get(content.key)
         if download is None:
             if len(self._downloads) >= self._most_open:
@@ -119,10 +125,10 @@ class Engine:
 
     async def _foreign(self, url: str, neighbour: Neighbour) -> bytes:
         """Return bytes of another file that shares a piece with one of ours. Raises SourceError."""
-        transport = self._transports.get(scheme(url))
+        transport = self._transports.of(url)
         if transport is None:
             raise SourceRefused(url.partition(":")[0], "is no protocol that is spoken here")
-        return await fetch_by(transport, url, neighbour)
+        return await Remote(transport, url, neighbour.size).read(neighbour.extent)
 
     def _stored(self, content: Content) -> Stored:
         """Open the store's part of *content*. Raises StoreError, which its status tells until an open succeeds."""
@@ -145,6 +151,11 @@ class Engine:
             if self._downloads.get(download.content.key) is download:
                 self._close(download.content.key)
             download.abandon(ContentUnavailable("a defect of mountdl, see its log"))
+
+    def release(self, key: ContentKey) -> None:
+        """Close the download of *key* at once, which nobody uses any more, if there is one."""
+        if key in self._downloads:
+            self._close(key)
 
     def _close(self, key: ContentKey) -> None:
         download = self._downloads[key]
@@ -179,7 +190,7 @@ class Engine:
         lineup.join(new, download.stored, download.hearing)
 
     def prefetch(self, content: Content, extent: Extent) -> None:
-        """Fetch *extent* of *content* in idle bandwidth though nobody reads it. Raises StoreError."""
+        """Fetch *extent* of *content* in idle bandwidth though nobody reads it. Raises as `download` does."""
         self.download(content).want(extent)
 
     def pause(self, content: Content, *, on: bool) -> None:
@@ -197,13 +208,9 @@ class Engine:
         """Connect to the best mirror of a content ahead of a first read."""
         content = None if shown.key in self._downloads else _full(shown)
         if content is not None and content.mirrors:
-            transport = self._transports.get(scheme(content.mirrors[0].url))
+            transport = self._transports.of(content.mirrors[0].url)
             if transport is not None:
                 transport.warm(content.mirrors[0])
-
-    def source_names(self, content: Content) -> list[str]:
-        """Return how the sources of *content* are called, without asking any of them."""
-        return [state.source.name for state in self._lineup.states(content, [])]
 
     # -- sources --------------------------------------------------------------------------------------------
 
@@ -272,15 +279,25 @@ class Engine:
 
     # -- status -----------------------------------------------------------------------------------------------
 
-    def status(self, content: Outline) -> DownloadStatus:
-        """Return what is known of *content*, whether it is running or only stored."""
+    def status(self, content: Outline, *, brief: bool = False) -> DownloadStatus:
+        """Return what is known of *content*, whether it is running or only stored; asks no source.
+
+        *brief*: without the sources of one that is not running, which take most of the time.
+        """
         download = self._downloads.get(content.key)
         if download is not None:
             return download.statistics()
         glance = self._store.glance(content.key, content.size)
         error = _REFUSED if self._refused(content) else self._unopened.get(content.key)
         state = "error" if error else "complete" if self._stored_whole(content) else "idle"
-        return DownloadStatus(content.size, glance.verified, glance.written, state, 0.0, 0, (), error)
+        full = None if brief else _full(content)
+        sources = () if full is None else tuple(map(SourceStatus.unused, self._lineup.names(full)))
+        return DownloadStatus(content.size, glance.verified, glance.written, state, 0.0, 0, sources, error)
+
+    @property
+    def ailing(self) -> str | None:
+        """What the disk of the store ails, and what to do about it; None while it takes bytes."""
+        return self._store.frozen
 
     def incidents(self, content: Outline) -> tuple[Incident, ...]:
         """Return what went wrong with *content*, oldest first."""

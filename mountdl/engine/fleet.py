@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 GONE = -1
 """The place of a source that is none of the content's any more."""
 
+ASKED = 0.01
+"""Seconds after which a flight's request is on its way, if it has a connection."""
+
 
 class Tower(Intake, Protocol):
     """Who is told of flights."""
@@ -49,6 +52,11 @@ class Fleet:
     def __bool__(self) -> bool:
         return bool(self._flights)
 
+    def waits(self, now: float) -> bool:
+        """Say whether all flights have asked, and the first byte of none came."""
+        flights = self._flights.values()
+        return bool(flights) and all(not each.delivers and now - each.started_at >= ASKED for each in flights)
+
     def overlapping(self, extent: Extent) -> Iterator[Flight]:
         """Yield the flights that were to bring a byte of *extent*."""
         return (flight for flight in tuple(self._flights.values()) if flight.extent.overlaps(extent))
@@ -68,7 +76,7 @@ class Fleet:
         """End flight *number* before its time."""
         self._flights[number].scope.cancel()
 
-    def cancel_all(self, *, but_awaited: bool = False) -> None:
+    def cancel_all(self, *, but_awaited: bool) -> None:
         """End every flight before its time; *but_awaited*: not those that bring what a reader waits for."""
         for flight in self._flights.values():
             if not (but_awaited and flight.priority is Priority.READ):
@@ -86,7 +94,7 @@ class Fleet:
         for flight in ahead[: max(0, len(many) - host.lanes.allowed)]:
             flight.scope.cancel()
 
-    def launch(self, assignment: Assignment, state: SourceState, nursery: trio.Nursery) -> Flight:
+    def launch(self, assignment: Assignment, state: SourceState, nursery: trio.Nursery) -> None:
         """Begin to carry out *assignment*, which is for *state*."""
         for late in self.overlapping(assignment.extent) if assignment.hedge else ():
             what = "was late; its bytes were asked for once more"
@@ -98,7 +106,6 @@ class Fleet:
         state.host.flying.add(flight)
         log.debug("%s: %s %s", state.source.name, assignment.priority.name, flight.extent)
         nursery.start_soon(self._fly, flight)
-        return flight
 
     async def _fly(self, flight: Flight) -> None:
         source = flight.state.source

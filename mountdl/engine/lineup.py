@@ -9,21 +9,22 @@ import cachetools
 
 from mountdl.content import Content
 from mountdl.descriptors.model import MirrorRef, SwarmRef
-from mountdl.engine.addresses import scheme
+from mountdl.engine.addresses import Transports
 from mountdl.engine.flight import SourceState
 from mountdl.engine.scoreboard import HostScore
 from mountdl.settings import EngineSettings
-from mountdl.sources.base import Audience, Holdings, Joined, Swarms, Transport
+from mountdl.sources.base import Audience, Holdings, Joined, Swarms
 
 MOST_HOSTS = 4096
 """Hosts whose scores are kept, those that were used last; a torrent counts as one."""
 
 
 class Lineup:
-    """Makes sources by *transports*, by scheme, and by *swarms*, where this machine can do that."""
+    """Makes sources by *transports* and by `swarms`, once there are any."""
 
-    def __init__(self, transports: Mapping[str, Transport], swarms: Swarms | None, settings: EngineSettings) -> None:
-        self._transports, self._swarms, self._settings = transports, swarms, settings
+    def __init__(self, transports: Transports, settings: EngineSettings) -> None:
+        self._transports, self._settings = transports, settings
+        self.swarms: Swarms | None = None
         self._hosts: cachetools.LRUCache[str, HostScore] = cachetools.LRUCache(MOST_HOSTS)
 
     def states(self, content: Content, old: Sequence[SourceState]) -> list[SourceState]:
@@ -31,7 +32,7 @@ class Lineup:
         known = {state.ref: state for state in old}
         states = []
         for rank, ref in enumerate(content.mirrors):
-            transport = self._transports.get(scheme(ref.url))
+            transport = self._transports.of(ref.url)
             if ref in known:
                 states.append(known[ref])
             elif transport is not None:
@@ -39,12 +40,19 @@ class Lineup:
                 states.append(SourceState(ref, source, self._server(source.limits.host), rank, self._server))
         return states + self._swarming(content, known)
 
+    def names(self, content: Content) -> list[str]:
+        """Return how the sources of *content* are called, without keeping anything of them."""
+        mirrors = ((self._transports.of(ref.url), ref) for ref in content.mirrors)
+        made = [transport.source(ref, content).name for transport, ref in mirrors if transport is not None]
+        swarms = () if self.swarms is None else (self.swarms.source(ref, content) for ref in content.swarms)
+        return made + list(dict.fromkeys(source.name for source in swarms if source is not None))
+
     def _swarming(self, content: Content, known: Mapping[MirrorRef | SwarmRef, SourceState]) -> list[SourceState]:
         states: dict[str, SourceState] = {}
         for rank, ref in enumerate(content.swarms, len(content.mirrors)):
             state = known.get(ref)
-            if state is None and self._swarms is not None:
-                source = self._swarms.source(ref, content)
+            if state is None and self.swarms is not None:
+                source = self.swarms.source(ref, content)
                 if source is not None:
                     limits = source.limits
                     host = self._host(limits.host, max(limits.parallel, self._settings.split))

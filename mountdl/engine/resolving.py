@@ -5,17 +5,17 @@ descriptor is passed over; documents that documents name are not followed.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import trio
 
 from mountdl.descriptors import learned, parse, thex
-from mountdl.descriptors.learned import METALINKS, Learned
-from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, SwarmRef
+from mountdl.descriptors.learned import Learned
+from mountdl.descriptors.model import METALINKS, TORRENT, Descriptor, Entry, MirrorRef, SwarmRef
 from mountdl.descriptors.thex import THEX
 from mountdl.engine import documents
-from mountdl.engine.addresses import scheme
+from mountdl.engine.addresses import Transports, scheme
 from mountdl.errors import ContentUnavailable, ContentUnreachable, DescriptorError, SourceError, SourceUnavailable
 from mountdl.sources.base import Loaded, Probe, Swarms, Transport, Version
 
@@ -26,8 +26,6 @@ PROBES = 4
 DOCUMENTS = 2
 """Documents of a file followed before its mirrors are asked."""
 NO_SWARMS = "only BitTorrent leads to it, which needs libtorrent: pip install libtorrent"
-TORRENT = "torrent"
-"""Media type of what leads to a torrent (RFC 5854 section 4.2.8.3)."""
 _AT_ONCE = 2
 """Documents held at a time: each may be 16 MiB, and ten times that while it is read."""
 
@@ -41,12 +39,11 @@ def anything(descriptor: Descriptor) -> Descriptor:
 
 
 class Resolver:
-    """Asks by *transports*, by scheme; what is learned is put in order by *prefer*."""
+    """Asks by *transports* and by `swarms`, once there are any; *prefer* orders what is learned."""
 
-    def __init__(
-        self, transports: Mapping[str, Transport], prefer: Prefer = anything, swarms: Swarms | None = None
-    ) -> None:
-        self._transports, self._prefer, self._swarms = transports, prefer, swarms
+    def __init__(self, transports: Transports, prefer: Prefer = anything) -> None:
+        self._transports, self._prefer = transports, prefer
+        self.swarms: Swarms | None = None
         self._slots = trio.CapacityLimiter(_AT_ONCE)
 
     async def resolve(self, entry: Entry) -> Learned | None:
@@ -68,10 +65,10 @@ class Resolver:
 
     async def _joined(self, ref: SwarmRef, reasons: list[str]) -> Learned:
         """Return what the torrent that *ref* leads to says of all its files."""
-        if self._swarms is None:
+        if self.swarms is None:
             raise ContentUnavailable(NO_SWARMS)
         try:
-            said = await self._swarms.resolve(ref)
+            said = await self.swarms.resolve(ref)
         except (SourceError, DescriptorError) as error:
             raise ContentUnavailable("; ".join([*reasons, str(error)])) from error
         return Learned(sum(each.size or 0 for each in said.entries), torrent=said)
@@ -81,7 +78,7 @@ class Resolver:
 
         Raises SourceError or DescriptorError.
         """
-        transport = self._transports.get(scheme(url))
+        transport = self._transports.of(url)
         if transport is None:
             raise DescriptorError("unsupported", f"addresses that begin with {scheme(url)}: can't be asked")
         async with self._slots:
@@ -94,7 +91,7 @@ class Resolver:
     async def _probed(self, entry: Entry, reasons: list[str]) -> Learned | None:
         silent = not reasons
         for ref in entry.mirrors[:PROBES]:
-            transport = self._transports.get(scheme(ref.url))
+            transport = self._transports.of(ref.url)
             if transport is None:
                 continue
             try:
@@ -107,7 +104,7 @@ class Resolver:
             if probe.size is not None:
                 return await self._told(entry, probe, probe.size)
         if not entry.mirrors:
-            reasons = reasons or ["no mirror can be asked for its size, and swarms are not supported yet"]
+            reasons = reasons or ["it names no mirror that can be asked for its size"]
         if reasons:
             kind = ContentUnreachable if silent and entry.mirrors else ContentUnavailable
             raise kind("; ".join(reasons))
@@ -142,7 +139,7 @@ class Resolver:
         return None
 
     async def _follow(self, entry: Entry, ref: SwarmRef) -> Entry:
-        transport = self._transports.get(scheme(ref.url))
+        transport = self._transports.of(ref.url)
         if transport is None:
             raise DescriptorError("unsupported", f"addresses that begin with {scheme(ref.url)}: can't be followed")
         if ref.mediatype == THEX:

@@ -35,7 +35,7 @@ MOST_OFFERED = 64
 class Roster:
     """The sources of one content. *retry_wait* is where back-off starts, in seconds.
 
-    After *max_tries* failures in a row a source is asked only for a reader, until it delivers again.
+    After *max_tries* failures in a row a source is asked only for a reader, until it delivers again; 0: never so.
     """
 
     def __init__(self, retry_wait: float, max_tries: int) -> None:
@@ -180,18 +180,38 @@ class Roster:
             self._changed.add(state)
         together = began is not None and state.score.strikes > 0 and began <= state.score.failed_at
         state.score.failed(error, now, self._retry_wait, random.random, strike=not together)
-        if state.score.strikes >= self._max_tries:
+        if self._max_tries and state.score.strikes >= self._max_tries:
             state.score.give_up(now, ALONE if self._none_works else SECOND_CHANCE)
+
+    def _alive(self, extent: Extent) -> list[SourceState]:
+        return [s for s in self.states if not s.score.dropped and not any(extent.overlaps(b) for b in s.score.bad)]
+
+    def exhausted(self, extent: Extent) -> MountdlError | None:
+        """Return the error for who wants *extent* of which no source is left, or None while one is."""
+        if not self.states:
+            return ContentUnavailable("no source of this file can be used: see its descriptor's warnings")
+        if self._alive(extent):
+            return None
+        if len(self._changed) == len(self.states):
+            return ContentChanged(f"every source has another file now: {self.reasons()}")
+        return ContentUnavailable(f"no source is left: {self.reasons()}")
+
+    def failed_all(self, extent: Extent) -> MountdlError | None:
+        """Return the error for who waits long for *extent* of which each mirror failed too often in a row, else None.
+
+        A swarm is not counted among them: who has no peer may have one soon.
+        """
+        if error := self.exhausted(extent):
+            return error
+        most = self._max_tries
+        given_up = (most and s.score.strikes >= most and not isinstance(s.ref, SwarmRef) for s in self._alive(extent))
+        return ContentUnavailable(f"no source is left: {self.reasons()}") if all(given_up) else None
 
     def hopeless(self, extent: Extent, since: float, now: float) -> MountdlError | None:
         """Return the error for a reader who has waited for *extent* since *since*, or None while there is hope."""
-        if not self.states:
-            return ContentUnavailable("no source of this file can be used: see its descriptor's warnings")
-        alive = [s for s in self.states if not s.score.dropped and not any(extent.overlaps(b) for b in s.score.bad)]
-        if not alive:
-            if len(self._changed) == len(self.states):
-                return ContentChanged(f"every source has another file now: {self.reasons()}")
-            return ContentUnavailable(f"no source is left: {self.reasons()}")
+        error, alive = self.exhausted(extent), self._alive(extent)
+        if error is not None:
+            return error
         tried = all(s.score.strikes and s.score.failed_at >= since - OFFLINE_PATIENCE for s in alive)
         if tried and now - since >= OFFLINE_PATIENCE:
             return ContentUnavailable(f"no source answers: {self.reasons()}")

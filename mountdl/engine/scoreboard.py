@@ -320,7 +320,7 @@ class SourceScore:
         if self.bad_chunks >= BAD_CHUNKS_TO_BAN:
             self.drop(now)
 
-    def give_up(self, now: float, seconds: float = SECOND_CHANCE) -> None:
+    def give_up(self, now: float, seconds: float) -> None:
         """Ask it for *seconds* only what a reader waits for."""
         self.retry_at = max(self.retry_at, now + seconds)
 

@@ -118,6 +118,11 @@ class Settling:
 
     # -- bytes come in --------------------------------------------------------------------------------------
 
+    def expect(self) -> None:
+        """Prepare for what a reader waits for and is about to come."""
+        if self.level is Level.CHUNK and not self.stored.loan.given:
+            self._assemblies.prepare()
+
     def room(self, flight: Flight, offset: int) -> memoryview | None:
         """Return where *flight* had best receive what comes from *offset* on, or None."""
         if self.level is not Level.CHUNK or self.stored.loan.given:

@@ -16,6 +16,11 @@ class SourceStatus:
     bad_chunks: int
     reason: str | None
 
+    @classmethod
+    def unused(cls, name: str) -> "SourceStatus":
+        """Return what is to be said of one that nothing was asked of yet."""
+        return cls(name, "idle", 0, 0.0, 0, 0, 0, None)
+
 
 @dataclass(frozen=True, slots=True)
 class DownloadStatus:

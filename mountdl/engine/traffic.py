@@ -13,6 +13,8 @@ QUIET = 1.0
 """Seconds without a waiting reader before background work goes on."""
 MEMORY = 3.0
 """Seconds over which a rate is averaged."""
+SILENCE = 3 * MEMORY
+"""Seconds without a byte after which there is no rate: the average of 100 MB/s takes a minute to be less than 1 B/s."""
 
 
 class Meter:
@@ -30,8 +32,9 @@ class Meter:
         self._at = now
 
     def rate(self, now: float) -> float:
-        """Return the rate."""
-        return self._rate * exp((self._at - now) / MEMORY) if self._rate else 0.0
+        """Return the rate; 0 once nothing arrived for `SILENCE`."""
+        silent = now - self._at
+        return self._rate * exp(-silent / MEMORY) if self._rate and silent < SILENCE else 0.0
 
 
 class Traffic:

@@ -50,6 +50,17 @@ async def test_a_source_that_is_added_serves_who_waits(tmp_path: Path, clock: Mo
         assert ["dead", "good"] == [source.name for source in bench.engine.status(after).sources]
 
 
+async def test_sources_of_what_nobody_opened_are_told(tmp_path: Path, clock: MockClock) -> None:
+    """By name, as idle; without asking one, and on demand, for there may be 100,000 files."""
+    sources = {url: FakeSource(DATA, url.removeprefix("fake://")) for url in ("fake://a", "fake://b")}
+    what = content(DATA, urls=tuple(sources))
+    async with running(tmp_path, sources) as bench:
+        assert [("a", "idle"), ("b", "idle")] == [(each.name, each.state) for each in bench.engine.status(what).sources]
+        assert () == bench.engine.status(what, brief=True).sources
+        await bench.engine.open(what).read(Extent(0, 10))
+        assert ["a", "b"] == [source.name for source in bench.engine.status(what, brief=True).sources]
+
+
 async def test_a_source_that_is_removed_is_not_asked_any_more(tmp_path: Path, clock: MockClock) -> None:
     """What a removed mirror brings at that moment may end; nothing more is asked of it."""
     sources = {"fake://old": FakeSource(DATA, "old"), "fake://new": FakeSource(DATA, "new")}
@@ -324,6 +335,10 @@ async def test_a_file_that_may_not_be_served_says_why_and_is_not_fetched(tmp_pat
         bench.engine.update({each.key: each for each in (doubtful, sure)})
         with pytest.raises(ContentUnavailable, match="no digest can verify"):
             bench.engine.open(doubtful)
+        with pytest.raises(ContentUnavailable, match="no digest can verify"):
+            bench.engine.prefetch(doubtful, Extent(0, 10))  # as user.mountdl.prefetch asks for it
+        with pytest.raises(ContentUnavailable, match="no digest can verify"):
+            bench.engine.download(doubtful)  # as mountdl wait does
         await trio.sleep(30)
         told = bench.engine.status(doubtful)
 

@@ -16,6 +16,7 @@ from mountdl.engine.assembly import Memory
 from mountdl.engine.fresh import SHORTEST_KEPT
 from mountdl.errors import StoreError
 from mountdl.extents import Extent
+from mountdl.pages import padded
 from mountdl.store.datafile import DataFile
 from tests.support.content import content, pattern
 from tests.support.engines import running
@@ -48,6 +49,24 @@ async def test_a_stream_is_read_from_memory(
         assert DATA == got
         assert sum(asked) < len(DATA) // 2
     assert memory.retain(12 * CHUNK)
+
+
+async def test_memory_is_ready_before_the_first_byte(
+    tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch, memory: Memory
+) -> None:
+    """Its pages are touched while a reader waits for the server anyway; none is made when the bytes are here."""
+    made: list[float] = []
+
+    def noted(length: int) -> bytearray:
+        made.append(trio.current_time())
+        return padded(length)
+
+    monkeypatch.setattr("mountdl.engine.assembly.padded", noted)
+    async with running(tmp_path, {"fake://a": FakeSource(DATA, step=STEP, latency=5.0)}) as bench:
+        reader = bench.engine.open(WHAT)
+        begun = trio.current_time()
+        assert DATA[:STEP] == await reader.read(Extent(0, STEP))
+    assert len([at for at in made if at < begun + 5.0]) == 2
 
 
 async def test_what_goes_from_the_store_goes_from_memory(tmp_path: Path, clock: MockClock, memory: Memory) -> None:

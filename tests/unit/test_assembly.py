@@ -78,6 +78,21 @@ def test_memory_is_bounded_and_comes_back() -> None:
     assert memory.take(CHUNK) is first
 
 
+def test_a_stock_is_used_first_and_is_within_bounds() -> None:
+    """What was made ahead is lent, and no more is made than may be lent."""
+    memory = Memory(3 * CHUNK)
+    memory.stock(CHUNK, 2)
+    stocked = list(memory._spare[CHUNK])
+    assert len(stocked) == 2
+    lent = [memory.take(CHUNK) for _ in range(2)]
+    assert all(any(buffer is other for other in stocked) for buffer in lent)
+
+    memory.stock(CHUNK, 2)
+    assert len(memory._spare[CHUNK]) == 1
+    memory.stock(2 * CHUNK, 2)
+    assert list(memory._spare) == [CHUNK]
+
+
 def test_a_buffer_that_may_still_be_received_into_is_not_used_again() -> None:
     """An abandoned assembly's memory counts as free, but its buffer is never lent to another."""
     made = assemblies(most=CHUNK)

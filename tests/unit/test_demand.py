@@ -40,18 +40,6 @@ def test_a_want_can_be_withdrawn_twice() -> None:
     assert not demand
 
 
-def test_reading_says_whether_a_reader_waits() -> None:
-    """Only READ wants are readers."""
-    demand = Demand()
-    demand.add(TEN, Priority.READAHEAD)
-    demand.add(TEN, Priority.BACKGROUND)
-    assert not demand.reading
-    want = demand.add(TEN, Priority.READ)
-    assert demand.reading
-    demand.remove(want)
-    assert not demand.reading
-
-
 @given(st.lists(st.sampled_from(Priority), max_size=20), st.data())
 def test_whatever_stays_is_sorted(priorities: list[Priority], data: st.DataObject) -> None:
     """After any history, what is left comes by priority, then by age."""

@@ -1,9 +1,10 @@
 """Flights that are too many for a host."""
 
 import trio
+from trio.testing import MockClock
 
 from mountdl.descriptors.model import MirrorRef
-from mountdl.engine.fleet import Fleet
+from mountdl.engine.fleet import ASKED, Fleet
 from mountdl.engine.flight import Flight, SourceState
 from mountdl.engine.incidents import Incidents
 from mountdl.engine.scoreboard import HostScore
@@ -57,4 +58,21 @@ async def test_what_is_farthest_ahead_ends_when_connections_did_not_pay() -> Non
         fleet.trim(host)
         await trio.testing.wait_all_tasks_blocked()
         assert sorted(tower.over, key=lambda extent: extent.start) == [Extent(1, 2), Extent(2, 3)]
+        nursery.cancel_scope.cancel()
+
+
+async def test_it_waits_once_all_have_asked_and_none_delivers(clock: MockClock) -> None:
+    """Before that the loop is needed to ask, and after it to take the bytes."""
+    fleet = Fleet(Landings(), Incidents())
+    fast, slow = FakeSource(b"x" * 100, latency=1.0, pause=60.0), FakeSource(b"", latency=60.0)
+    states = [SourceState(MirrorRef(f"fake://{n}"), each, HostScore(8), n) for n, each in enumerate([fast, slow])]
+    async with trio.open_nursery() as nursery:
+        assert not fleet.waits(trio.current_time())
+        for number, state in enumerate(states):
+            fleet.launch(Assignment(number, Extent(number, number + 1), Priority.READ), state, nursery)
+        assert not fleet.waits(trio.current_time())
+        await trio.sleep(2 * ASKED)
+        assert fleet.waits(trio.current_time())
+        await trio.sleep(1.0)
+        assert not fleet.waits(trio.current_time())
         nursery.cancel_scope.cancel()

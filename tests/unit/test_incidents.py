@@ -1,6 +1,11 @@
 """What is kept of what went wrong."""
 
-from mountdl.engine.incidents import KEPT, Incidents
+import logging
+
+import pytest
+
+from mountdl.engine.incidents import KEPT, LOGGED_EVERY, Incidents
+from mountdl.errors import StoreError
 from mountdl.extents import Extent
 
 
@@ -44,3 +49,24 @@ def test_walking_while_something_happens_is_safe() -> None:
         incidents.add(None, f"after {incident.what}")
 
     assert [incident.what for incident in incidents] == ["one", "after one"]
+
+
+def test_the_log_tells_of_failed_reads_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    """Why a film stopped last night can be looked up; a player that tries each second all night writes no book."""
+    caplog.set_level(logging.WARNING)
+    incidents = Incidents()
+    for minute in range(25):
+        incidents.read_failed("a read failed", Extent(0, 10), f"no source answers, minute {minute}", 60.0 * minute)
+
+    assert LOGGED_EVERY == 600
+    assert told(incidents) == [(None, "a read failed", 25)]
+    assert [f"a read failed: no source answers, minute {minute}" for minute in (0, 10, 20)] == caplog.messages
+
+
+def test_of_the_store_the_log_was_told_already(caplog: pytest.LogCaptureFixture) -> None:
+    """A disk that is full is one line there, however many files can't be read."""
+    incidents = Incidents()
+    incidents.read_failed("a read failed: full", Extent(0, 10), StoreError("full"), 0.0)
+
+    assert [] == caplog.messages
+    assert told(incidents) == [(None, "a read failed: full", 1)]

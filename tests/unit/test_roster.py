@@ -2,7 +2,7 @@
 
 import pytest
 
-from mountdl.descriptors.model import MirrorRef
+from mountdl.descriptors.model import MirrorRef, SwarmRef
 from mountdl.engine.flight import SourceState
 from mountdl.engine.roster import ALONE, LAST_RESORT, MOST_OFFERED, OFFLINE_PATIENCE, SPARE, TRIAL_FLIGHT, Roster
 from mountdl.engine.scoreboard import SECOND_CHANCE, HostScore
@@ -157,6 +157,17 @@ def test_a_source_that_failed_too_often_is_for_readers_only() -> None:
     assert made.views(0.0)[0].free == 1
 
 
+def test_without_a_limit_no_failure_is_one_too_many() -> None:
+    """Back-off remains, of a minute at most."""
+    a = state("a")
+    made = Roster(1.0, 0)
+    made.states = [a, state("b", 1)]
+    for _ in range(100):
+        made.failed(a, unavailable(), 0.0)
+
+    assert made.views(100.0)[0].free == 1
+
+
 @pytest.mark.parametrize("how", ["dropped", "failing"])
 def test_where_no_source_works_background_work_looks_each_minute(how: str) -> None:
     """Then the network is more likely gone than all mirrors at once, and it should not be missed when it is back."""
@@ -279,6 +290,22 @@ def test_failures_of_long_ago_do_not_count() -> None:
     made.failed(a, unavailable(), 0.0)
 
     assert made.hopeless(CHUNK, 100.0, 100.0 + OFFLINE_PATIENCE) is None
+
+
+def test_who_fails_again_and_again_is_no_source_for_whole_files() -> None:
+    """A mirror has so many tries in a row; a swarm may have a peer any time."""
+    mirror, swarm = state("mirror"), state("swarm")
+    swarm.ref = SwarmRef("magnet:?xt=x", "torrent")
+    made = roster(mirror)
+    for number in range(TRIES):
+        assert made.failed_all(CHUNK) is None
+        made.failed(mirror, unavailable(), float(number))
+    assert "mirror: reset" in str(made.failed_all(CHUNK))
+
+    made.states.append(swarm)
+    for number in range(TRIES):
+        made.failed(swarm, unavailable(), float(number))
+    assert made.failed_all(CHUNK) is None
 
 
 def test_changed_everywhere_is_another_error() -> None:

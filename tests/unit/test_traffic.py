@@ -3,7 +3,7 @@
 import pytest
 
 from mountdl.content import ContentKey
-from mountdl.engine.traffic import MEMORY, QUIET, Meter, Traffic
+from mountdl.engine.traffic import MEMORY, QUIET, SILENCE, Meter, Traffic
 
 KEY = ContentKey("k")
 
@@ -27,6 +27,15 @@ def test_quiet_comes_a_while_after_the_last_reader() -> None:
     traffic.reading(-1, 100.0)
     assert not traffic.quiet(100.0 + QUIET / 2)
     assert traffic.quiet(100.0 + QUIET)
+
+
+def test_what_arrived_long_ago_is_no_rate() -> None:
+    """A file that came fast is not shown for a minute as one that still comes, ever more slowly."""
+    meter = Meter()
+    meter.add(100_000_000, 50.0)
+
+    assert meter.rate(50.0 + MEMORY) > 0
+    assert 0.0 == meter.rate(50.0 + SILENCE)
 
 
 def test_a_meter_settles_at_the_true_rate() -> None:

@@ -232,6 +232,21 @@ async def test_who_waits_hears_before_the_disk_has_the_chunk() -> None:
     assert {verdict.job.index: verdict.good for verdict in bench.verdicts} == {1: True, 2: True, 3: False}
 
 
+async def test_who_waits_is_answered_before_the_disk_is_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that judged a chunk leaves the processor to the loop: the two may have one between them."""
+    left = threading.Event()
+    monkeypatch.setattr("mountdl.engine.verifier.time.sleep", lambda _: left.wait(PATIENCE))
+    async with running() as bench:
+        bench.submit(1)
+        with trio.fail_after(PATIENCE):
+            while not bench.unwritten:
+                await trio.sleep(0.001)
+        assert not bench.disk.entered
+        left.set()
+        await bench.until(1)
+    assert bench.disk.put_at == [CHUNK]
+
+
 async def test_a_disk_that_fails_is_told_with_the_verdict() -> None:
     """The chunk was good; where it is to go is the loop's to decide."""
     async with running() as bench:

@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Entry, MirrorRef, SwarmRef
 from mountdl.engine import documents
+from mountdl.engine.addresses import Transports
 from mountdl.engine.resolving import Resolver
 from mountdl.errors import ContentUnavailable, DescriptorError, SourceError
 from mountdl.sources.base import Loader, Version
@@ -138,7 +139,7 @@ def naming(url: str, *, size: int | None = None, digest: bool = False, mirror: s
 
 def resolver(**sources: bytes) -> Resolver:
     transport = FakeTransport({f"fake://{name}": FakeSource(data) for name, data in sources.items()})
-    return Resolver({"fake": transport})
+    return Resolver(Transports([transport]))
 
 
 async def test_a_named_metalink_tells_size_pieces_and_mirrors() -> None:
@@ -212,7 +213,7 @@ async def test_a_plain_address_described_by_a_metalink(version: int) -> None:
     )
     async with serving(computing(react)) as server, running() as transport:
         entry = Entry(P("a.bin"), mirrors=(MirrorRef(f"{server.url}/a.bin"),))
-        told = await Resolver({"http": transport}).resolve(entry)
+        told = await Resolver(Transports([transport])).resolve(entry)
         assert "metalink" not in server.requests[0].headers["accept"]
 
     assert told is not None
@@ -226,6 +227,6 @@ async def test_a_descriptor_that_says_more_is_not_overruled_by_a_server() -> Non
     react = described(lambda _: (f"Link: </gone>; rel=describedby; type={METALINK}",), {"/a.bin": CONTENT})
     async with serving(computing(react)) as server, running() as transport:
         entry = Entry(P("a.bin"), None, {"md5": bytes(16)}, mirrors=(MirrorRef(f"{server.url}/a.bin"),))
-        assert await Resolver({"http": transport}).resolve(entry) == Learned(len(CONTENT))
+        assert await Resolver(Transports([transport])).resolve(entry) == Learned(len(CONTENT))
         assert "/gone" not in {request.path for request in server.requests}
     await trio.lowlevel.checkpoint()

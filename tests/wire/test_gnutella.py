@@ -9,6 +9,7 @@ import pytest
 from mountdl.content import Level, content_of
 from mountdl.descriptors import learned, magnet
 from mountdl.descriptors.model import MirrorRef
+from mountdl.engine.addresses import Transports
 from mountdl.engine.resolving import Resolver
 from mountdl.errors import ContentUnavailable, SourceUnavailable
 from tests.support.httpserver import Request, answer, computing, partial, saying, serving
@@ -38,7 +39,7 @@ async def test_a_tree_verifies_every_source() -> None:
         entry = magnet.parse(link(server.url).encode()).entries[0]
         assert content_of(entry, len(CONTENT)).level is Level.WHOLE
         async with running(patience=CALM) as transport:
-            told = await Resolver({"http": transport}).resolve(entry)
+            told = await Resolver(Transports([transport])).resolve(entry)
             assert told is not None
             content = content_of(learned.completed(entry, told), len(CONTENT))
             assert content.level is Level.CHUNK
@@ -57,7 +58,7 @@ async def test_a_tree_that_lies_is_passed_over() -> None:
         entry = magnet.parse(link(server.url).encode()).entries[0]
         async with running(patience=CALM) as transport:
             with pytest.raises(ContentUnavailable, match="no tree with the right root"):
-                await Resolver({"http": transport}).resolve(entry)
+                await Resolver(Transports([transport])).resolve(entry)
 
 
 async def test_a_queue_is_waited_in() -> None:
