@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mountdl.control.fetch import Order
+    from mountdl.control.fetch_report import Report
     from mountdl.settings import Settings
 
 _INTERRUPTED = 130
@@ -57,7 +59,7 @@ def _prepare_standard_streams() -> None:
 def _main() -> int:
     from mountdl.control import cli
 
-    return cli.main(sys.argv[1:], _serve, _demo)
+    return cli.main(sys.argv[1:], cli.Jobs(_serve, _fetch, _demo))
 
 
 def _mount_helper() -> int:
@@ -66,10 +68,16 @@ def _mount_helper() -> int:
     return cli.mount_helper(sys.argv[1:], _serve)
 
 
-def _serve(settings: "Settings", ready: Callable[[], None]) -> None:
+def _serve(settings: "Settings", ready: Callable[[], None], ending: Callable[[], None]) -> None:
     from mountdl.app import serve
 
-    serve(settings, ready)
+    serve(settings, ready, ending)
+
+
+def _fetch(settings: "Settings", order: "Order", report: "Report") -> int:
+    from mountdl.fetching import fetch
+
+    return fetch(settings, order, report)
 
 
 def _demo(mountpoint: Path | None) -> int:

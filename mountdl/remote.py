@@ -6,16 +6,21 @@ It becomes a folder with one descriptor in it, which is then a source like any o
 import logging
 import os
 import re
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 from xml.sax.saxutils import escape, quoteattr
 
-from mountdl.descriptors import SUFFIXES, links, parse
+import trio
+
+from mountdl.descriptors import SUFFIXES, links, parse, urls
 from mountdl.descriptors.urls import UrlRefused
 from mountdl.engine.documents import look, name_in
-from mountdl.errors import DescriptorError, ExitStatus, SourceError, UsageError
+from mountdl.errors import DescriptorError, ExitStatus, SourceError, UsageError, write_status
 from mountdl.settings import is_remote
-from mountdl.sources.base import Probe, Transport
+from mountdl.sources.base import Loaded, Probe, Transport
 from mountdl.sources.tunnel import UNRESOLVED
 
 log = logging.getLogger(__name__)
@@ -25,13 +30,20 @@ def shown(source: str) -> str:
     """Return *source* as everybody may see it: no user name, password, query or fragment; of a magnet link, topics."""
     if not is_remote(source):
         return source
-    plain, _, query = re.split("#", source, maxsplit=1)[0].partition("?")
     if source.lower().startswith("magnet:"):
+        plain, _, query = source.partition("#")[0].partition("?")
         topics = [part for part in query.split("&") if re.match(r"xt(\.\d+)?=", part)]
-        return f"{plain}?{'&'.join(topics)}"
-    scheme, separator, rest = plain.partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+        return f"{plain}?{'&'.join(topics)}" if topics else plain
+    return urls.shown(source)
+
+
+def scratch() -> TemporaryDirectory[str]:
+    """Return a folder that goes with its context, for `place`. Raises UsageError."""
+    try:
+        return TemporaryDirectory(prefix="mountdl-")
+    except OSError as error:
+        what = f"can't make a temporary directory for the descriptor: {error.strerror}"
+        raise UsageError(f"{what}; free some room, or set TMPDIR", write_status(error)) from error
 
 
 async def place(source: str, folder: Path, transports: list[Transport]) -> str | None:
@@ -57,41 +69,83 @@ async def place(source: str, folder: Path, transports: list[Transport]) -> str |
     try:
         probe, document = await look(_transport(plain, transports), plain)
     except SourceError as error:
-        raise UsageError(f"can't mount {error}", _status(error)) from error
+        raise UsageError(f"can't mount {error}", status_of([error.reason], error.exit_status)) from error
     if document is None:
+        _refuse_excuse(plain, name)
         _put(folder, f"{name}.meta4", described(name, plain, probe).encode())
         return None
-    _put(folder, name, document.data or b"")
+    _put(folder, name, await _good(name, document))
     return document.url
 
 
-def _status(error: SourceError) -> ExitStatus:
-    if error.reason == UNRESOLVED:
-        return ExitStatus.NAME_NOT_RESOLVED
-    return ExitStatus.AUTHORISATION if error.reason.startswith("answered 401") else ExitStatus.NOT_FOUND
+_CALLED = {
+    ".meta4": ("metalink", ExitStatus.BAD_METALINK),
+    ".metalink": ("metalink", ExitStatus.BAD_METALINK),
+    ".torrent": ("torrent", ExitStatus.BAD_TORRENT),
+    ".magnet": ("magnet link", ExitStatus.BAD_MAGNET),
+}
+"""What files of these names are, and the status of those that are not."""
+
+
+def _refuse_excuse(url: str, name: str) -> None:
+    """Raise UsageError where *name* is that of a descriptor: what came is more likely a page that says sorry."""
+    kind, status = _CALLED.get(PurePosixPath(name).suffix.lower(), ("", ExitStatus.OK))
+    if kind:
+        raise UsageError(f"can't mount {shown(url)}: what is there is no {kind}", status)
+
+
+async def _good(name: str, document: Loaded) -> bytes:
+    """Return the bytes of the descriptor *document*, called *name*. Raises UsageError when it can't be used."""
+    data = document.data or b""
+    try:
+        # In a thread, as it may be 128 MiB. It is read again by who watches the folder, with what users prefer.
+        await trio.to_thread.run_sync(partial(parse, _called(name), data, base_url=document.url))
+    except DescriptorError as error:
+        raise UsageError(f"can't mount {shown(document.url)}: {error} ({error.kind})", error.exit_status) from error
+    return data
+
+
+_STATUSES = (
+    (re.compile(f"{UNRESOLVED}|the name .* is not known"), ExitStatus.NAME_NOT_RESOLVED),
+    (re.compile("answered 401|.* wants? a user name|login is refused|.* accepts no key"), ExitStatus.AUTHORISATION),
+    (re.compile("answered (404|410|550)|there is no such file"), ExitStatus.NOT_FOUND),
+    (re.compile("sent wrong bytes"), ExitStatus.CHECKSUM),
+    (re.compile(r".* within [\d.]+ s|silent for |.* in time$|slower than "), ExitStatus.TIMEOUT),
+)
+"""What the reasons of sources begin with, of which a command has a status of its own."""
+
+
+def status_of(reasons: Iterable[str], otherwise: ExitStatus) -> ExitStatus:
+    """Return the status of a command that failed for *reasons* of sources, if all have the same one of their own."""
+    found = {next((status for begins, status in _STATUSES if begins.match(each)), otherwise) for each in reasons}
+    return found.pop() if len(found) == 1 else otherwise
 
 
 async def _place_linked(url: str, folder: Path, transports: list[Transport]) -> str | None:
     """Put the metalink at *url* into *folder*; return where it was, None where none is: the plain file will do."""
     try:
         document = (await look(_transport(url, transports), url))[1]
+        data = b"" if document is None else await _good(name_of(url), document)
     except (SourceError, UsageError) as error:
         log.warning("the link's metalink can't be had, so its plain address is taken: %s", error)
         return None
     if document is None:
         log.warning("what the link calls a metalink is none, so its plain address is taken")
         return None
-    _put(folder, name_of(url), document.data or b"")
+    _put(folder, name_of(url), data)
     return document.url
 
 
 def _put(folder: Path, name: str, document: bytes) -> None:
     """Write *document* under a name that is a descriptor's, so that it is found. Raises UsageError."""
-    known = PurePosixPath(name).suffix.lower() in SUFFIXES
     try:
-        (folder / (name if known else f"{name}.meta4")).write_bytes(document)
+        (folder / _called(name)).write_bytes(document)
     except OSError as error:
-        raise UsageError(f"can't write a descriptor into {folder}: {error.strerror}", ExitStatus.IO) from error
+        raise UsageError(f"can't write a descriptor into {folder}: {error.strerror}", write_status(error)) from error
+
+
+def _called(name: str) -> str:
+    return name if PurePosixPath(name).suffix.lower() in SUFFIXES else f"{name}.meta4"
 
 
 def _transport(url: str, transports: list[Transport]) -> Transport:

@@ -6,6 +6,7 @@ the store's own terms; which names contents have is asked of the mounts that run
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,11 +18,13 @@ from mountdl.control import client, text
 from mountdl.control.create_progress import Progress
 from mountdl.control.messages import Json
 from mountdl.control.registry import Registry
+from mountdl.control.status import FileLine
 from mountdl.control.text import shown
 from mountdl.errors import ExitStatus, MountdlError, StoreBusy, StoreDamaged, StoreError, UsageError
 from mountdl.extents import Extent
 from mountdl.integrity import WholeCheck
-from mountdl.store import Store, Stored
+from mountdl.sources.swarm.kept import collect, folder_of
+from mountdl.store import Store, Stored, manifest
 from mountdl.store.census import Resting
 from mountdl.store.place import is_key
 
@@ -72,26 +75,33 @@ def opened(directory: Path) -> Iterator[Store]:
 
 def names(registry: Registry) -> dict[str, tuple[str, ...]]:
     """Return the files that running mounts show, by content key. A mount that does not answer shows none."""
-    found: dict[str, list[str]] = {}
+    return {key: tuple(f"{mount}/{file.path}" for mount, file in files) for key, files in _seen(registry).items()}
+
+
+def _seen(registry: Registry) -> dict[str, list[tuple[str, FileLine]]]:
+    """Return the files that running mounts show, each with its mount, by content key."""
+    found: dict[str, list[tuple[str, FileLine]]] = {}
     for entry in registry.alive():
         with suppress(MountdlError):
-            told = client.ask(entry, {"verb": "status", "path": None})
+            told = client.ask(entry, {"verb": "status", "path": None, "brief": True})
             files = told.get("files")
             for file in files if isinstance(files, list) else []:
                 if isinstance(file, dict) and isinstance(file.get("key"), str):
-                    path = f"{told.get('mountpoint')}/{file.get('path')}"
-                    found.setdefault(file["key"], []).append(path)
-    return {key: tuple(paths) for key, paths in found.items()}
+                    found.setdefault(file["key"], []).append((str(told.get("mountpoint")), FileLine.of(file)))
+    return found
 
 
 def kept(store: Store, registry: Registry) -> list[Kept]:
     """Return the contents of *store*, what was used last at the end."""
-    named = names(registry)
+    seen = _seen(registry)
     found = []
     for key, rest in store.census().items():
-        header = store.recorded(key)
-        size, written, verified = (None, 0, 0) if header is None else (header.size, header.written, header.verified)
-        found.append(Kept(key, size, written, verified, rest, named.get(key, ())))
+        files = seen.get(key, [])
+        # What a mount has open since a moment ago is not on record yet, and it alone knows of it.
+        known: manifest.Header | FileLine | None = store.recorded(key) or next((file for _, file in files), None)
+        size, written, verified = (None, 0, 0) if known is None else (known.size, known.written, known.verified)
+        paths = tuple(f"{mount}/{file.path}" for mount, file in files)
+        found.append(Kept(key, size, written, verified, rest, paths))
     return sorted(found, key=lambda each: (each.rest.used_at, each.key))
 
 
@@ -102,7 +112,7 @@ def listing(directory: Path, registry: Registry, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"directory": str(directory), "contents": [each.document() for each in found]}, indent=2))
         return
-    print("\n".join(text.table([each.row() for each in found], frozenset({0, 1, 2}))))
+    sys.stdout.writelines(f"{line}\n" for line in text.table([each.row() for each in found], frozenset({0, 1, 2})))
     taken = text.size(sum(each.rest.taken for each in found))
     print(f"{text.counted(len(found), 'content')}, {taken} in {shown(directory)}")
 
@@ -156,11 +166,12 @@ def prune(directory: Path, order: Pruning, registry: Registry, *, as_json: bool)
     with opened(directory) as store:
         before = sum(each.taken for each in store.census().values())
         busy = _removed(store, order, registry)
+        freed = 0 if order.age is None else _forgotten(directory, order.age)
         if order.size is not None:
             store.shrink(order.size)
         store.close()
         after = sum(each.taken for each in store.census().values())
-    freed = max(0, before - after)
+    freed += max(0, before - after)
     if as_json:
         print(json.dumps({"freed": freed, "left": after, "busy": busy}, indent=2))
         return
@@ -169,6 +180,12 @@ def prune(directory: Path, order: Pruning, registry: Registry, *, as_json: bool)
         print(f"{_called(key, called)} is open in a mount and stays")
     stays = ", pinned or open in a mount" if order.size is not None and after > order.size else ""
     print(f"{text.size(freed)} freed, {text.size(after)} left{stays}")
+
+
+def _forgotten(directory: Path, age: float) -> int:
+    """Remove what magnets led to and nobody used for *age* days, a day at least; return its bytes on disk."""
+    now = time.time()
+    return collect(folder_of(directory), now - age * _DAY, None, now)
 
 
 def _removed(store: Store, order: Pruning, registry: Registry) -> list[str]:

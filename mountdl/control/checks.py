@@ -17,7 +17,8 @@ from mountdl.control.configuration import home_netrc
 from mountdl.control.registry import Registry, left
 from mountdl.control.text import shown
 from mountdl.descriptors import SUFFIXES
-from mountdl.errors import ExitStatus, UsageError
+from mountdl.errors import ExitStatus, UsageError, write_status
+from mountdl.openfiles import FEW, attainable
 from mountdl.settings import CredentialSettings, Settings, is_remote
 from mountdl.sources.credentials import EXPOSED, exposed
 
@@ -36,36 +37,38 @@ def check(settings: Settings, registry: Registry) -> list[str]:
     """Return hints for the user. Raises UsageError for the first thing that makes a mount impossible."""
     mount = settings.mount
     check_fuse()
+    if not is_remote(mount.source) and mounttable.resolved(Path(mount.source)) == mount.mountpoint:
+        raise UsageError(f"{shown(mount.mountpoint)} is SOURCE and MOUNTPOINT: choose another directory to mount on")
     check_mountpoint(mount.mountpoint, registry)
     check_outside(settings)
     if mount.allow_other:
         check_allow_other()
-    hints = check_places(settings)
+    hints = [*check_places(settings), *_open_files_hints()]
     if is_remote(mount.source):
         return hints
     check_apart(Path(mount.source), settings.store.directory)
     return hints + check_source(Path(mount.source))
 
 
-def check_fuse(device: Path = _DEVICE) -> None:
+def check_fuse() -> None:
     """Raise UsageError unless this process can mount FUSE file systems."""
     try:
-        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+        os.close(os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC))
     except FileNotFoundError as error:
         raise UsageError(
-            f"there is no {device}: install FUSE (apt install fuse3) and load it (modprobe fuse); in a container,"
+            f"there is no {_DEVICE}: install FUSE (apt install fuse3) and load it (modprobe fuse); in a container,"
             " start it with --device /dev/fuse --cap-add SYS_ADMIN",
             ExitStatus.UNKNOWN,
         ) from error
     except PermissionError as error:
         raise UsageError(
-            f"{device} can't be opened: {error.strerror}; as root, let everybody use it (chmod 0666 {device}); in a"
+            f"{_DEVICE} can't be opened: {error.strerror}; as root, let everybody use it (chmod 0666 {_DEVICE}); in a"
             " container, start it with --device /dev/fuse --cap-add SYS_ADMIN",
             ExitStatus.UNKNOWN,
         ) from error
     except OSError as error:
         raise UsageError(
-            f"{device} can't be opened: {error.strerror}; load the module (modprobe fuse), or in a container start it"
+            f"{_DEVICE} can't be opened: {error.strerror}; load the module (modprobe fuse), or in a container start it"
             " with --device /dev/fuse --cap-add SYS_ADMIN",
             ExitStatus.UNKNOWN,
         ) from error
@@ -127,7 +130,9 @@ def check_places(settings: Settings) -> list[str]:
         try:
             graduate.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"--graduate: {shown(graduate)} can't be made: {error.strerror}", ExitStatus.IO) from error
+            raise UsageError(
+                f"--graduate: {shown(graduate)} can't be made: {error.strerror}", write_status(error)
+            ) from error
         if not os.access(graduate, os.W_OK):
             raise UsageError(f"--graduate: nothing can be written in {shown(graduate)}", ExitStatus.IO)
     if cookies is not None and not os.access(cookies.absolute().parent, os.W_OK):
@@ -148,6 +153,13 @@ def _interface_hints(interface: str | None) -> list[str]:
     if interface is not None and not _is_address(interface) and interface not in _devices():
         return [f"--interface={shown(interface)}: no device has this name now; no peer is reached until one has"]
     return []
+
+
+def _open_files_hints() -> list[str]:
+    most = attainable()
+    if most >= FEW:
+        return []
+    return [f"only {most} files may be open here (ulimit -Hn): many that are read at once fail; have it raised to 1024"]
 
 
 def _named_files(settings: Settings) -> list[tuple[str, Path]]:
@@ -222,17 +234,19 @@ def await_end(mountpoint: Path, registry: Registry) -> None:
         time.sleep(_LOOK)
 
 
-def check_allow_other(conf: Path = _FUSE_CONF) -> None:
+def check_allow_other() -> None:
     """Raise UsageError unless fusermount3 lets this user open the mount to others."""
     if os.geteuid() == 0:
         return
     try:
-        allowed = re.search(r"^\s*user_allow_other\s*$", conf.read_text(errors="replace"), re.MULTILINE) is not None
+        allowed = (
+            re.search(r"^\s*user_allow_other\s*$", _FUSE_CONF.read_text(errors="replace"), re.MULTILINE) is not None
+        )
     except OSError:
         allowed = False
     if not allowed:
         raise UsageError(
-            f"--allow-other: root must first put the line user_allow_other into {conf}", ExitStatus.UNKNOWN
+            f"--allow-other: root must first put the line user_allow_other into {_FUSE_CONF}", ExitStatus.UNKNOWN
         )
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mountdl.control import mounttable, options, parser
 from mountdl.control.given import Given, from_words
@@ -22,18 +22,30 @@ from mountdl.control.text import quoted, shown
 from mountdl.errors import ExitStatus, MountdlError, UsageError
 
 if TYPE_CHECKING:
+    from mountdl.control.fetch import Fetch
     from mountdl.control.mounting import Serve
 
 Demo = Callable[[Path | None], int]
 
+
+class Jobs(NamedTuple):
+    """What commands need the layers for."""
+
+    serve: "Serve"
+    fetch: "Fetch"
+    demo: Demo
+
+
 INTERRUPTED = 130
 """What a shell expects of a command that Ctrl-C ended."""
 _ALSO = {"umount": "unmount"}
+_LISTS = frozenset({"cache", "create", "fetch", "inspect"})
+"""Commands whose arguments are as many files as there are."""
 
 
-def main(arguments: Sequence[str], serve: "Serve", demo: Demo) -> int:
+def main(arguments: Sequence[str], jobs: Jobs) -> int:
     """Run the command that *arguments* name; return its exit status."""
-    return _guarded("mountdl", lambda: _run(arguments, serve, demo))
+    return _guarded("mountdl", lambda: _run(arguments, jobs))
 
 
 def mount_helper(arguments: Sequence[str], serve: "Serve") -> int:
@@ -85,7 +97,7 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _run(arguments: Sequence[str], serve: "Serve", demo: Demo) -> int:
+def _run(arguments: Sequence[str], jobs: Jobs) -> int:
     top, commands = parser.build()
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:2], "--help"]
@@ -96,13 +108,21 @@ def _run(arguments: Sequence[str], serve: "Serve", demo: Demo) -> int:
     chosen = commands.get(name)
     if chosen is None:
         if os.sep in name and arguments[2:3] == ["-o"]:
-            return _helped(arguments, serve)  # as mount.fuse(8) calls us for the type fuse.mountdl
+            return _helped(arguments, jobs.serve)  # as mount.fuse(8) calls us for the type fuse.mountdl
         if not name.startswith("-"):
             raise UsageError(f"there is no command {quoted(name)}{_near(name, commands)}; see mountdl --help")
+        _place_options(arguments, top, commands)
         top.parse_args(parser.prepared(arguments, top))
         raise UsageError("a command is missing; see mountdl --help")
     given = parser.prepared(arguments[1:], chosen)
-    return _dispatch(chosen.parse_args(parser.gathered(given, chosen) if name == "cache" else given), serve, demo)
+    return _dispatch(chosen.parse_args(parser.gathered(given, chosen) if name in _LISTS else given), jobs)
+
+
+def _place_options(arguments: Sequence[str], top: parser.Parser, commands: dict[str, parser.Parser]) -> None:
+    """Raise UsageError when *arguments* begin with an option of the command that they name later."""
+    option, command = arguments[0].partition("=")[0], next((word for word in arguments if word in commands), None)
+    if command is not None and parser.takes(commands[command], option) and not parser.takes(top, option):
+        raise UsageError(f"{option} belongs behind the command: mountdl {command} {option}")
 
 
 def _near(word: str, commands: dict[str, parser.Parser]) -> str:
@@ -111,10 +131,12 @@ def _near(word: str, commands: dict[str, parser.Parser]) -> str:
     return f" (did you mean {found}?)" if found else ""
 
 
-def _dispatch(arguments: argparse.Namespace, serve: "Serve", demo: Demo) -> int:
+def _dispatch(arguments: argparse.Namespace, jobs: Jobs) -> int:
     command = arguments.command
     if command == "mount":
-        _mount(arguments.source, arguments.mountpoint, arguments.given, serve)
+        _mount(arguments.source, arguments.mountpoint, arguments.given, jobs.serve)
+    elif command == "fetch":
+        return _fetch(arguments, jobs.fetch)
     elif command == "unmount":
         from mountdl.control import unmounting
 
@@ -129,7 +151,7 @@ def _dispatch(arguments: argparse.Namespace, serve: "Serve", demo: Demo) -> int:
         from mountdl.control import checks
 
         checks.check_fuse()
-        return demo(None if arguments.mountpoint is None else _path("MOUNTPOINT", arguments.mountpoint).absolute())
+        return jobs.demo(None if arguments.mountpoint is None else _path("MOUNTPOINT", arguments.mountpoint).absolute())
     else:
         _ask(command, arguments)
     return ExitStatus.OK
@@ -146,14 +168,36 @@ def _path(name: str, text: str) -> Path:
     return Path(_word(name, text))
 
 
-def _mount(source: str, mountpoint: str, given: Sequence[Given], serve: "Serve") -> None:
-    from mountdl.control import configuration, mounting
+def _warn_of_variables() -> None:
+    from mountdl.control import configuration
 
     for name in configuration.unknown_variables(os.environ):
         print(f"mountdl: warning: {shown(name)} sets nothing: there is no such option", file=sys.stderr)
+
+
+def _mount(source: str, mountpoint: str, given: Sequence[Given], serve: "Serve") -> None:
+    from mountdl.control import configuration, mounting
+
+    _warn_of_variables()
     place = mounttable.resolved(configuration.place("MOUNTPOINT", mountpoint))
     settings = configuration.settings(configuration.located(source), place, given)
     mounting.run(settings, serve, Registry.of_user())
+
+
+def _fetch(arguments: argparse.Namespace, run: "Fetch") -> int:
+    from mountdl.control import fetch
+
+    _warn_of_variables()
+    wishes = fetch.Wishes(
+        tuple(_word("SOURCE", source) for source in arguments.sources),
+        None if arguments.input_file is None else _word("--input-file", arguments.input_file),
+        _path("--dir", arguments.dir),
+        arguments.at_once,
+        arguments.quiet,
+        arguments.interval,
+        arguments.given,
+    )
+    return fetch.run(wishes, run)
 
 
 def _ask(command: str, arguments: argparse.Namespace) -> None:

@@ -20,6 +20,7 @@ from mountdl.settings import (
     PreferenceSettings,
     ProxySettings,
     Settings,
+    SftpSettings,
     StoreSettings,
     SwarmSettings,
     is_remote,
@@ -126,6 +127,7 @@ def settings(
         SwarmSettings(**section("swarm")),  # type: ignore[arg-type]
         ProxySettings(**section("proxies")),  # type: ignore[arg-type]
         CredentialSettings(**section("credentials")),  # type: ignore[arg-type]
+        SftpSettings(**section("sftp")),  # type: ignore[arg-type]
     )
 
 

@@ -5,7 +5,6 @@ once, in portions, so that memory does not grow with them.
 """
 
 import contextlib
-import errno
 import os
 import stat
 import sys
@@ -24,7 +23,7 @@ from mountdl.descriptors import compose, sums, urls
 from mountdl.descriptors.limits import MAX_PIECES, MAX_TORRENT
 from mountdl.descriptors.model import LOWEST_PRIORITY, Entry, MirrorRef
 from mountdl.digests import librhash
-from mountdl.errors import ExitStatus, UsageError
+from mountdl.errors import ExitStatus, UsageError, write_status
 
 FORMATS = {"meta4": ".meta4", "metalink3": ".metalink", "magnet": ".magnet", "torrent": ".torrent"}
 """What can be made, and the suffix of each."""
@@ -71,11 +70,17 @@ def run(order: Order) -> None:
     with Progress(sum(each.size for each in found)) as progress:
         portions = _torrent(order, found, progress) if kind == "torrent" else _others(order, kind, found, progress)
     if not order.mirrors and kind != "torrent":
-        print("mountdl: warning: without --mirror it does not say where the files can be had", file=sys.stderr)
+        _warn("without --mirror it does not say where the files can be had")
+    if out is not None and out.suffix.lower() not in _SUFFIXES:
+        _warn(f"a mounted folder does not show what {shown(out.name)} describes: it goes by {', '.join(_SUFFIXES)}")
     _write(out, portions)
     if out is not None:
         total = text.size(sum(each.size for each in found))
         print(f"{shown(out)}: {text.counted(len(found), 'file')}, {total}")
+
+
+def _warn(of: str) -> None:
+    print(f"mountdl: warning: {of}", file=sys.stderr)
 
 
 def _kind(order: Order) -> str:
@@ -197,9 +202,8 @@ def _write(out: Path | None, portions: Iterable[str | bytes]) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        status = ExitStatus.DISK_FULL if full else ExitStatus.IO
-        raise UsageError(f"{shown(out or 'standard output')} can't be written: {error.strerror}", status) from error
+        what = shown(out or "standard output")
+        raise UsageError(f"{what} can't be written: {error.strerror}", write_status(error)) from error
 
 
 @contextlib.contextmanager

@@ -35,13 +35,13 @@ class Desk:
     def _tree(self) -> Tree:
         return self._watch.built.tree
 
-    async def status(self, path: str | None) -> Json:
+    async def status(self, path: str | None, *, brief: bool = False) -> Json:
         """See `Control`."""
         files = []
         for number, node in enumerate(self._shown() if path is None else [self._found(path)]):
-            if number % A_TURN == 0:
+            if number % (A_TURN if brief else A_TURN // 4) == 0:
                 await trio.lowlevel.checkpoint()
-            files.append(self._file(node, brief=path is None))
+            files.append(self._file(node, brief=brief))
         watch = self._watch.statistics()
         cautions = dict.fromkeys([*self._watch.built.cautions, *watch.cautions])
         return {
@@ -51,14 +51,16 @@ class Desk:
             "version": __version__,
             "reachable": watch.reachable,
             "files": files,
-            "cautions": [asdict(caution) for caution in cautions] + _unreachable(watch.error),
+            "cautions": [asdict(caution) for caution in cautions]
+            + _trouble("source-unreachable", watch.error)
+            + _trouble("cache-takes-nothing", self._engine.ailing),
         }
 
     def why(self, path: str) -> Json:
         """See `Control`."""
         node = self._found(path)
         incidents = self._engine.incidents(node.outline) if isinstance(node, File) else ()
-        return {**self._file(node, brief=False), "incidents": [_incident(each) for each in incidents]}
+        return {**self._file(node), "incidents": [_incident(each) for each in incidents]}
 
     async def want(self, path: str, what: str, timeout: float) -> None:  # noqa: ASYNC109  # see Control
         """See `Control`."""
@@ -114,14 +116,11 @@ class Desk:
             raise UsageError(f"{path} is a directory; name a file in it")
         return node
 
-    def _file(self, node: File | Note, *, brief: bool) -> Json:
+    def _file(self, node: File | Note, *, brief: bool = False) -> Json:
         if isinstance(node, Note):
             return {**_NOTHING, "path": self._path(node), "state": node.state, "error": node.reason or None}
-        status = self._engine.status(node.outline)
-        told = _file(status)
+        told = _file(self._engine.status(node.outline, brief=brief))
         told.update(path=node.path, level=node.outline.level.value, key=node.outline.key)
-        if not brief and not status.sources:
-            told["sources"] = [{"name": name, "state": "idle"} for name in self._engine.source_names(node.content)]
         return told
 
     def _path(self, node: Node) -> str:
@@ -178,5 +177,5 @@ def _incident(incident: Incident) -> Json:
     }  # fmt: skip
 
 
-def _unreachable(error: str | None) -> list[Json]:
-    return [] if error is None else [{"code": "source-unreachable", "message": error, "file": None}]
+def _trouble(code: str, message: str | None) -> list[Json]:
+    return [] if message is None else [{"code": code, "message": message, "file": None}]

@@ -53,13 +53,16 @@ class Given:
 
 
 def from_words(text: str) -> list[Given]:
-    r"""Return what `-o TEXT` gives. UsageError for an unknown word. A comma inside a value is written "\\,"."""
+    r"""Return what `-o TEXT` gives. UsageError for an unknown word. A comma inside a value is written "\\,".
+
+    A word may have the dashes of a long option.
+    """
     found = []
     for word in _split(text):
         name, equals, value = word.partition("=")
         if name in _IGNORED_WORDS or word.startswith(_IGNORED_PREFIXES):
             continue
-        shown = f"-o {name}"
+        shown, name = (name, name[2:]) if name.startswith("--") else (f"-o {name}", name)
         if name == "remount":
             raise UsageError(f"{shown}: options of a mount can't be changed; unmount it, then mount it anew")
         option = BY_NAME[options.find(name, shown)]

@@ -6,7 +6,8 @@ A failure is a line in the log, once, and it is tried again.
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -26,19 +27,35 @@ Finished = Callable[[], Iterable[tuple[PurePosixPath, Outline]]]
 """Returns the files that are complete among those that something was fetched for lately."""
 
 
+PATIENCE = 30.0
+"""Seconds that the end of a mount waits for what became complete a moment ago."""
+
 AGAIN = 60.0
 """Seconds until a file that could not be handed out is tried again: the disk was full, or not there."""
 
 _Named = tuple[PurePosixPath, ContentKey]
 
 
-async def run(store: Path, target: Path, finished: Finished) -> None:
-    """Hand out what *finished* returns of the store in *store*, until cancelled."""
+@asynccontextmanager
+async def running(store: Path, target: Path, finished: Finished) -> AsyncIterator[None]:
+    """Hand out while the context lasts, and at its end what is complete by then."""
+    over = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, store, target, finished, over)
+        yield
+        over.set()
+        nursery.cancel_scope.deadline = trio.current_time() + PATIENCE
+
+
+async def run(store: Path, target: Path, finished: Finished, over: trio.Event) -> None:
+    """Hand out what *finished* returns of the store in *store*, until cancelled, or once more when it is *over*."""
     done: set[_Named] = set()
     late: dict[_Named, _Late] = {}
-    while True:
-        await trio.sleep(LOOK)
-        now = trio.current_time()
+    last = False
+    while not last:
+        with trio.move_on_after(LOOK):
+            await over.wait()
+        last, now = over.is_set(), trio.current_time()
         due = [(path, each.content) for (path, _), each in late.items() if each.due <= now]
         for path, content in [*finished(), *due]:
             named = (path, content.key)

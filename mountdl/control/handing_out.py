@@ -1,12 +1,13 @@
-"""A finished content out of the store as a normal file: for `mountdl cache export` and `--graduate`.
+"""A finished content out of the store as a normal file: for `mountdl cache export`, `--graduate` and `mountdl fetch`.
 
 Law: what goes out is whole and what was stored, or is not there at all, whatever becomes of the store meanwhile; it
-never replaces a file, leaves nothing behind, and is never a hard link of the store's, which punches holes into its own.
+never replaces a file, leaves nothing behind, and is never a hard link of what the store keeps, which punches holes.
 """
 
 import errno
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mountdl.control.text import shown
-from mountdl.errors import ExitStatus, StoreError, UsageError
+from mountdl.errors import ExitStatus, StoreError, UsageError, write_status
 from mountdl.integrity import Digest, WholeCheck
-from mountdl.store.place import DATA, Place, write_all
+from mountdl.store.place import DATA, FILES, PIN, Place, write_all
 from mountdl.store.standing import standing
 from mountdl.store.sums import Sums, sums_of
 
@@ -75,6 +76,87 @@ def handed_out(place: Place, digest: Digest | None, target: Path, tell: Callable
         os.close(fd)
         sums.close()
     return None
+
+
+def moved_out(place: Place, digest: Digest | None, target: Path, tell: Callable[[int], None]) -> None:
+    """Make the file of the content in *place*, which nobody has open, *target*: the store has it no longer.
+
+    All of it must be on record; with *digest*, it must have that. *tell* hears of bytes as they are checked. May run in
+    a worker thread. Raises UsageError, StoreError; then it stays in the store.
+    """
+    try:
+        fd = place.open(DATA, os.O_RDONLY)
+    except OSError as error:
+        raise StoreError(f"what was fetched for {shown(target.name)} is gone: {error.strerror}") from error
+    try:
+        found = standing(place, fd)
+        if found is None:
+            raise StoreError(f"not all of {shown(target.name)} is on record")
+        if digest is not None and not _matches(fd, digest, found.size, tell):
+            contradiction = f"{shown(target.name)} is not what its digest {digest} says, though its pieces matched"
+            raise UsageError(contradiction, ExitStatus.CHECKSUM)
+        with suppress(PermissionError):  # FAT has no modes
+            os.fchmod(fd, 0o644 & ~_umask())
+        _named(place.path(DATA), target)
+        place.unlink(PIN, *FILES)
+    except OSError as error:
+        raise _failed(error, target) from error
+    finally:
+        os.close(fd)
+
+
+def moved_before(place: Place, target: Path) -> bool:
+    """Say whether *target* is what `moved_out` made of *place* and was stopped at, and let the store have it no longer.
+
+    In a worker thread. Raises UsageError.
+    """
+    try:
+        if not os.path.samestat(place.path(DATA).lstat(), target.lstat()):
+            return False
+        place.unlink(PIN, *FILES)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _failed(error, target) from error
+    return True
+
+
+def doubled(original: Path, target: Path) -> None:
+    """Make *target* a file with the bytes of *original*. In a worker thread. Raises UsageError."""
+    try:
+        with original.open("rb") as source, _made(target) as made:
+            if not _reflinked(source.fileno(), made.fd):
+                at = 0
+                while data := source.read(STEP):
+                    write_all(made.fd, data, at)
+                    at += len(data)
+            _finished(made, target)
+    except OSError as error:
+        raise _failed(error, target) from error
+
+
+def matching(file: Path, digest: Digest, size: int, tell: Callable[[int], None]) -> bool:
+    """Say whether *file* is one, has *size* bytes, and *digest*. In a worker thread. Raises UsageError."""
+    try:
+        if not file.is_file():
+            return False
+        fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe that it became must not hold us
+        try:
+            found = os.fstat(fd)
+            return stat.S_ISREG(found.st_mode) and found.st_size == size and _matches(fd, digest, size, tell)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise UsageError(f"{shown(file)} can't be read: {error.strerror}", ExitStatus.IO) from error
+
+
+def _matches(fd: int, digest: Digest, size: int, tell: Callable[[int], None]) -> bool:
+    check = WholeCheck(digest, size)
+    for at in range(0, size, STEP):
+        data = os.pread(fd, STEP, at)
+        check.update(data)
+        tell(len(data))
+    return check.verified
 
 
 def _filled(
@@ -141,21 +223,24 @@ def _finished(made: _Made, target: Path) -> None:
         finally:
             os.close(folder)
         return
+    _named(made.name, target)
+
+
+def _named(file: Path, target: Path) -> None:
+    """Call *file* *target*, too or instead. Raises FileExistsError where something has that name."""
     try:
-        os.link(made.name, target)  # unlike rename it never replaces what came there meanwhile
+        os.link(file, target, follow_symlinks=False)  # unlike rename it never replaces what came there meanwhile
     except OSError as error:
         # FAT, and many network file systems, have no second names.
         if error.errno not in _NO_LINKS or os.path.lexists(target):
             raise
-        made.name.rename(target)
+        file.rename(target)
 
 
 def _failed(error: OSError, target: Path) -> UsageError:
     if isinstance(error, FileExistsError) or (error.errno in _NO_LINKS and os.path.lexists(target)):
         return there(target)
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    status = ExitStatus.DISK_FULL if full else ExitStatus.IO
-    return UsageError(f"can't write {shown(target)}: {error.strerror}", status)
+    return UsageError(f"can't write {shown(target)}: {error.strerror}", write_status(error))
 
 
 def there(target: Path) -> UsageError:

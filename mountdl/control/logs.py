@@ -5,7 +5,8 @@ import logging
 import logging.handlers
 from pathlib import Path
 
-from mountdl.errors import ExitStatus, UsageError
+from mountdl.control.text import shown
+from mountdl.errors import UsageError, write_status
 
 NOTICE = 25
 _LEVELS = {
@@ -18,8 +19,8 @@ _LEVELS = {
 _SYSTEM = Path("/dev/log")
 
 
-def set_up(file: Path | None, level: str, *, foreground: bool) -> None:
-    """Send messages from *level* ("debug" to "error") on to where they belong.
+def set_up(file: Path | None, level: str, *, foreground: bool = False, system: bool = True) -> None:
+    """Send messages from *level* ("debug" to "error") on to where they belong; without *file*, or *system*, nowhere.
 
     Raises UsageError when *file* can't be written.
     """
@@ -27,24 +28,24 @@ def set_up(file: Path | None, level: str, *, foreground: bool) -> None:
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
-    root.addHandler(_handler(file, foreground=foreground))
+    root.addHandler(_handler(file, foreground=foreground, system=system))
     root.setLevel(logging.WARNING)
     logging.getLogger("mountdl").setLevel(_LEVELS[level])
     # A log that can't be written (a full disk) must not end up as tracebacks on standard error.
     logging.raiseExceptions = False
 
 
-def _handler(file: Path | None, *, foreground: bool) -> logging.Handler:
+def _handler(file: Path | None, *, foreground: bool, system: bool) -> logging.Handler:
     handler: logging.Handler
     layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     if file is not None:
         try:
             handler = _Rotated(file)
         except OSError as error:
-            raise UsageError(f"--log: {file} can't be written: {error.strerror}", ExitStatus.IO) from error
+            raise UsageError(f"--log: {file} can't be written: {error.strerror}", write_status(error)) from error
     elif foreground:
         handler = logging.StreamHandler()
-    elif _SYSTEM.exists():
+    elif system and _SYSTEM.exists():
         handler, layout = _system(), "mountdl[%(process)d]: %(levelname)s %(name)s: %(message)s"
     else:
         handler = logging.NullHandler()
@@ -72,5 +73,4 @@ class _Formatter(logging.Formatter):
     """Escapes what could command a terminal or forge a line: names come from strangers."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
-        text = super().formatMessage(record)
-        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+        return shown(super().formatMessage(record))

@@ -1,8 +1,10 @@
 """`mountdl mount`: check, go to the background, register, serve."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from mountdl.control import checks, daemon, logs, mounttable
@@ -10,8 +12,11 @@ from mountdl.control.registry import Registry
 from mountdl.control.text import shown
 from mountdl.settings import Settings, is_remote
 
-Serve = Callable[[Settings, Callable[[], None]], None]
-"""Mounts and serves until unmounted; calls its second argument once reads work. Raises MountdlError."""
+Serve = Callable[[Settings, Callable[[], None], Callable[[], None]], None]
+"""Mounts and serves until unmounted. Raises MountdlError.
+
+Calls its second argument once reads work, and its third when it begins to end, perhaps more than once.
+"""
 
 
 def run(settings: Settings, serve: Serve, registry: Registry) -> None:
@@ -20,25 +25,33 @@ def run(settings: Settings, serve: Serve, registry: Registry) -> None:
     for hint in checks.check(settings, registry):
         print(f"mountdl: {hint}", file=sys.stderr, flush=True)
     if mount.foreground:
+        # Told before what takes time: to put on record what is stored, and to leave swarms.
+        ending = cache(lambda: daemon.notify("STOPPING=1"))
         try:
-            _serve(settings, serve, registry, lambda: daemon.notify("READY=1"))
+            with _entered(settings, registry) as entered:
+                serve(entered, lambda: daemon.notify("READY=1"), ending)
         finally:
-            daemon.notify("STOPPING=1")
+            ending()
         return
+
+    def served(ready: Callable[[], None]) -> None:
+        with _entered(settings, registry) as entered:
+            serve(entered, ready, lambda: None)
+
     try:
-        daemon.in_background(
-            lambda ready: _serve(settings, serve, registry, ready), _where_to_look(settings), _waited_for(mount.source)
-        )
+        daemon.in_background(served, _where_to_look(settings), _waited_for(mount.source))
     except KeyboardInterrupt:
         _clear(mount.mountpoint)
         raise
 
 
-def _serve(settings: Settings, serve: Serve, registry: Registry, ready: Callable[[], None]) -> None:
+@contextmanager
+def _entered(settings: Settings, registry: Registry) -> Iterator[Settings]:
+    """Have the mount be known to commands; return its settings with where they reach it."""
     mount = settings.mount
     logs.set_up(mount.log, mount.log_level, foreground=mount.foreground)
     with registry.entered(mount.mountpoint, mount.source) as entry:
-        serve(replace(settings, mount=replace(mount, control_socket=Path(entry.socket))), ready)
+        yield replace(settings, mount=replace(mount, control_socket=Path(entry.socket)))
 
 
 def _waited_for(source: str) -> str:

@@ -3,9 +3,9 @@
 import argparse
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from mountdl import __version__
 from mountdl.control import given, options, terminal, values
@@ -16,6 +16,8 @@ from mountdl.errors import UsageError
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
+
+T = TypeVar("T")
 
 _TOP = """\
 Mount a folder of metalinks, torrents and magnet links, and read every file that
@@ -47,6 +49,11 @@ Options may also stand in the environment (MOUNTDL_SPLIT=32) and in
 environment, the environment before the file. Sizes and rates take K, M, G and
 T: 16K is 16384. What is true or false is switched off by --enable-dht=false.
 """
+WORDS = "-o"
+OF_MOUNTS = frozenset({
+    "foreground", "allow-other", "cache-dir", "cache-size", "graduate", "background", "read-timeout"
+})  # fmt: skip
+"""Options that say nothing where there is no mount."""
 CACHE_VERBS = ("list", "verify", "prune", "pin", "unpin", "export", "adopt")
 _CACHE = """\
 A WORD is a file in a mount, or a key as the list shows it, or the beginning of
@@ -55,7 +62,8 @@ one. What a mount has open is left alone.
   list               what is in the store, what was used last at the end
   verify [WORD...]   read it again; what is not sound is dropped, to be fetched
                      when it is wanted
-  prune --size SIZE  drop what was not used for longest until SIZE is left
+  prune --size SIZE  drop what was not used for longest until SIZE is left; pins
+                     stay
   prune --age DAYS   drop what was not used for so long
   prune WORD...      drop these
   pin WORD...        keep them, whatever room is wanted for others
@@ -65,6 +73,23 @@ one. What a mount has open is left alone.
   adopt FILE...      take local files and other programs' unfinished ones
                      (aria2, .part, .!qB) in, chunk by verified chunk; their
                      descriptors stand beside them, or --descriptor names them
+"""
+_FETCH = """\
+Downloads whole files, without a mount. A SOURCE is what mountdl mount takes: a
+folder of descriptors, one descriptor, the URL of one or of any file, or a
+magnet link. A file stands below DIR, under the name that it would have in a
+mount, once all of it is here and matched its digests; nothing that is there
+already is replaced. What is not whole waits in DIR/.mountdl, and the same
+command goes on with it. Names of finished files go to standard output.
+
+examples:
+  mountdl fetch disc.meta4
+  mountdl fetch -d ~/Downloads https://example.org/disc.iso film.torrent
+  mountdl fetch -d ~/mirror -i addresses.txt
+
+A list has a line for each file: addresses of its mirrors, separated by tabs;
+options as aria2 has them in the lines below, which begin with a blank:
+out=NAME, checksum=sha-256=DIGEST. A line may also be a SOURCE.
 """
 _CREATE = """\
 Of a single file, a URL that does not end in a slash is that of the file; any
@@ -132,6 +157,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
 
     made = {
         "mount": command("mount", "mount what descriptors describe", _MOUNT),
+        "fetch": command("fetch", "download whole files without a mount", _FETCH),
         "unmount": command("unmount", "unmount, and wait until the store is flushed"),
         "status": command("status", "show what is mounted, what is here and what arrives"),
         "inspect": command("inspect", "show what descriptors say, without touching the network"),
@@ -142,27 +168,63 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         "demo": command("demo", "show it all on this machine, without the internet"),
     }
     _fill_mount(made["mount"])
+    _fill_fetch(made["fetch"])
     _fill_rest(made)
     return top, made
 
 
 def _fill_mount(parser: Parser) -> None:
-    parser.set_defaults(given=[])
     parser.usage = "mountdl mount [OPTION]... SOURCE MOUNTPOINT"
     parser.add_argument(
         "source", metavar="SOURCE", help="a folder of descriptors, one descriptor, or the URL of a descriptor or a file"
     )
     parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an empty directory")
-    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
-    for option in OPTIONS:
-        add_option(groups[option.group], option)
+    groups = _add_options(parser, OPTIONS)
     groups["mount"].add_argument(
-        "-o",
+        WORDS,
         action=_Give,
         dest="given",
         metavar="OPTION[=VALUE],...",
         help="the same options without dashes, for mount(8) and fstab(5), whose own words are ignored",
     )
+
+
+def _add_options(parser: Parser, wanted: Iterable[Option]) -> "dict[str, argparse._ArgumentGroup]":
+    """Add *wanted* to *parser*, in their groups, which are returned."""
+    parser.set_defaults(given=[])
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for option in wanted:
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(GROUPS[option.group])
+        add_option(groups[option.group], option)
+    return groups
+
+
+def _fill_fetch(parser: Parser) -> None:
+    parser.usage = "mountdl fetch [OPTION]... SOURCE..."
+    parser.add_argument("sources", metavar="SOURCE", nargs="*", default=[], help="what is to be fetched; see above")
+    parser.add_argument("-d", "--dir", metavar="DIR", default=".", help="where files go (the folder this runs in)")
+    parser.add_argument("-i", "--input-file", metavar="FILE", help="a list of files and sources; - for standard input")
+    parser.add_argument(
+        "-j",
+        "--max-concurrent-downloads",
+        dest="at_once",
+        metavar="N",
+        type=_value(values.whole(1, 64), "--max-concurrent-downloads"),
+        default=5,
+        help="files that are fetched at a time (5)",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="tell of failures only")
+    parser.add_argument(
+        "--summary-interval",
+        dest="interval",
+        metavar="SECONDS",
+        type=_value(values.seconds(0, 86400), "--summary-interval"),
+        default=60.0,
+        help="tell so often how far it is, where standard error is no terminal; 0 for never (60)",
+    )
+    parser.add_argument(WORDS, action=_Give, dest="given", help=argparse.SUPPRESS)
+    _add_options(parser, (option for option in OPTIONS if option.name not in OF_MOUNTS))
 
 
 def add_option(group: "argparse._ArgumentGroup", option: Option) -> None:
@@ -213,7 +275,12 @@ def _fill_rest(made: dict[str, Parser]) -> None:
         help="until its first 4 MiB and last 1 MiB are here and the rest arrives at 1 MiB/s or more",
     )
     wait.set_defaults(what="all")
-    wait.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="the longest time to wait")
+    wait.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_value(values.seconds(0, 7 * 86400), "--timeout"),
+        help="the longest time to wait",
+    )
     _fill_cache(made["cache"])
     made["demo"].add_argument("mountpoint", metavar="MOUNTPOINT", nargs="?", help="where; a temporary one without it")
 
@@ -225,7 +292,9 @@ def _fill_cache(parser: Parser) -> None:
         "words", metavar="WORD", nargs="*", default=[], help="a file in a mount or a content's key; see above"
     )
     parser.add_argument("--cache-dir", metavar="DIR", help="the store ($XDG_CACHE_HOME/mountdl)")
-    parser.add_argument("--size", metavar="SIZE", type=_bytes, help="prune: until no more than this is left")
+    parser.add_argument(
+        "--size", metavar="SIZE", type=_value(values.size, "--size"), help="prune: until no more than this is left"
+    )
     parser.add_argument("--age", metavar="DAYS", type=_days, help="prune: what was not used for so many days")
     parser.add_argument(
         "--descriptor", metavar="FILE", action="append", default=[], help="adopt: what describes the files"
@@ -233,11 +302,16 @@ def _fill_cache(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="as a JSON document")
 
 
-def _bytes(text: str) -> int:
-    try:
-        return values.size(text)
-    except ValueError as error:
-        raise UsageError(f"--size: {quoted(text)} is not allowed; allowed is {error}") from error
+def _value(read: Callable[[str], T], option: str) -> Callable[[str], T]:
+    """Return what reads a value of *option*, and raises UsageError where *read* raises ValueError."""
+
+    def checked(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise UsageError(f"{option}: {quoted(text)} is not allowed; allowed is {error}") from error
+
+    return checked
 
 
 def _days(text: str) -> float:
@@ -263,20 +337,10 @@ def _fill_create(parser: Parser) -> None:
 
 
 def _length(text: str) -> int:
-    try:
-        found = values.size(text)
-    except ValueError as error:
-        raise UsageError(f"--piece-length: {quoted(text)} is not allowed; allowed is {error}") from error
+    found = _value(values.size, "--piece-length")(text)
     if not 1 << 10 <= found <= 512 << 20:
         raise UsageError(f"--piece-length: {quoted(text)} is not allowed; allowed is 1K to 512M")
     return found
-
-
-def _seconds(text: str) -> float:
-    try:
-        return values.seconds(0, 7 * 86400)(text)
-    except ValueError as error:
-        raise UsageError(f"--timeout: {quoted(text)} is not allowed; allowed is {error}") from error
 
 
 def prepared(arguments: Sequence[str], parser: Parser) -> list[str]:
@@ -294,11 +358,17 @@ def prepared(arguments: Sequence[str], parser: Parser) -> list[str]:
         if word.startswith("--"):
             plain = options.find(name[2:], name, known)
             option = BY_NAME.get(plain)
-            takes_none = option is not None and option.flag and parser.prog.endswith(" mount")
-            made.append(f"-o{plain}={value}" if equals and takes_none else f"--{plain}{equals}{value}")
+            takes_none = option is not None and option.flag and WORDS in parser._option_string_actions  # noqa: SLF001
+            # With its dashes: where its value is wrong, it is called as it was typed.
+            made.append(f"{WORDS}--{plain}={value}" if equals and takes_none else f"--{plain}{equals}{value}")
         else:
             made.append(word)
     return made
+
+
+def takes(parser: Parser, word: str) -> bool:
+    """Say whether *word* is an option that *parser* has, "_" as good as "-"."""
+    return word.replace("_", "-") in parser._option_string_actions  # noqa: SLF001  # argparse offers no other way
 
 
 def gathered(words: Sequence[str], parser: Parser) -> list[str]:
@@ -309,7 +379,7 @@ def gathered(words: Sequence[str], parser: Parser) -> list[str]:
     for word in each:
         if word == "--":
             rest += each
-        elif not word.startswith("-"):
+        elif not word.startswith("-") or word == "-":
             rest.append(word)
         else:
             flags.append(word)
@@ -317,11 +387,3 @@ def gathered(words: Sequence[str], parser: Parser) -> list[str]:
             if action is not None and action.nargs != 0:
                 flags += [value for value in [next(each, None)] if value is not None]
     return [*flags, "--", *rest] if rest else flags
-
-
-def documented() -> Iterable[tuple[str, str]]:
-    """Yield each command with each long option it takes, for the test that compares the manual."""
-    for name, parser in build()[1].items():
-        for word in parser._option_string_actions:  # noqa: SLF001  # argparse offers no other way
-            if word.startswith("--") and word != "--help":
-                yield name, word[2:]

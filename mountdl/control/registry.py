@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mountdl.control import mounttable
-from mountdl.errors import ExitStatus, UsageError
+from mountdl.errors import ExitStatus, UsageError, write_status
 
 MAX_ENTRY = 64 << 10
 _POLL = 0.02
@@ -167,7 +167,7 @@ def _prepare(directory: Path) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
         found = directory.lstat()
     except OSError as error:
-        raise UsageError(f"can't use {directory}: {error.strerror}", ExitStatus.IO) from error
+        raise UsageError(f"can't use {directory}: {error.strerror}", write_status(error)) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise UsageError(
             f"{directory} must be a directory that belongs to you and nobody else may enter (mode 0700); remove it",

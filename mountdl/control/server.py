@@ -17,7 +17,7 @@ from pathlib import Path
 import trio
 
 from mountdl.control.messages import A_TURN, MAX_REQUEST, WHAT, Control, Json, decoded, encoded, failure, sections
-from mountdl.errors import ExitStatus, MountdlError, UsageError
+from mountdl.errors import ExitStatus, MountdlError, UsageError, write_status
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def _bind(listening: socket.socket, path: Path) -> os.stat_result:
         listening.listen(MAX_CLIENTS)
         return path.lstat()
     except OSError as error:
-        raise UsageError(f"can't listen on {path}: {error.strerror or error}", ExitStatus.IO) from error
+        raise UsageError(f"can't listen on {path}: {error.strerror or error}", write_status(error)) from error
 
 
 class _Clients:
@@ -188,7 +188,7 @@ async def _obeyed(control: Control, request: Json) -> Json:
     verb = request.get("verb")
     if verb == "status":
         path = request.get("path")
-        return await control.status(None if path is None else _path(request))
+        return await control.status(None if path is None else _path(request), brief=request.get("brief") is True)
     if verb == "why":
         return control.why(_path(request))
     if verb == "want":

@@ -1,6 +1,6 @@
 """`mountdl status` and `why`: how the answers of a daemon look to programs and to people.
 
-The values are those that `Control` gives. What is shown to people leaves out files that nothing happens to;
+The values are those that `Control` gives. Of many files, people are shown those that something happens to;
 `--json` leaves out nothing.
 """
 
@@ -123,7 +123,10 @@ def mount_lines(document: Json) -> list[str]:
     lines += [f"  warning: {_caution(each)}" for each in cautions[:MOST_ROWS]]
     if len(cautions) > MOST_ROWS:
         lines.append(f"  and {text.counted(len(cautions) - MOST_ROWS, 'warning')} more; --json shows all")
-    notable = sorted((file for file in files if file.notable), key=lambda file: (-file.readers, -file.rate, file.path))
+    notable = sorted(
+        (file for file in files if file.notable or len(files) <= MOST_ROWS),
+        key=lambda file: (not file.notable, -file.readers, -file.rate, file.path),
+    )
     rows = [_row(file) for file in notable[:MOST_ROWS]]
     lines += ["  " + line for line in text.table(rows, frozenset({0, 1, 2, 3}))]
     for file in notable[:MOST_ROWS]:
@@ -247,7 +250,8 @@ def _status(path: Path | None, registry: Registry, *, as_json: bool) -> tuple[Se
     silent: list[UsageError] = []
     for mount, within in asked:
         try:
-            documents.append(client.ask(mount, {"verb": "status", "path": within}))
+            brief = within is None and not as_json
+            documents.append(client.ask(mount, {"verb": "status", "path": within, "brief": brief}))
         except UsageError as error:
             silent.append(error)
     silent += dead

@@ -44,9 +44,9 @@ def percent(part: float, total: float | None) -> str:
     return f"{min(99.9, 100 * part / total):.0f}%" if part < 0.99 * total else "99%"
 
 
-def counted(count: int, one: str, many: str | None = None) -> str:
+def counted(count: int, one: str) -> str:
     """Return "1 file", "2 files"."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
+    return f"{count} {one}{'' if count == 1 else 's'}"
 
 
 def table(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:

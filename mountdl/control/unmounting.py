@@ -1,26 +1,33 @@
 """`mountdl unmount`: take a mount out of the tree and wait until its daemon has put everything away."""
 
 import os
+import time
 from pathlib import Path
 
 from mountdl.control import mounttable
-from mountdl.control.client import stopped
-from mountdl.control.registry import Registry
+from mountdl.control.client import ask, stopped
+from mountdl.control.mounttable import Mounted
+from mountdl.control.registry import Entry, Registry
 from mountdl.control.text import shown
 from mountdl.errors import ExitStatus, UsageError
 
 PATIENCE = 60.0
 """Seconds that a daemon gets to flush its store."""
+_ENDING = 3.0
+"""Seconds that a daemon gets to notice that it is unmounted; from then on it answers nobody."""
 _NAMED = 5
+_LOOK = 0.02
 
 
 def run(path: Path, registry: Registry, patience: float = PATIENCE) -> None:
     """Unmount what mountdl has on *path*. Raises UsageError when it has nothing there, or when it is in use."""
-    mountpoint = mounttable.resolved(path)
+    mountpoint, until = mounttable.resolved(path), time.monotonic() + patience
     mounted = mounttable.on(mountpoint)
     entry = next((each for each in registry.alive() if each.mountpoint == str(mountpoint)), None)
     if mounted is None and entry is None:
         raise UsageError(f"{shown(mountpoint)} is not a mount", ExitStatus.NOT_FOUND)
+    if mounted is None and entry is not None:
+        mounted = _appeared(mountpoint, entry, registry, until)
     if mounted is not None and not mounted.ours:
         raise UsageError(f"{shown(mountpoint)} is not a mount of mountdl but of {shown(mounted.filesystem)}")
     if entry is not None and (halted := stopped(entry)):
@@ -30,12 +37,36 @@ def run(path: Path, registry: Registry, patience: float = PATIENCE) -> None:
         refused = mounttable.unmount(mountpoint, lazy=entry is None and mounttable.dead(mountpoint))
         if refused is not None:
             raise UsageError(_explained(mountpoint, refused), ExitStatus.UNKNOWN)
-    if entry is not None and not registry.gone(entry, patience):
+    if entry is not None and not registry.gone(entry, min(_ENDING, patience)) and _serves(entry):
+        raise UsageError(
+            f"{shown(mountpoint)} is unmounted, but shown elsewhere still (a container, another mount namespace, an"
+            f" overlay on it); its daemon (process {entry.pid}) ends with that",
+            ExitStatus.TIMEOUT,
+        )
+    if entry is not None and not registry.gone(entry, until - time.monotonic()):
         raise UsageError(
             f"{shown(mountpoint)} is unmounted, but its daemon (process {entry.pid}) has not ended within"
             f" {patience:g} s; it may still be writing to the store",
             ExitStatus.TIMEOUT,
         )
+
+
+def _serves(entry: Entry) -> bool:
+    try:
+        ask(entry, {"verb": "status", "path": None, "brief": True}, timeout=_ENDING)
+    except UsageError:
+        return False
+    return True
+
+
+def _appeared(mountpoint: Path, entry: Entry, registry: Registry, until: float) -> Mounted | None:
+    """Wait for the mount of a daemon that is only starting, or for the end of one that is ending; return the mount."""
+    while time.monotonic() < until and not registry.gone(entry, 0.0):
+        mounted = mounttable.on(mountpoint)
+        if mounted is not None:
+            return mounted
+        time.sleep(_LOOK)
+    return None
 
 
 def _explained(mountpoint: Path, refused: str) -> str:
@@ -48,10 +79,10 @@ def _explained(mountpoint: Path, refused: str) -> str:
     return f"{shown(mountpoint)} is busy: used by {', '.join(who[:_NAMED])}{more}; end or leave that and try again"
 
 
-def users(mountpoint: Path, processes: Path = Path("/proc")) -> list[str]:
+def users(mountpoint: Path) -> list[str]:
     """Return who has something in *mountpoint* open or stands in it, as "name (process 123, file)"."""
     found = []
-    for process in sorted(processes.glob("[0-9]*"), key=lambda each: int(each.name)):
+    for process in sorted(Path("/proc").glob("[0-9]*"), key=lambda each: int(each.name)):
         used = _used(process, mountpoint)
         if used is not None and process.name != str(os.getpid()):
             found.append(f"{_name(process)} (process {process.name}, {shown(used)})")

@@ -48,6 +48,11 @@ def seconds(least: float, most: float = 86400.0) -> Callable[[str], float]:
     return read
 
 
+def pause(text: str) -> float:
+    """Read seconds between two tries. As in aria2 it may be 0, which is taken for 0.1: who is down needs some time."""
+    return max(0.1, seconds(0, 600)(text))
+
+
 def size(text: str) -> int:
     """Read a number of bytes with an optional unit: 1024s, aria2's and everybody's."""
     match = _NUMBER_WITH_UNIT.fullmatch(text.strip())

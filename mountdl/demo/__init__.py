@@ -1,6 +1,6 @@
 """`mountdl demo`: the main job without the internet, narrated.
 
-It makes everything itself: files, metalinks, loopback mirrors, a mount. It checks what it claims and leaves
+It makes everything itself: files, a metalink, a torrent, loopback mirrors, a mount. It checks what it claims and leaves
 nothing behind, however it ends.
 """
 
@@ -72,7 +72,7 @@ def _scratch(stack: contextlib.ExitStack) -> Path:
     if free < _ROOM:
         stack.close()
         raise StoreFull(f"{scratch.parent} has {size(free)} left, the demo needs {size(_ROOM)}: set TMPDIR elsewhere")
-    for name in ("metalinks", "mnt", "config"):
+    for name in ("descriptors", "mnt", "config"):
         (scratch / name).mkdir()
     return scratch
 
@@ -85,7 +85,7 @@ def _prepared(
     files = {sample.name: sample.data for sample in (film, disc)}
     with interrupts.held():
         mirrors = stack.enter_context(Mirrors(files, PIECE_LENGTH))
-        mount = Mount(scratch / "metalinks", mountpoint or scratch / "mnt", scratch, interrupts.held)
+        mount = Mount(scratch / "descriptors", mountpoint or scratch / "mnt", scratch, interrupts.held)
         stack.callback(mount.stop)
     return Story(narrator, mirrors, mount, film, disc)
 

@@ -52,7 +52,7 @@ HONEST = Manners("honest", "does what it should, at 24 MiB/s", 24 * _MIB)
 DYING = Manners("dying", "will die in the middle of an answer", 16 * _MIB, mortal=True)
 SLOW = Manners("slow", "limited to 1 MiB/s, answers late", 1 * _MIB, latency=0.1)
 MANNERS = (LYING, HONEST, DYING, SLOW)
-"""In the order in which the metalinks prefer them: the liar first, or it might not be asked."""
+"""In the order in which the metalink prefers them: the liar first, or it might not be asked."""
 
 
 def corrupted(data: bytes, chunk: int) -> bytes:

@@ -21,6 +21,8 @@ _PATIENCE = 20.0
 _POLL = 0.005
 _READ_TIMEOUT = 20
 """Seconds. A Ctrl-C waits for the read under way: the kernel gives up on it only when the reader is killed."""
+_ALONE = ("--enable-dht=false", "--bt-exclude-tracker=*", "--interface=127.0.0.1")
+"""Who has libtorrent joins the torrent's swarm, where nobody is: no other machine shall hear of it."""
 _TOLD = 400
 """Characters of the child's last words that are repeated."""
 
@@ -42,7 +44,7 @@ class Mount:
     def launch(self) -> None:
         """Start the child."""
         arguments = ["mount", "--foreground", "--background", "off", "--read-timeout", str(_READ_TIMEOUT)]
-        arguments += ["--cache-dir", str(self._scratch / "store")]
+        arguments += ["--cache-dir", str(self._scratch / "store"), *_ALONE]
         with self._held(), self._log.open("ab") as log:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "mountdl", *arguments, "--", str(self.source), str(self.mountpoint)],

@@ -1,4 +1,4 @@
-"""The sample files and the metalinks that describe them. Deterministic but for the URLs of the mirrors."""
+"""The sample files, and a metalink and a torrent that describe them. Deterministic but for the URLs of the mirrors."""
 
 import hashlib
 import random
@@ -8,6 +8,9 @@ from pathlib import PurePosixPath
 
 from mountdl.demo import disc
 from mountdl.demo.film import film
+from mountdl.descriptors import compose
+from mountdl.descriptors.model import Entry
+from mountdl.descriptors.sums import PieceSums
 
 PIECE_LENGTH = 256 << 10
 """Bytes that have a digest of their own."""
@@ -64,3 +67,11 @@ def metalink(sample: Sample, urls: Sequence[str]) -> str:
         "</metalink>",
     ]
     return "\n".join(lines) + "\n"
+
+
+def torrent(sample: Sample, urls: Sequence[str]) -> bytes:
+    """Return a torrent (BEP 3) of *sample* with *urls* as its web seeds (BEP 19), and no tracker."""
+    pieces = PieceSums("sha-1", PIECE_LENGTH)
+    pieces.update(memoryview(sample.data))
+    entry = Entry(PurePosixPath(sample.name), len(sample.data))
+    return compose.torrent([entry], sample.name, pieces.finish(), urls, "mountdl demo")

@@ -16,7 +16,7 @@ from mountdl.demo import disc, tools
 from mountdl.demo.mirrors import DYING, LYING, Mirrors
 from mountdl.demo.mounted import Mount
 from mountdl.demo.narrator import Narrator
-from mountdl.demo.samples import PIECE_LENGTH, Sample, metalink
+from mountdl.demo.samples import PIECE_LENGTH, Sample, metalink, torrent
 
 _STEP = 1 << 20
 _FIRST_READ = 64 << 10
@@ -52,7 +52,7 @@ class Story:
 def tell(story: Story) -> None:
     """Tell it all. Raises MountdlError when the mount fails."""
     _introduce(story)
-    _mount(story, "Mount the folder of metalinks")
+    _mount(story, "Mount the folder that they are in")
     story.narrator.say("(Background downloads are off, so that you see what each read costs.)")
     _show_folder(story)
     _start_film(story)
@@ -64,18 +64,18 @@ def tell(story: Story) -> None:
 
 def _introduce(story: Story) -> None:
     say = story.narrator.say
-    story.narrator.act("Files, metalinks, mirrors")
-    for sample in story.samples:
-        story.mount.source.joinpath(f"{sample.name}.meta4").write_text(
-            metalink(sample, [mirror.url(sample.name) for mirror in story.mirrors.all])
-        )
+    story.narrator.act("Files, mirrors, a metalink, a torrent")
+    film, disc = ([mirror.url(sample.name) for mirror in story.mirrors.all] for sample in story.samples)
+    story.mount.source.joinpath(f"{story.film.name}.meta4").write_text(metalink(story.film, film))
+    story.mount.source.joinpath(f"{story.disc.name}.torrent").write_bytes(torrent(story.disc, disc))
     say(f"{story.film.name}: a film of {size(len(story.film.data))} with its index at the end.")
     say(f"{story.disc.name}: a disc image of {size(len(story.disc.data))}.")
     say("Four mirrors on this machine have both; no network is needed:")
     rows = [[mirror.name, f"127.0.0.1:{mirror.port}", mirror.manners.what] for mirror in story.mirrors.all]
     for line in table(rows):
         say(f"  {line}")
-    say(f"A metalink for each file names them all and a SHA-256 digest of every {size(PIECE_LENGTH)}.")
+    say(f"A metalink of the film names them all and a SHA-256 digest of every {size(PIECE_LENGTH)},")
+    say("a torrent of the disc the same, as web seeds and SHA-1.")
 
 
 def _mount(story: Story, title: str) -> None:

@@ -46,7 +46,7 @@ def file_xattrs(content: Content, status: DownloadStatus, cautions: str) -> dict
         "verified": str(status.verified),
         "written": str(status.written),
         "level": content.level.value,
-        "sources": "\n".join(_sources(content, status)),
+        "sources": "\n".join(_sources(status)),
         "error": status.error or cautions,
         "digest": str(digest) if digest is not None else "",
         "infohash": _info_hash(content),
@@ -54,10 +54,9 @@ def file_xattrs(content: Content, status: DownloadStatus, cautions: str) -> dict
     return {name.encode(): value.encode()[:LONGEST_VALUE] for name, value in values.items() if value or name == "error"}
 
 
-def _sources(content: Content, status: DownloadStatus) -> list[str]:
+def _sources(status: DownloadStatus) -> list[str]:
     """Return a line for each source, or for as many as fit and one that says how many more there are."""
     lines = [f"{s.name}\t{s.state}\t{s.reason or ''}".rstrip() for s in status.sources]
-    lines = lines or [f"{safe_name(mirror.url)}\tidle" for mirror in content.mirrors]
     lengths = accumulate(len(line.encode()) + 1 for line in lines)
     fit = sum(length <= LONGEST_VALUE - 40 for length in lengths)
     return lines if fit == len(lines) else [*lines[:fit], f"and {len(lines) - fit} more"]
@@ -72,10 +71,3 @@ def _info_hash(content: Content) -> str:
 def note_xattrs(state: str, reason: str) -> dict[bytes, bytes]:
     """Return the extended attributes of a note, without prefix."""
     return {b"state": state.encode(), b"error": reason.encode()}
-
-
-def safe_name(url: str) -> str:
-    """Return *url* without user name, password, query and fragment."""
-    scheme, separator, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"

@@ -33,7 +33,7 @@ def attach(operations: Operations, source: str, mountpoint: Path, *, allow_other
         pyfuse3.init(operations, str(mountpoint), options)
     except RuntimeError as error:
         raise UsageError(
-            f"can't mount on {mountpoint}: {error}; is /dev/fuse there, fuse3 installed, and the place free?",
+            f"can't mount on {mountpoint}: {error}; is /dev/fuse there, fuse3 installed, and the place free and yours?",
             ExitStatus.UNKNOWN,
         ) from error
 

@@ -147,7 +147,7 @@ class Operations(pyfuse3.Operations):
         reply.f_bavail = reply.f_bfree
         reply.f_files = self._tree.files
         reply.f_ffree = reply.f_favail = 0
-        reply.f_namemax = 255
+        reply.f_namemax = NAME_MAX
         return reply
 
     # -- directories ----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from mountdl.content import Content, content_of
 from mountdl.descriptors.model import Entry, MirrorRef, PieceDigests
@@ -14,6 +14,16 @@ from mountdl.integrity import ChunkMap
 def pattern(size: int, seed: int = 0) -> bytes:
     """Return *size* bytes that look random, the same for the same *seed*."""
     return hashlib.shake_128(b"%d" % seed).digest(size)
+
+
+def flip(path: Path, *offsets: int) -> None:
+    """Have a bit of the bytes at *offsets* in the file *path* rot."""
+    with path.open("r+b") as file:
+        for offset in offsets:
+            file.seek(offset)
+            byte = file.read(1)[0]
+            file.seek(offset)
+            file.write(bytes([byte ^ 4]))
 
 
 def entry(

@@ -14,7 +14,7 @@ import pytest
 
 from mountdl.content import ContentKey
 from mountdl.control import handing_out, logs
-from mountdl.control.cli import main
+from mountdl.control.cli import Jobs, main
 from mountdl.control.handing_out import handed_out
 from mountdl.errors import ExitStatus, UsageError
 from mountdl.extents import Extent
@@ -23,6 +23,7 @@ from mountdl.store import Store, Stored
 from mountdl.store.kernel import punch_hole
 from mountdl.store.place import Place
 from mountdl.store.sums import LEAF
+from tests.support.content import flip
 
 SIZE = 3 * LEAF + 1000
 DATA = os.urandom(SIZE)
@@ -58,7 +59,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def failing(number: int) -> Callable[..., None]:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
     return refuse
@@ -146,9 +147,7 @@ def test_zeros_that_a_file_system_makes_holes_of_are_no_loss(store: Store, out: 
 def test_what_rotted_is_not_handed_out(source: Place, stored: Stored, out: Path, whole: bool) -> None:
     """Also where no digest of the whole is known: what was stored had a sum."""
     stored.checkpoint()
-    with stored.path.open("r+b") as file:
-        file.seek(2 * LEAF + 7)
-        file.write(bytes([DATA[2 * LEAF + 7] ^ 1]))
+    flip(stored.path, 2 * LEAF + 7)
     digest = Digest("sha-256", sha256(DATA).digest()) if whole else None
     with pytest.raises(UsageError, match="is not sound") as told:
         handed_out(source, digest, out / "a.bin", nobody)
@@ -166,11 +165,11 @@ def test_what_waits_for_its_verdict_is_not_finished(
     judged.mark_verified(Extent(0, LEAF))
     judged.checkpoint()
     given = ["cache", "export", "--cache-dir", str(store.directory), other, str(out / "a.bin")]
-    assert main(given, _unused, _unused) == ExitStatus.BAD_OPTION  # type: ignore[arg-type]
+    assert main(given, JOBS) == ExitStatus.BAD_OPTION
     assert "is not complete in the cache" in capsys.readouterr().err
     judged.mark_verified(WHOLE)
     judged.checkpoint()
-    assert main(given, _unused, _unused) == 0  # type: ignore[arg-type]
+    assert main(given, JOBS) == 0
     assert (out / "a.bin").read_bytes() == DATA
 
 
@@ -242,9 +241,12 @@ def test_a_descriptor_to_adopt_by_is_read_like_any(tmp_path: Path, capsys: pytes
         (empty, 20, "the document is empty"),
     ):
         given = ["cache", "adopt", "--cache-dir", str(tmp_path / "c"), str(file), "--descriptor", str(descriptor)]
-        assert main(given, _unused, _unused) == status  # type: ignore[arg-type]
+        assert main(given, JOBS) == status
         assert f"mountdl: {descriptor}: {words}" in capsys.readouterr().err
 
 
 def _unused(*_: object) -> None:
     raise AssertionError("no mount is wanted")
+
+
+JOBS = Jobs(_unused, _unused, _unused)

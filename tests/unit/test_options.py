@@ -66,6 +66,27 @@ def test_each_settings_field_of_an_option_exists_once() -> None:
     assert set(named) <= known
 
 
+SAMPLES = ("true", "false", "off", "7", "7-8", "2000-2001", "de", "debug", "http", "/x", "http://h:1", "Name: value")
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_each_field_of_an_option_gets_its_value(option: Option) -> None:
+    """An option that is read and goes nowhere is worse than none."""
+
+    def fields_with(*given: Given) -> list[object]:
+        found = settings(*given)
+        return [getattr(getattr(found, section), name) for section, name in (each.split(".") for each in option.fields)]
+
+    before = fields_with()
+    changed = [False] * len(before)
+    for text in SAMPLES:
+        with contextlib.suppress(UsageError):
+            after = fields_with(Given(option.name, text, option.name))
+            changed = [was or new != old for was, new, old in zip(changed, after, before, strict=True)]
+
+    assert all(changed)
+
+
 def test_the_command_line_goes_before_the_environment_before_the_file(tmp_path: Path) -> None:
     """Each place beats those after it, option by option."""
     file = "split = 2\nmax-tries = 2\nretry_wait = 2\n"
@@ -160,6 +181,31 @@ def test_the_file_speaks_toml(tmp_path: Path) -> None:
 
     assert (got.mount.allow_other, got.engine.retry_wait) == (True, 2.5)
     assert (got.http.headers, got.preferences.locations) == ((("A", "1"), ("B", "2")), ("de", "fr"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "max-tries=0", "retry-wait=0", "metalink-preferred-protocol=none", "lowest-speed-limit=0", "bt-max-peers=0",
+        "max-download-limit=0", "max-overall-upload-limit=50K", "seed-ratio=0.0", "seed-time=0", "listen-port=6881-6999",
+        "all-proxy=localhost:3128", "check-certificate=false", "enable-dht=false", "log-level=notice", "timeout=600",
+    ],
+)  # fmt: skip
+def test_what_aria2_allows_is_allowed(words: str) -> None:
+    """Who has a configuration file of aria2's need not look up the values of what has the same name here."""
+    assert configuration.settings("/s", Path("/m"), from_words(words), {})
+
+
+def test_a_flag_with_a_wrong_value_is_called_as_it_was_typed() -> None:
+    for arguments, name in ((("--enable-dht=maybe",), "--enable-dht"), (("-o", "enable_dht=maybe"), "-o enable_dht")):
+        assert str(refused(*arguments)) == f'{name}: \'maybe\' is not allowed; allowed is "true" or "false"'
+
+
+def test_a_mirror_is_never_asked_again_without_a_pause() -> None:
+    """Not with aria2's default of 0 seconds either, which would have a dead mirror asked a thousand times a second."""
+    got = configuration.settings("/s", Path("/m"), from_words("retry-wait=0,max-tries=0"), {})
+
+    assert (got.engine.retry_wait, got.engine.max_tries) == (0.1, 0)
 
 
 def test_a_variable_that_sets_nothing_is_told() -> None:

@@ -1,0 +1,135 @@
+"""`mountdl fetch`: what is to be fetched where, from the command line and lists; then an exit status.
+
+Law: a line of a list is one file with its mirrors, or one source like those of the command line.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+from mountdl.control import configuration, logs
+from mountdl.control.fetch_report import Report
+from mountdl.control.given import Given
+from mountdl.control.text import shown
+from mountdl.descriptors import SUFFIXES, linktext
+from mountdl.descriptors.limits import MAX_LIST
+from mountdl.errors import DescriptorError, ExitStatus, UsageError, write_status
+from mountdl.settings import Settings, StoreSettings, is_remote
+
+STORE = ".mountdl"
+"""The folder below the target in which what is not whole waits to be gone on with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Files that *sources* describe are to come below *directory*, *at_once* at a time."""
+
+    sources: tuple[str, ...]
+    directory: Path
+    at_once: int
+
+
+Fetch = Callable[[Settings, Order, Report], int]
+"""Fetches an order and returns an exit status: that of the first failure. What went wrong is reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line says: *list_file* names sources too, "-" for standard input; *interval* is in seconds."""
+
+    sources: tuple[str, ...]
+    list_file: str | None
+    directory: Path
+    at_once: int
+    quiet: bool
+    interval: float
+    given: Sequence[Given]
+
+
+def run(wishes: Wishes, fetch: Fetch) -> int:
+    """Fetch what *wishes* name. Raises UsageError before anything is fetched."""
+    store = _made(wishes.directory) / STORE
+    found = configuration.settings("/", Path("/"), wishes.given)
+    settings = replace(found, store=StoreSettings(store), engine=replace(found.engine, background="off"))
+    logs.set_up(settings.mount.log, settings.mount.log_level, system=False)
+    with _sources(wishes) as sources:
+        if not sources:
+            raise UsageError("nothing to fetch; see mountdl fetch --help")
+        report = Report(sys.stderr, quiet=wishes.quiet, interval=wishes.interval)
+        try:
+            return fetch(settings, Order(sources, wishes.directory, wishes.at_once), report)
+        finally:
+            report.close()
+
+
+def _made(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        return path.resolve(strict=True)
+    except FileExistsError as error:
+        raise UsageError(f"{shown(path)} is no folder") from error
+    except OSError as error:
+        raise UsageError(f"{shown(path)} can't be made: {error.strerror}", write_status(error)) from error
+
+
+@contextmanager
+def _sources(wishes: Wishes) -> Iterator[tuple[str, ...]]:
+    """Yield all that is to be fetched: files of a list are documents of their own in a folder that goes at the end."""
+    given = [configuration.located(source) for source in wishes.sources]
+    if wishes.list_file is None:
+        yield tuple(given)
+        return
+    named, documents = entries(_text(wishes.list_file))
+    given += [configuration.located(source) for source in named]
+    with TemporaryDirectory(prefix="mountdl-") as folder:
+        for number, document in enumerate(documents, 1):
+            (Path(folder) / f"{number:06}.uris").write_text(document, errors="surrogateescape")
+        yield (*given, folder) if documents else tuple(given)
+
+
+def _text(name: str) -> str:
+    try:
+        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:
+            data = file.read(MAX_LIST + 1)
+    except FileNotFoundError as error:
+        raise UsageError(f"--input-file: {shown(name)} does not exist", ExitStatus.NOT_FOUND) from error
+    except OSError as error:
+        raise UsageError(f"--input-file: {shown(name)} can't be read: {error.strerror}", ExitStatus.IO) from error
+    try:
+        return linktext.decoded(data)
+    except DescriptorError as error:
+        raise UsageError(f"--input-file: {shown(name)}: {error}", error.exit_status) from error
+
+
+def entries(text: str) -> tuple[list[str], list[str]]:
+    """Return the sources of a list in aria2's form, and the documents of its files: one each, options with it.
+
+    A source is a path, a magnet link, or the address of a descriptor that stands alone in its line.
+    """
+    sources: list[str] = []
+    documents: list[str] = []
+    taking = False
+    for line in linktext.lines(text):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if line[0] in " \t":
+            if taking:
+                documents[-1] += f"{line}\n"
+            continue
+        addresses = line.strip().split("\t")
+        taking = is_remote(addresses[0]) and not (len(addresses) == 1 and _leads_on(addresses[0]))
+        (documents if taking else sources).append(f"{line}\n" if taking else addresses[0])
+    return sources, documents
+
+
+def _leads_on(address: str) -> bool:
+    if address.lower().startswith("magnet:") or "#!metalink3!" in address:
+        return True
+    try:
+        return PurePosixPath(urlsplit(address).path).suffix.lower() in SUFFIXES
+    except ValueError:
+        return False

@@ -1,0 +1,395 @@
+"""Files without a mount: what sources describe, whole and verified, below a folder of the user's.
+
+Law: a file that stands there under its name is whole and was checked; what is not whole waits in a store beside it and
+is gone on with by the next fetch. What is there already is never replaced. The tree is that of a mount.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePath
+
+import trio
+
+from mountdl import layers, remote
+from mountdl.catalog.build import Built
+from mountdl.catalog.tree import File, Note
+from mountdl.catalog.watch import Watch
+from mountdl.content import Content, ContentKey, Level
+from mountdl.control.fetch import Order
+from mountdl.control.fetch_report import RHYTHM, Line, Report, Totals
+from mountdl.control.handing_out import doubled, matching, moved_before, moved_out
+from mountdl.control.text import shown
+from mountdl.engine.download import Download
+from mountdl.errors import ContentUnavailable, ExitStatus, MountdlError, UsageError, write_status
+from mountdl.extents import Extent
+from mountdl.integrity import Digest, strength
+from mountdl.layers import Layers
+from mountdl.settings import Settings
+from mountdl.store.place import DATA, Place
+
+in_thread = trio.to_thread.run_sync
+
+GIVE_UP = 20.0
+"""Seconds for which a file whose length nobody tells is asked for again, a few times, before it has failed."""
+
+MAGNETS = 3.0
+"""Seconds for which files wait for magnet links beside them, which may have a say in their names."""
+
+
+def fetch(settings: Settings, order: Order, report: Report) -> int:
+    """Fetch *order* and tell *report* of it; return an exit status, that of the first failure."""
+    layers.prepare_process()
+    with _shared(settings.store.directory) as alone:
+        try:
+            fetching = _Fetching(settings, order, report)
+            layers.run(fetching.run)
+        except UsageError as error:
+            raise UsageError(_said(error), error.exit_status) from error
+        if alone():
+            _tidy(settings.store.directory)
+    return fetching.status
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """The file that *node* is, to be *target*."""
+
+    node: File
+    target: Path
+
+    @property
+    def key(self) -> ContentKey:
+        return self.node.outline.key
+
+
+class _Fetching:
+    def __init__(self, settings: Settings, order: Order, report: Report) -> None:
+        self._order, self._report, self._directory = order, report, settings.store.directory
+        self._layers = Layers(settings, _ignored)
+        self._engine, self._contents = self._layers.engine, settings.store.directory / "contents"
+        self._slots = trio.CapacityLimiter(order.at_once)
+        self._news = trio.Event()
+        self._under_way: dict[ContentKey, tuple[_Job, Download]] = {}
+        self._checking: dict[ContentKey, Line] = {}
+        self._twins: dict[ContentKey, list[_Job]] = {}
+        self._claimed: dict[Path, ContentKey] = {}
+        self._late: list[_Job] = []
+        self._files = self._done = self._failed = 0
+        self._waiting, self._awaited = len(order.sources), ""
+        self.status = 0
+
+    async def run(self) -> None:
+        """Fetch all, and leave what is not whole where the next run finds it."""
+        async with self._layers.running(), trio.open_nursery() as nursery:
+            nursery.start_soon(self._on_signals, nursery.cancel_scope)
+            nursery.start_soon(self._draw)
+            await self._layers.equip()
+            await nursery.start(self._engine.run)
+            async with trio.open_nursery() as sources:
+                for source in self._order.sources:
+                    sources.start_soon(self._take, source, nursery)
+            nursery.cancel_scope.cancel()
+        # What swarms have is theirs until they are left.
+        for job in self._late:
+            await self._attempt(job, self._move)
+
+    async def _on_signals(self, scope: trio.CancelScope) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
+            async for number in received:
+                self.status = 128 + number
+                kept = f"what is here waits in {shown(self._directory)}: the same command goes on with it"
+                self._report.remark(f"stopped; {kept}")
+                scope.cancel()
+
+    # -- from sources to files --------------------------------------------------------------------------------
+
+    async def _take(self, source: str, nursery: trio.Nursery) -> None:
+        """Fetch all files of *source*; those that only peers can tell of come when they do."""
+        begun: set[str] = set()
+        try:
+            watch = await self._layers.watch(source, self._published, once=True)
+            await nursery.start(watch.run)
+            nodes = await self._settled(watch)
+        except MountdlError as error:
+            self._waiting -= 1
+            self._fail(error, remote.shown(source))
+            return
+        if not nodes:
+            self._fail(
+                UsageError("there is nothing in it that describes a file", ExitStatus.NOT_FOUND), remote.shown(source)
+            )
+        async with trio.open_nursery() as files:
+            while True:
+                new = [each for each in nodes if isinstance(each, File) and each.path not in begun]
+                begun.update(each.path for each in new)
+                self._files += len(new)
+                for each in new:
+                    files.start_soon(self._attempt, _Job(each, self._order.directory / each.path), self._fetch)
+                if not any(_may_come(each) for each in nodes):
+                    break
+                nodes = await self._settled(watch)
+            self._waiting -= 1
+            for node in nodes:
+                if isinstance(node, Note):
+                    self._fail(UsageError(node.reason, _status_of(node)), PurePath(node.name).stem)
+
+    def _published(self, built: Built) -> None:
+        self._engine.update(built.contents)
+        self._news.set()
+
+    async def _settled(self, watch: Watch) -> list[File | Note]:
+        """Return the files of *watch* once all is known of them, and notes on those of which nothing is known by then.
+
+        Peers may tell more later.
+        """
+        since: float | None = None
+        while True:
+            nodes = [each for each in watch.built.tree.nodes() if isinstance(each, File | Note)]
+            notes = [each for each in nodes if isinstance(each, Note) and each.state != "complete"]
+            asked = [each for each in notes if each.state == "resolving"]
+            if not asked and not watch.statistics().unresolved:
+                break
+            self._awaited = next((f"{PurePath(each.name).stem}: {each.reason}" for each in asked), "")
+            if asked and all(each.reason for each in asked):
+                since = trio.current_time() if since is None else since
+                patience = MAGNETS if all(_may_come(each) for each in asked) else GIVE_UP
+                if trio.current_time() >= since + patience:
+                    break
+            with trio.move_on_after(1.0):
+                await self._news.wait()
+            self._news = trio.Event()
+        return [*(each for each in nodes if isinstance(each, File)), *notes]
+
+    # -- one file ---------------------------------------------------------------------------------------------
+
+    async def _attempt(self, job: _Job, act: Callable[[_Job], Awaitable[None]]) -> None:
+        try:
+            await act(job)
+        except MountdlError as error:
+            for each in (job, *self._twins.pop(job.key, ())):
+                self._fail(error, each.node.path)
+
+    async def _fetch(self, job: _Job) -> None:
+        if self._claimed.setdefault(job.target, job.key) != job.key:
+            # Not raised: others may wait for the same bytes under names of their own.
+            taken = UsageError("another source has a file of this name; fetch it into another folder")
+            self._fail(taken, job.node.path)
+            return
+        if job.key in self._twins:  # the same bytes under two names: one of them is a copy
+            self._twins[job.key].append(job)
+            return
+        self._twins[job.key] = []
+        async with self._slots:
+            await in_thread(_refuse_inside, self._directory, job.target)
+            if await in_thread(os.path.lexists, job.target):
+                if not await in_thread(moved_before, Place(self._contents, job.key), job.target):
+                    await self._compare(job)
+                await self._finish(job)
+                return
+            await self._complete(job)
+            if job.node.content.swarms:
+                self._late.append(job)
+                return
+            await self._put_away(job)
+            await self._move(job)
+
+    async def _put_away(self, job: _Job) -> None:
+        """Have the store let go of *job*'s file, all on the disk and on record."""
+        self._checking[job.key] = Line(job.node.path, job.node.size, job.node.size, 0.0, "saving")
+        try:
+            self._engine.release(job.key)
+            await self._layers.store.put_away(job.key)
+        finally:
+            del self._checking[job.key]
+
+    async def _complete(self, job: _Job) -> None:
+        """Return once all of *job*'s bytes are stored and judged. Raises MountdlError."""
+        content = job.node.content
+        reader = self._engine.open(content)
+        try:
+            download = self._engine.download(content)
+            self._under_way[job.key] = job, download
+            want = download.want(Extent(0, content.size))
+            try:
+                while not self._engine.complete(job.key):
+                    error = download.trouble()
+                    if error is not None:
+                        reasons = [each.reason for each in download.statistics().sources if each.reason]
+                        error.exit_status = remote.status_of(reasons, error.exit_status)
+                        raise error
+                    if job.key not in self._engine.active():
+                        raise ContentUnavailable("a defect of mountdl ended it: see the log (--log FILE)")
+                    await trio.sleep(RHYTHM / 2)
+            finally:
+                download.unwant(want)
+        finally:
+            self._under_way.pop(job.key, None)
+            reader.close()
+
+    async def _compare(self, job: _Job) -> None:
+        """Return if what has the name of *job* already is that file. Raises UsageError."""
+        digest, size = job.node.content.digest, job.node.size
+        if digest is None:
+            raise UsageError(
+                "something has this name already, and no digest tells whether it is the same: move it away"
+            )
+        if not await self._check(job, lambda tell: matching(job.target, digest, size, tell)):
+            raise UsageError(f"this name is taken by another file than {digest}: move that away", ExitStatus.CHECKSUM)
+
+    async def _move(self, job: _Job) -> None:
+        """Give *job* its name."""
+        content, place = job.node.content, Place(self._contents, job.key)
+        digest = _unjudged(content)
+        await in_thread(_make_folder, job.target.parent)
+        await self._check(job, lambda tell: moved_out(place, digest, job.target, tell))
+        await self._finish(job)
+
+    async def _finish(self, job: _Job) -> None:
+        """Tell that *job* is there, and copy it for those that are the same bytes."""
+        self._done += 1
+        self._report.finished(str(job.target))
+        for twin in self._twins.pop(job.key, ()):
+            await self._attempt(twin, partial(self._copy, job.target))
+
+    async def _copy(self, original: Path, twin: _Job) -> None:
+        if twin.target == original:
+            self._files -= 1
+            return
+        if await in_thread(os.path.lexists, twin.target):
+            await self._compare(twin)
+        else:
+            await in_thread(_make_folder, twin.target.parent)
+            await in_thread(doubled, original, twin.target)
+        await self._finish(twin)
+
+    async def _check(self, job: _Job, act: Callable[[Callable[[int], None]], bool | None]) -> bool | None:
+        """Have a thread do *act*, drawn how many bytes of *job* it has told of."""
+        done = 0
+
+        def tell(count: int) -> None:
+            nonlocal done
+            done += count
+            self._checking[job.key] = Line(job.node.path, job.node.size, done, 0.0, "checking")
+
+        try:
+            return await in_thread(act, tell)
+        finally:
+            self._checking.pop(job.key, None)
+
+    # -- what is told -----------------------------------------------------------------------------------------
+
+    def _fail(self, error: MountdlError, name: str) -> None:
+        self._failed += 1
+        self.status = self.status or error.exit_status
+        said = _said(error).removeprefix("can't mount ")
+        self._report.remark(said if said.startswith(name) else f"{name}: {said}")
+
+    async def _draw(self) -> None:
+        while True:
+            lines = [_line(job, download) for job, download in self._under_way.values()]
+            totals = Totals(self._files, self._done, self._failed, self._waiting, self._awaited)
+            self._report.show([*lines, *self._checking.values()], totals)
+            await trio.sleep(RHYTHM)
+
+
+@contextmanager
+def _shared(store: Path) -> Iterator[Callable[[], bool]]:
+    """Have *store*, which is made if need be, stay while inside; yield what says whether nobody else is inside.
+
+    Raises UsageError.
+    """
+    fd = _held(store)
+    while fd is None:
+        fd = _held(store)
+    try:
+        yield partial(_locked, fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(fd)
+
+
+def _held(store: Path) -> int | None:
+    """Return *store*, open and locked with others; None if it was removed meanwhile."""
+    try:
+        store.mkdir(mode=0o700, exist_ok=True)
+        fd = os.open(store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"{shown(store)} can't be used: {error.strerror}", write_status(error)) from error
+    _locked(fd, fcntl.LOCK_SH)
+    with suppress(OSError):
+        if os.path.samestat(os.fstat(fd), store.stat()):
+            return fd
+    os.close(fd)
+    return None
+
+
+def _locked(fd: int, how: int) -> bool:
+    try:
+        fcntl.flock(fd, how)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return how == fcntl.LOCK_SH  # not all network file systems can: then it stays
+    return True
+
+
+def _tidy(store: Path) -> None:
+    """Remove *store* when nothing is left in it that could be gone on with."""
+    with suppress(OSError):
+        if not any(path.stat().st_blocks for path in (store / "contents").glob(f"*/*{DATA}")):
+            shutil.rmtree(store, ignore_errors=True)
+
+
+def _said(error: MountdlError) -> str:
+    """Return the text of *error*, of which the store may be the author: its folder goes by another option here."""
+    return str(error).replace("--cache-dir", "--dir")
+
+
+def _line(job: _Job, download: Download) -> Line:
+    now = download.statistics()
+    here = now.verified if job.node.content.level is Level.CHUNK else now.written
+    return Line(job.node.path, now.size, here, now.rate, "" if now.rate else now.state)
+
+
+def _refuse_inside(store: Path, target: Path) -> None:
+    """Raise UsageError when *target* is to be in *store*, however that is spelt: there a name is not what it seems."""
+    for path in (target, *target.parents):
+        with suppress(OSError):
+            if path.samefile(store):
+                raise UsageError(f"{shown(store)} is kept for what is not whole: nothing of this name can be fetched")
+
+
+def _unjudged(content: Content) -> Digest | None:
+    """Return the digest by which all of *content*, which is complete, has yet to be judged, if there is one.
+
+    Pieces that matched digests as strong leave nothing to find out, and to read it once more takes as long as a fast
+    mirror took for it.
+    """
+    digest, pieces = content.digest, content.chunk_map.algorithm
+    if digest is None or pieces is None or content.level is not Level.CHUNK:
+        return None  # it has none, or was judged by it
+    return digest if strength(pieces) < strength(digest.algorithm) else None
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{shown(path)} can't be made: {error.strerror}", write_status(error)) from error
+
+
+def _may_come(node: File | Note) -> bool:
+    return isinstance(node, Note) and node.state == "resolving" and node.peers
+
+
+def _status_of(note: Note) -> ExitStatus:
+    return ExitStatus.BAD_METALINK if note.state == "error" else ExitStatus.NOT_FOUND
+
+
+def _ignored(content: Content) -> None:
+    """Nobody has seen any byte of *content* that was thrown away."""

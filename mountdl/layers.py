@@ -1,0 +1,201 @@
+"""What a mount and a fetch are both built of: store, transports, engine and the watch of a source, wired. No logic.
+
+Order of going: what is run inside `Layers.running` ends first, then the transports close, then the store is flushed.
+"""
+
+import ctypes
+import resource
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import trio
+
+from mountdl import remote
+from mountdl.catalog.build import Built
+from mountdl.catalog.watch import SETTLE, Helpers, Watch, WatchSettings
+from mountdl.content import Content
+from mountdl.descriptors import SUFFIXES, parse, prefer
+from mountdl.descriptors.learned import Learned
+from mountdl.descriptors.model import Descriptor, Entry
+from mountdl.engine.addresses import Transports
+from mountdl.engine.documents import torrent_at
+from mountdl.engine.engine import Engine
+from mountdl.errors import MountdlError, SourceRefused
+from mountdl.settings import PreferenceSettings, Settings, is_remote
+from mountdl.sources import names
+from mountdl.sources.base import Transport, Version
+from mountdl.sources.http.transport import HttpTransport
+from mountdl.sources.swarm.kept import Kept
+from mountdl.sources.swarm.metadata import Library
+from mountdl.store.remembered import Remembered
+from mountdl.store.shelf import Shelf
+from mountdl.store.store import Store
+
+# malloc.h
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+
+MOST_FILES = 1 << 16
+"""Files and connections that the process may have open, where the system allows that many."""
+RARER = ("mountdl.sources.ftp.transport", "mountdl.sources.sftp.transport", "mountdl.sources.swarm.transport")
+"""What is loaded while HTTP mirrors are connected to: 30 ms by which a read that follows at once waits less."""
+
+
+class Layers:
+    """Those of one process, over the store that *settings* name.
+
+    *discarded* is called when bytes that readers may have seen were thrown away.
+    """
+
+    def __init__(self, settings: Settings, discarded: Callable[[Content], None]) -> None:
+        self.settings = settings
+        self.store = Store(settings.store.directory, limit=settings.store.limit)
+        self._shelf = Shelf(settings.store.directory)
+        self._library = Library(Kept(settings.store.directory))
+        http = HttpTransport(settings.http, proxies=settings.proxies, credentials=settings.credentials)
+        self._transports: list[Transport] = [http]
+        preferred = partial(prefer, settings=settings.preferences)
+        self.engine = Engine(self.store, self._transports, settings.engine, discarded, preferred)
+        self._equipped = trio.Event()
+        self._stack = ExitStack()
+        self._nursery: trio.Nursery | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Have store and transports run inside; the engine is whoever's who enters."""
+        names.install()
+        with self._stack:
+            self._stack.callback(self.store.close)
+            self._stack.callback(self._shelf.close)
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                for transport in self._transports:
+                    await nursery.start(transport.run)
+                await nursery.start(self.store.run)
+                yield
+                nursery.cancel_scope.cancel()
+
+    async def equip(self) -> None:
+        """Have the engine use what the rarer protocols need too, once."""
+        if self._equipped.is_set() or self._nursery is None:
+            return
+        for name in RARER:
+            await trio.to_thread.run_sync(import_module, name)
+        from mountdl.sources.ftp.transport import FtpTransport
+        from mountdl.sources.sftp.transport import SftpTransport
+        from mountdl.sources.swarm.transport import ASIDE, SwarmTransport
+
+        settings = self.settings
+        rarer: list[Transport] = [
+            FtpTransport(settings.http, proxies=settings.proxies, credentials=settings.credentials),
+            SftpTransport(settings.sftp, settings.proxies),
+        ]
+        self._transports += rarer
+        limit = self.store.limit
+        aside = ASIDE if limit is None else min(ASIDE, limit // 4)
+        load = partial(_load_torrent, Transports(self._transports))
+        swarms = SwarmTransport(settings.swarm, settings.store.directory, self._library, load, aside)
+        self.store.before_evicting(swarms.forget)
+        self.engine.equip(rarer, swarms)
+        for run in (*(each.run for each in rarer), swarms.run):
+            await self._nursery.start(run)
+        self._equipped.set()
+
+    async def watch(
+        self, source: str, publish: Callable[[Built], None], excluded: tuple[Path, ...] = (), *, once: bool = False
+    ) -> Watch:
+        """Return what watches *source*, a path or what `remote.place` takes, but for the folders *excluded*.
+
+        *once*: it is as it is, and nobody is writing to it. What a URL leads to is put into a folder that goes at the
+        end. Raises UsageError.
+        """
+        folder, found_at = Path(source), None
+        if is_remote(source):
+            await self.equip()
+            folder = Path(self._stack.enter_context(remote.scratch()))
+            found_at = await remote.place(source, folder, self._transports)
+        preferences = self.settings.preferences
+        if preferences.base_uri is None:
+            preferences = replace(preferences, base_uri=found_at)
+        directory = self.settings.store.directory
+        return Watch(
+            folder,
+            parse=partial(_parse, preferences=preferences, library=self._library),
+            resolve=self._resolve,
+            publish=publish,
+            settings=WatchSettings(SUFFIXES, (*excluded, directory), settle=0.0 if once else SETTLE),
+            helpers=Helpers(Remembered(directory / "learned"), self._reload, self._shelf),
+        )
+
+    async def _resolve(self, entry: Entry) -> Learned | None:
+        await self._equipped.wait()
+        return await self.engine.resolve(entry)
+
+    async def _reload(self, url: str, known: Version | None) -> tuple[Descriptor | None, Version]:
+        await self._equipped.wait()
+        return await self.engine.reload(url, known)
+
+
+def prepare_process() -> None:
+    """Have this process use memory, and open as many files, as `Layers` like it."""
+    _keep_freed_memory()
+    _allow_files()
+
+
+def run(main: Callable[..., object], *arguments: object) -> None:
+    """Run the coroutine function *main* by trio. Raises MountdlError, the first of several."""
+    try:
+        trio.run(main, *arguments)  # type: ignore[arg-type]
+    except BaseExceptionGroup as group:
+        # Not except*: what it raises comes in a group again, in Python 3.11.2.
+        known, defects = group.split(MountdlError)
+        if known is None or defects is not None:
+            raise
+        raise _first(known) from group
+
+
+def _keep_freed_memory() -> None:
+    """Have the C library reuse the memory of large buffers instead of giving it back after each.
+
+    A reply of 256 KiB else costs an mmap, its page faults and an munmap: a cold copy over loopback took
+    0.93 s of processor time for 300 MB, and takes 0.79 so. A C library without mallopt(3) does as it likes.
+    """
+    with suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+
+
+def _allow_files() -> None:
+    """Have as many files open as the system lets us raise it to: of 1024, 400 files read in a minute took all."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _first(group: BaseExceptionGroup[MountdlError]) -> MountdlError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, MountdlError)  # noqa: S101  # the caller's split chose it
+    return error
+
+
+async def _load_torrent(transports: Transports, url: str, wanted: Iterable[bytes | None]) -> Descriptor:
+    transport = transports.of(url)
+    if transport is None:
+        raise SourceRefused(url.partition(":")[0], "is no protocol that torrents can be fetched by here")
+    return await torrent_at(transport, url, wanted)
+
+
+def _parse(name: str, data: bytes, *, preferences: PreferenceSettings, library: Library) -> Descriptor:
+    said = prefer(parse(name, data, base_url=preferences.base_uri), preferences)
+    if said.torrent is not None:
+        library.learn(said.torrent)
+    return said

@@ -1,0 +1,130 @@
+"""Lists of what is to be fetched, and what is told of it."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from mountdl import fetching
+from mountdl.control.fetch import entries
+from mountdl.control.fetch_report import Line, Report, Totals, bar, left, progress, summary
+from mountdl.errors import UsageError
+
+MIB = 1 << 20
+
+
+def test_a_list_is_parted_into_sources_and_documents() -> None:
+    """Descriptors' addresses, magnet links and paths are sources; other lines keep their mirrors and options."""
+    text = (
+        "# a comment\n\n"
+        "http://a/x.iso\thttp://b/x.iso\n  out=y.iso\n\t# not this\n  checksum=md5=00\n"
+        "http://a/x.meta4\n  dir=ignored\n"
+        "http://a/x.torrent\thttp://b/x.torrent\n"
+        "magnet:?xt=urn:btih:0\n"
+        "http://a/z.iso#!metalink3!http://a/z.metalink\n"
+        "some/folder\n"
+        "http://[broken\n"
+    )
+    sources, documents = entries(text)
+
+    assert sources == [
+        "http://a/x.meta4",
+        "magnet:?xt=urn:btih:0",
+        "http://a/z.iso#!metalink3!http://a/z.metalink",
+        "some/folder",
+    ]
+    assert documents == [
+        "http://a/x.iso\thttp://b/x.iso\n  out=y.iso\n  checksum=md5=00\n",
+        "http://a/x.torrent\thttp://b/x.torrent\n",
+        "http://[broken\n",
+    ]
+    assert entries("  out=lost\n") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("size", "here", "rate", "said"),
+    [
+        (100, 0, 0.0, ""),
+        (100, 50, 1.0, "0:50"),
+        (3600_000, 0, 100.0, "10:00:00"),
+        (90 * MIB, 0, 1024.0, "25:36:00"),
+        (10**12, 0, 1.0, "11574074 d"),
+        (100, 100, 5.0, ""),
+    ],
+)
+def test_how_long_the_rest_takes(size: int, here: int, rate: float, said: str) -> None:
+    """In hours, minutes and seconds; nothing where it can't be told."""
+    assert left(Line("x", size, here, rate)).strip() == said
+
+
+def test_a_bar_fits_and_tells_no_lie() -> None:
+    """It is full only when all is here; an empty file is; names can't command the terminal."""
+    assert bar(Line("x", 100, 99, 0.0), 80).startswith("[###################.]  99%")
+    assert bar(Line("x", 100, 100, 0.0), 80).startswith("[####################] 100%")
+    assert bar(Line("x", 0, 0, 0.0), 80).startswith("[####################]")
+    assert len(bar(Line("n" * 500, 100, 1, 5.0), 60)) == 60
+    assert bar(Line("film.mkv", 100, 50, 5.0), 39) == " 50%       5 B/s  film.mkv"
+    assert "\x1b" not in bar(Line("\x1b[2J", 100, 1, 5.0), 80)
+    assert "waiting" in progress(Line("x", 100, 1, 0.0, "waiting"))
+
+
+def test_a_summary_tells_what_there_is_to_tell() -> None:
+    """What is not the case is left out."""
+    lines = [Line("x", 100, 1, MIB), Line("y", 100, 1, MIB)]
+    assert summary([], Totals(1, 0, 0, 0)) == "0 of 1 file"
+    assert summary([], Totals(0, 0, 0, 1, "m: why")) == "0 of 0 files, 1 source yet to tell all files, m: why"
+    assert summary(lines, Totals(3, 1, 1, 2)) == "1 of 3 files, 1 failed, 2 sources yet to tell all files, 2.0 MiB/s"
+
+
+def test_what_the_store_says_names_the_option_of_a_fetch() -> None:
+    """Its folder is below the one that files go to."""
+    assert (
+        fetching._said(UsageError("it is full; name another with --cache-dir")) == "it is full; name another with --dir"
+    )
+
+
+class Terminal(io.StringIO):
+    """Says that it is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_dumb_terminal_is_sent_no_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets summaries, as a file does."""
+    monkeypatch.setenv("TERM", "dumb")
+    stream = Terminal()
+    report = Report(stream, quiet=False, interval=1e-9)
+    report.show([Line("x", 100, 1, 5.0)], Totals(1, 0, 0, 0))
+    report.close()
+    assert stream.getvalue().startswith("0 of 1 file")
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_bars_are_drawn_over_and_gone_at_the_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many lines go up as were drawn; a finished file is named on standard output alone."""
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    report = Report(stream, quiet=False, interval=0)
+    report.show([Line("x", 100, 1, 5.0)], Totals(1, 0, 0, 0))
+    report.finished("there/x")
+    report.close()
+    drawn = stream.getvalue()
+
+    assert drawn.count("\n") == 2
+    assert drawn.endswith("\x1b[2A\r\x1b[J")
+    assert capsys.readouterr().out == "there/x\n"
+
+
+@pytest.mark.parametrize(("quiet", "interval", "lines"), [(False, 1e-9, 2), (False, 0.0, 0), (True, 1e-9, 0)])
+def test_a_summary_is_written_where_nobody_looks(quiet: bool, interval: float, lines: int) -> None:
+    """So often; never with an interval of 0, and not when it is to be quiet. What failed is told in any case."""
+    stream = io.StringIO()
+    report = Report(stream, quiet=quiet, interval=interval)
+    report.show([Line("x", 100, 1, 5.0)], Totals(1, 0, 0, 0))
+    assert stream.getvalue().count("\n") == lines
+    report.remark("x: gone")
+    assert stream.getvalue().endswith("mountdl: x: gone\n")
