@@ -1,4 +1,4 @@
-"""Run `async def` tests under trio, with a `clock` fixture that jumps instead of sleeping."""
+"""Run `async def` tests under trio, with a `clock` fixture that jumps instead of sleeping; mirrors and a source."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import gc
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 import trio
 import trio.testing
+
+from tests.support.mirrors import Mirrors
 
 # Nothing outside this machine: mounts that tests make meet no strangers.
 os.environ |= {"MOUNTDL_INTERFACE": "127.0.0.1", "MOUNTDL_ENABLE_DHT": "false", "MOUNTDL_ENABLE_DHT6": "false"}
@@ -45,6 +47,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             for name in ("last_type", "last_value", "last_traceback"):  # pytest leaves it to debuggers there
                 vars(sys).pop(name, None)
             gc.collect()
+
+
+@pytest.fixture
+def mirrors() -> Iterator[Mirrors]:
+    with Mirrors() as running:
+        yield running
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Make a directory for descriptors."""
+    path = tmp_path / "source"
+    path.mkdir()
+    return path
 
 
 @pytest.fixture

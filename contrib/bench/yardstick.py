@@ -2,8 +2,9 @@
 
     python contrib/bench/yardstick.py [--mib 512] [--rounds 5]
 
-The yardstick answers from memory by pyfuse3 and does nothing else. Beside it a remounted store serves the same
-length, whole and by random reads of 4 KiB past the page cache of the mount.
+One yardstick answers by pyfuse3 from one MiB of memory, again and again, the other from a plain file on the disk of the
+store; neither does anything else. Beside them a remounted store serves the same length, whole and by random reads of
+4 KiB, with nothing of it in the page cache.
 """
 
 import argparse
@@ -24,11 +25,12 @@ import ratios
 _READS = 3000
 
 
-def _serve(point: str, size: int) -> None:
+def _serve(point: str, size: int, kept: Path | None) -> None:
     import pyfuse3  # noqa: TID251 - the yardstick is bare on purpose
     import trio
 
     data = memoryview(os.urandom(lab.MIB) * 2)
+    fd = None if kept is None else os.open(kept, os.O_RDONLY)
 
     class Bare(pyfuse3.Operations):  # type: ignore[misc]
         async def getattr(self, inode: int, ctx: object = None) -> pyfuse3.EntryAttributes:  # noqa: ARG002
@@ -45,6 +47,8 @@ def _serve(point: str, size: int) -> None:
             return pyfuse3.FileInfo(fh=inode)
 
         async def read(self, fh: int, offset: int, length: int) -> bytes:  # noqa: ARG002
+            if fd is not None:
+                return os.pread(fd, length, offset)
             start = offset % lab.MIB
             return bytes(data[start : start + min(length, size - offset)])
 
@@ -53,10 +57,10 @@ def _serve(point: str, size: int) -> None:
 
 
 @contextlib.contextmanager
-def bare(size: int) -> Iterator[Path]:
-    """Mount the yardstick and yield its one file."""
+def bare(size: int, kept: Path | None) -> Iterator[Path]:
+    """Mount the yardstick, which answers from *kept* or from memory, and yield its one file."""
     with tempfile.TemporaryDirectory() as point:
-        process = multiprocessing.get_context("fork").Process(target=_serve, args=(point, size))
+        process = multiprocessing.get_context("fork").Process(target=_serve, args=(point, size, kept))
         process.start()
         try:
             while not os.path.ismount(point):
@@ -90,7 +94,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     print(f"hit path, {options.mib} MiB ({lab.machine()})")
-    figures: dict[str, tuple[list[float], list[float]]] = {"bare pyfuse3": ([], []), "mountdl, remounted": ([], [])}
+    figures: dict[str, tuple[list[float], list[float]]] = {
+        "bare pyfuse3, memory": ([], []),
+        "bare pyfuse3, disk": ([], []),
+        "mountdl, remounted": ([], []),
+    }
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         (home / "www").mkdir()
@@ -101,14 +109,17 @@ def main() -> None:
             with lab.mounted(home / "source", home / "cache") as mount:
                 lab.sequential(mount.path / "big.bin")
         for _ in range(options.rounds):
-            with bare(size) as file:
-                _measure(file, size, figures["bare pyfuse3"])
+            for kept, name in ((None, "bare pyfuse3, memory"), (path, "bare pyfuse3, disk")):
+                with bare(size, kept) as file:
+                    _measure(file, size, figures[name])
             with lab.mounted(home / "source", home / "cache") as mount:
                 _measure(mount.path / "big.bin", size, figures["mountdl, remounted"])
     whole = [lab.show(f"{name}: whole", "MB/s", values[0], 0) for name, values in figures.items()]
     random_ = [lab.show(f"{name}: 4 KiB", "us", values[1], 0) for name, values in figures.items()]
-    ratios.add("hit path: a remounted file, to bare pyfuse3's speed", whole[1] / whole[0], least=0.2)
-    ratios.add("hit path: 4 KiB anywhere, to bare pyfuse3's speed", random_[0] / random_[1], least=0.02)
+    ratios.add("hit path: a remounted file, to bare pyfuse3's speed from memory", whole[2] / whole[0], least=0.2)
+    ratios.add("hit path: a remounted file, to bare pyfuse3's speed from the disk", whole[2] / whole[1], least=0.5)
+    ratios.add("hit path: 4 KiB anywhere, to bare pyfuse3's speed from memory", random_[0] / random_[2], least=0.02)
+    ratios.add("hit path: 4 KiB anywhere, to bare pyfuse3's speed from the disk", random_[1] / random_[2], least=0.1)
 
 
 def _measure(path: Path, size: int, into: tuple[list[float], list[float]]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mountdl.control import parser
 from mountdl.descriptors import SUFFIXES
+from tests.support import options
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "mountdl"
@@ -102,9 +102,7 @@ def test_tests_that_are_named_exist(path: Path) -> None:
 @pytest.mark.parametrize("path", DOCS, ids=name_of)
 def test_options_that_are_named_exist(path: Path) -> None:
     """No document promises an option that no command takes."""
-    known = {name for _, name in parser.documented()} | {"help", "version"}
-
-    assert set(OPTION.findall(path.read_text())) - known == set()
+    assert set(OPTION.findall(path.read_text())) - options.known() - {"version"} == set()
 
 
 NUMBERS = re.findall(

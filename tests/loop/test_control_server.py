@@ -23,7 +23,7 @@ class Fake:
         self.wants = 0
         self.ended = False
 
-    async def status(self, path: str | None) -> Json:
+    async def status(self, path: str | None, *, brief: bool = False) -> Json:
         return {"path": path}
 
     def why(self, path: str) -> Json:

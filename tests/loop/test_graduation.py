@@ -45,7 +45,7 @@ async def test_what_fails_is_tried_again(tmp_path: Path, caplog: pytest.LogCaptu
     content = stored(store)
     out.write_text("a file in the place of the folder")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(graduation.run, store.directory, out, lambda: [(PATH, content)])
+        nursery.start_soon(graduation.run, store.directory, out, lambda: [(PATH, content)], trio.Event())
         with caplog.at_level(logging.WARNING):
             await until(lambda: bool(caplog.records))
             await trio.sleep(10 * graduation.AGAIN)
@@ -65,12 +65,23 @@ async def test_what_made_room_is_handed_out_once_it_is_back(tmp_path: Path) -> N
     there = store.open(content.key, content.size, content.chunk_map.fingerprint)
     there.evict(Extent(0, 65536))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(graduation.run, store.directory, out, lambda: [(PATH, content)])
+        nursery.start_soon(graduation.run, store.directory, out, lambda: [(PATH, content)], trio.Event())
         await until(out.exists)
         assert not (out / PATH).exists()
         there.write(0, DATA[:65536])
         there.mark_verified(Extent(0, 65536))
         await until((out / PATH).exists)
         nursery.cancel_scope.cancel()
+    store.close()
+    assert (out / PATH).read_bytes() == DATA
+
+
+async def test_what_is_complete_at_the_end_is_handed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`mountdl wait FILE && mountdl unmount MOUNT` left less than a look's time for it."""
+    monkeypatch.setattr(graduation, "LOOK", 3600.0)
+    store, out = Store(tmp_path / "cache"), tmp_path / "out"
+    content = stored(store)
+    async with graduation.running(store.directory, out, lambda: [(PATH, content)]):
+        assert not out.exists()
     store.close()
     assert (out / PATH).read_bytes() == DATA

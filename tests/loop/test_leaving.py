@@ -21,6 +21,7 @@ from mountdl.descriptors.model import Entry
 from mountdl.engine import engine
 from mountdl.errors import ContentUnavailable, ContentUnreachable
 from mountdl.extents import Extent
+from mountdl.sources.swarm.kept import Kept
 from mountdl.sources.swarm.metadata import Library, hashes
 from mountdl.store.shelf import Shelf
 from tests.support.content import content, entry, pattern
@@ -160,7 +161,7 @@ async def test_mirrors_that_do_not_answer_are_no_refusal(tmp_path: Path, clock: 
 
 def test_a_torrent_is_known_as_long_as_a_descriptor_is_shown(tmp_path: Path) -> None:
     """Also where what the descriptor says of its files is set aside; of a large one it is megabytes."""
-    shelf, library = Shelf(tmp_path), Library(tmp_path / "torrents")
+    shelf, library = Shelf(tmp_path), Library(Kept(tmp_path))
     said = parse("a.torrent", torrent(single(DATA, 65536, "a.bin")))
     assert said.torrent is not None
     library.learn(said.torrent)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.content import pattern
-from tests.support.mirrors import Mirrors
 from tests.support.mounts import Mounts
 
 
@@ -20,20 +19,6 @@ def mounted(tmp_path: Path) -> Iterator[Mounts]:
         yield mounts
     finally:
         mounts.end()
-
-
-@pytest.fixture
-def mirrors() -> Iterator[Mirrors]:
-    with Mirrors() as running:
-        yield running
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """Make a directory for descriptors."""
-    path = tmp_path / "source"
-    path.mkdir()
-    return path
 
 
 @pytest.fixture(scope="session")

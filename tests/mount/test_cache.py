@@ -43,6 +43,8 @@ def test_list_names_what_mounts_show(mirrors: Mirrors, mounted: Mounts, source: 
     mount = filled(mirrors, mounted, source, film_bytes)
     assert cache(mount.cache, "pin", mount / NAME).returncode == 0
     [found] = told(mount.cache, "list")["contents"]
+    assert found["size"] == len(film_bytes)
+    assert found["written"] > 0
     # Other mounts of this machine may show the same content.
     mine = [name for name in found["names"] if name.startswith(str(mount.path))]
     assert (mine, found["pinned"]) == ([str(mount / NAME)], True)
@@ -61,14 +63,16 @@ def test_verify_finds_rot_and_the_next_reader_fetches_it(
 ) -> None:
     """What a mount has open is told as busy; rotten bytes are dropped, and it ends with status 32."""
     mount = filled(mirrors, mounted, source, film_bytes)
-    eventually(20, lambda: [each["state"] for each in told(mount.cache, "verify")["contents"]] == ["busy"])
+    assert [each["state"] for each in told(mount.cache, "verify")["contents"]] == ["busy"]
     with open(mount / NAME, "rb"):
         said = cache(mount.cache, "verify").stdout.splitlines()
         # Other mounts of this machine may show the same content.
         assert said[0].endswith(f"/{NAME}: open in a mount, not checked")
         assert said[1:] == ["1 content, 0 damaged, 1 not checked"]
     mount.unmount()
+    [used] = [each["used_at"] for each in told(mount.cache, "list")["contents"]]
     assert cache(mount.cache, "verify").returncode == 0
+    assert [each["used_at"] for each in told(mount.cache, "list")["contents"]] == [used]
     [file] = mount.data_files()
     with file.open("r+b") as data:
         data.seek(5 * MIB)
@@ -91,6 +95,10 @@ def test_prune_drops_what_is_closed_and_leaves_what_is_open(
         assert told(mount.cache, "prune", "--age", "0")["busy"]
         assert mount.read(NAME, 0, MIB) == film_bytes[:MIB]
     mount.unmount()
+    [found] = told(mount.cache, "list")["contents"]
+    assert cache(mount.cache, "pin", found["key"]).returncode == 0
+    assert told(mount.cache, "prune", "--size", "0", "--age", "0")["freed"] == 0
+    assert cache(mount.cache, "unpin", found["key"]).returncode == 0
     assert told(mount.cache, "prune", "--size", "4M")["left"] <= 4.5 * MIB
     assert told(mount.cache, "prune", "--age", "0")["left"] == 0
     assert cache(mount.cache, "prune").returncode == 28

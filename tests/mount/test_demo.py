@@ -76,6 +76,8 @@ def test_the_demo_shows_the_main_job(place: Place) -> None:
 
     assert (status, complained) == (ExitStatus.OK, ""), said
     assert time.monotonic() - start < patience(10)
+    assert "A metalink of the film" in said
+    assert "a torrent of the disc" in said
     assert "not a byte was fetched yet" in said
     assert re.search(r"The first 64.0 KiB: right, after \d+ ms", said)
     assert re.search(r"The last 64.0 KiB: right, after \d+ ms", said)

@@ -19,7 +19,7 @@ from tests.support import torrents
 from tests.support.content import pattern
 from tests.support.httpserver import Request, Stream, answer
 from tests.support.mirrors import Manner, Mirror, Mirrors, head, honest, lying, span
-from tests.support.mounts import LONGEST, Mount, Mounts, eventually, mountdl, needs_fuse, run
+from tests.support.mounts import LONGEST, Mount, Mounts, eventually, mountdl, mounted_on, needs_fuse, run
 from tests.support.samples import CHUNK, MIB, metalink3, metalink4
 
 pytestmark = needs_fuse
@@ -246,9 +246,10 @@ def test_torrents_with_web_seeds(two: tuple[Mirror, Mirror], mounted: Mounts, so
 
     assert listed(mount) == ["f.bin", "top/f.bin", "top/sub/o.bin"]
     assert mount.xattr("f.bin", "level") == "chunk"
-    assert sources(mount, "f.bin") == sorted(mirror.of("f.bin") for mirror in two)
+    *seeds, swarm = sources(mount, "f.bin")
+    assert (seeds, swarm[:6]) == (sorted(mirror.of("f.bin") for mirror in two), "swarm ")
     whole(mount, "f.bin")
-    assert sources(mount, "top/sub/o.bin") == [two[0].of("top/sub/o.bin")]
+    assert sources(mount, "top/sub/o.bin")[:-1] == [two[0].of("top/sub/o.bin")]
     assert mount.read("top/f.bin") == DATA
     assert mount.read("top/sub/o.bin") == OTHER
 
@@ -299,6 +300,9 @@ def test_a_torrent_without_any_source(mounted: Mounts, source: Path) -> None:
 
     assert listed(mount) == ["f.bin"]
     assert (mount / "f.bin").stat().st_size == len(DATA)
+    assert [line[:6] for line in sources(mount, "f.bin")] == ["swarm "]
+    [told] = mount.status()["files"]
+    assert (told["sources"][0]["name"], told["sources"][0]["state"]) == (sources(mount, "f.bin")[0], "idle")
     assert mount.errno("f.bin") == errno.EIO
     assert "has no peer that answers" in mount.xattr("f.bin", "error")
 
@@ -500,6 +504,26 @@ def test_a_list_and_a_shortcut_behind_urls(two: tuple[Mirror, Mirror], mirrors: 
         mount = mounted(documents.of(name))  # type: ignore[arg-type]
         eventually(LONGEST, lambda mount=mount, expected=expected: listed(mount) == expected)  # type: ignore[misc]
     assert mount.read("t.txt") == listed_files["t.txt"]
+
+
+def test_a_bad_descriptor_behind_a_url_is_refused(mirrors: Mirrors, mounted: Mounts) -> None:
+    """With the status that it has as a file, in place of an empty mount or of a page called FILM.torrent."""
+    files = {
+        "broken.meta4": b"<metalink",
+        "broken.torrent": b"d8:announce",
+        "bad.magnet": b"magnet:?xt=x",
+        "none.meta4": b"",
+    }
+    page = b"<!DOCTYPE html><html><body>Please log in</body></html>"
+    files |= {"page.metalink": page, "page.torrent": page}
+    documents = mirrors.add("documents", files)
+    statuses = {".meta4": 20, ".metalink": 20, ".torrent": 26, ".magnet": 27}
+    for name in files:
+        url, place = documents.of(name), mounted.place()
+        done = mountdl("mount", "--cache-dir", mounted.home / "cache", url, place)
+        assert (done.returncode, mounted_on(place)) == (statuses[Path(name).suffix], False), done.stderr
+        assert done.stderr.startswith(f"mountdl: can't mount {url}: ")
+        assert done.stderr.count("\n") == 1
 
 
 def test_what_is_refused_says_why(two: tuple[Mirror, Mirror], mounted: Mounts, source: Path) -> None:

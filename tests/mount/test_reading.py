@@ -6,6 +6,7 @@ import random
 import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from tests.support.content import pattern
 from tests.support.mirrors import Mirrors, deaf, dying, lying, paced, stalling
-from tests.support.mounts import LONGEST, Mount, Mounts, needs_fuse, run, within
+from tests.support.mounts import LONGEST, Mount, Mounts, command, daemon_of, needs_fuse, run, within
 from tests.support.samples import CHUNK, MIB, publish
 
 pytestmark = needs_fuse
@@ -160,3 +161,21 @@ def test_more_files_than_may_be_open(mirrors: Mirrors, mounted: Mounts, source: 
         for name, data in files.items():
             opened = stack.enter_context((mount / name).open("rb"))
             assert within(LONGEST, opened.read) == data
+
+
+def test_a_hard_limit_of_few_files(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
+    """It is told with the remedy, and many more files than may be open are read, some of them at once."""
+    files = {f"{number}.bin": pattern(30_000, seed=number) for number in range(60)}
+    mirror = mirrors.add("only", files)
+    for name, data in files.items():
+        publish(source, name, data, [mirror.of(name)])
+    path, cache, log = mounted.place(), mounted.home / "cache", mounted.home / "few.log"
+    line = command("mount", "--cache-dir", cache, "--log", log, source, path)
+    done = run("sh", "-c", 'ulimit -n 64 && exec "$@"', "sh", *line)
+    assert done.returncode == 0, done.stderr
+    mounted.made.append(mount := Mount(source, path, cache, log, daemon_of(path), 0.0))
+    assert "only 64 files may be open here" in done.stderr
+
+    with ThreadPoolExecutor(4) as readers:
+        assert list(readers.map(mount.read, files)) == list(files.values())
+    assert "Too many open files" not in log.read_text()

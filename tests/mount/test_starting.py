@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from mountdl.filesystem.limits import MOST_BACKGROUND, READ_AHEAD_KB, unattached
 from tests.support import nginx
 from tests.support.machine import patience
-from tests.support.mirrors import Mirrors, stalling
+from tests.support.mirrors import Mirrors, paced, stalling
 from tests.support.mounts import (
     LONGEST,
     Mounts,
@@ -57,6 +58,17 @@ def refused(mounted: Mounts, source: object, mountpoint: Path, *options: str) ->
 # -- beginning ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("scheme", ["http", "ftp", "sftp"])
+def test_the_best_mirror_is_connected_to_before_anybody_reads(scheme: str, mounted: Mounts, source: Path) -> None:
+    """A read that follows waits for no handshake, whatever the protocol."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(patience(30))
+        port = server.getsockname()[1]
+        publish(source, NAME, b"x" * 100, [f"{scheme}://127.0.0.1:{port}/{NAME}"])
+        mounted(source)
+        server.accept()[0].close()
+
+
 def test_reads_work_when_the_command_returns(published: Path, mounted: Mounts, film_bytes: bytes) -> None:
     """Exit 0 means that: no waiting, no retry; the daemon holds neither our terminal nor our directory."""
     mount = mounted(published)
@@ -68,6 +80,24 @@ def test_reads_work_when_the_command_returns(published: Path, mounted: Mounts, f
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise them")
+def test_names_are_there_when_the_command_returns(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
+    """Of a file whose size only its mirrors know, too, if they say it soon: `mountdl mount ... && mpv MNT/NAME` works."""
+    mirror = mirrors.add("late", {NAME: b"x" * 1000}, paced(None, 0.1))
+    (source / "l.uris").write_text(f"{mirror.of(NAME)}\n")
+    mount = mounted(source)
+
+    assert mount.path.joinpath(NAME).stat().st_size == 1000
+
+
+def test_a_mirror_that_says_nothing_holds_no_mount_up(mounted: Mounts, source: Path) -> None:
+    """The name comes when the size does; the mount is there long before."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        (source / "l.uris").write_text(f"http://127.0.0.1:{server.getsockname()[1]}/{NAME}\n")
+        mount = mounted(source)
+
+        assert [f"{NAME}.resolving"] == os.listdir(mount.path)
+
+
 def test_limits_of_the_kernel_are_raised(published: Path, mounted: Mounts) -> None:
     """Readahead and outstanding requests, by the time the command returns; the control files are left nowhere."""
     before = Path("/proc/self/mounts").read_text().count(" fusectl ")
@@ -106,10 +136,15 @@ def test_in_the_foreground(published: Path, mounted: Mounts, film_bytes: bytes) 
             assert ear.recv(100) == b"READY=1"
             assert within(LONGEST, (path / NAME).read_bytes) == film_bytes[: 2 * MIB]
             assert mountdl("unmount", path).returncode == 0
+            assert ear.recv(100) == b"STOPPING=1"
             _, told = daemon.communicate(timeout=LONGEST)
+            ear.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                ear.recv(100)
     assert daemon.returncode == 0
-    [line] = told.splitlines()
-    assert line.endswith(f" NOTICE mountdl.app: {published} is mounted on {path}: 1 file")
+    begun, ended = told.splitlines()
+    assert begun.endswith(f" NOTICE mountdl.app: {published} is mounted on {path}: 1 file")
+    assert ended.endswith(f" NOTICE mountdl.app: {path} is unmounted")
 
 
 # -- ending -------------------------------------------------------------------------------------------------------
@@ -158,6 +193,29 @@ def test_a_busy_mount_is_not_torn_away(published: Path, mounted: Mounts, film_by
     mount.unmount()
 
 
+def test_a_mount_that_is_shown_elsewhere(published: Path, mounted: Mounts) -> None:
+    """A container that was begun meanwhile keeps it: that is said soon, and not called slow writing."""
+    mount = mounted(published)
+    with subprocess.Popen(["unshare", "-m", "--propagation", "private", "sleep", "1000"]) as holder:
+        try:
+            if not _elsewhere(holder):
+                pytest.skip("no mount namespaces for us")
+            done = mountdl("unmount", mount.path)
+        finally:
+            holder.kill()
+
+    assert done.returncode == 2
+    assert "shown elsewhere still" in done.stderr
+    eventually(LONGEST, lambda: not lives(mount.pid))
+
+
+def _elsewhere(process: subprocess.Popen[bytes]) -> bool:
+    """Wait until *process*, an unshare(1), runs what it was given; say whether it may do that."""
+    name = Path(f"/proc/{process.pid}/comm")
+    eventually(LONGEST, lambda: process.poll() is not None or name.read_text() == "sleep\n")
+    return process.poll() is None
+
+
 def test_umount_ends_the_daemon(published: Path, mounted: Mounts) -> None:
     """umount(8) and fusermount3 -u, which know nothing of us."""
     for tool in (["umount"], ["fusermount3", "-u"]):
@@ -196,11 +254,12 @@ def test_a_daemon_that_is_stopped(published: Path, mounted: Mounts, film_bytes: 
     os.kill(mount.pid, signal.SIGSTOP)
     try:
         inside = mount / NAME
-        for words in (["status", mount.path], ["status", inside], ["status"], ["why", inside], ["wait", inside],
-                      ["unmount", mount.path]):  # fmt: skip
-            done = mountdl(*words)
-            assert done.returncode == 2
-            assert f"(process {mount.pid}) is stopped: kill -CONT {mount.pid} lets it go on" in done.stderr
+        commands = (["status", mount.path], ["status", inside], ["status"], ["why", inside], ["wait", inside],
+                    ["unmount", mount.path])  # fmt: skip
+        with ThreadPoolExecutor(len(commands)) as side_by_side:  # each looks at it after two seconds of silence
+            for done in side_by_side.map(lambda words: mountdl(*words), commands):
+                assert done.returncode == 2
+                assert f"(process {mount.pid}) is stopped: kill -CONT {mount.pid} lets it go on" in done.stderr
     finally:
         os.kill(mount.pid, signal.SIGCONT)
     assert mount.read(NAME, 0, 4096) == film_bytes[:4096]
@@ -279,6 +338,16 @@ def test_a_mountpoint_that_is_not_empty(published: Path, mounted: Mounts) -> Non
     path = mounted.place()
     (path / "thesis.txt").touch()
     assert "not empty (thesis.txt is in it)" in refused(mounted, published, path)[1]
+
+
+def test_a_mountpoint_that_is_the_source(mounted: Mounts, source: Path, published: Path) -> None:
+    """Empty or not, by whatever name: the mount would hide what it shows, and nothing could be put there any more."""
+    (link := mounted.home / "link").symlink_to(source)
+    empty = mounted.place()
+    for same, place in ((published, published), (published, link), (empty, empty)):
+        status, said = refused(mounted, same, place)
+        assert status == 28
+        assert "is SOURCE and MOUNTPOINT" in said
 
 
 def test_a_mountpoint_that_is_busy(published: Path, mounted: Mounts, film_bytes: bytes) -> None:

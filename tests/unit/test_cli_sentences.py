@@ -5,18 +5,20 @@ from __future__ import annotations
 import errno
 import fcntl
 import io
+import json
 import os
 import socket
 import struct
 import subprocess
 import sys
 import termios
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from mountdl.control import client, mounttable, parser, terminal
-from mountdl.control.cli import main
+from mountdl.control import client, mounttable, parser, terminal, unmounting
+from mountdl.control.cli import Jobs, main
 from mountdl.control.mounttable import Mounted
 from mountdl.control.registry import Entry, Registry
 from mountdl.errors import ExitStatus, UsageError
@@ -26,6 +28,9 @@ DIGITS = "9" * 5000
 
 def _unused(*_: object) -> None:
     raise AssertionError("no mount is wanted")
+
+
+JOBS = Jobs(_unused, _unused, _unused)
 
 
 @pytest.mark.parametrize("arguments", [["inspect", "a.uris"], ["--help"], ["--version"], ["mount", "--help"]])
@@ -102,8 +107,9 @@ def test_a_path_in_a_mount_is_found_without_asking_it(tmp_path: Path, monkeypatc
     assert not [path for path in asked if path.is_relative_to(mount)]
 
 
-def test_a_daemon_that_is_stopped_is_said_to_be_that(tmp_path: Path) -> None:
+def test_a_daemon_that_is_stopped_is_said_to_be_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It keeps the connection and says nothing, for ever; how to go on is in the sentence."""
+    monkeypatch.setattr(client, "_LOOK", 0.05)
     script = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
     with socket.socket(socket.AF_UNIX) as listening, subprocess.Popen([sys.executable, "-c", script]) as stopped:
         listening.bind(str(tmp_path / "s"))
@@ -134,7 +140,7 @@ def test_a_daemon_that_says_nothing_is_given_up(tmp_path: Path) -> None:
 )
 def test_an_empty_argument_is_no_path(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Else it means the folder one stands in: what "$FILM" gives where FILM is misspelt."""
-    assert main([*arguments, ""], _unused, _unused) == 28  # type: ignore[arg-type]
+    assert main([*arguments, ""], JOBS) == 28
     assert ": '' is not allowed; allowed is a path, not empty\n" in capsys.readouterr().err
 
 
@@ -146,7 +152,7 @@ def test_a_file_of_a_dead_mount_is_said_to_be_that(tmp_path: Path, monkeypatch: 
     def refusing(path: str | Path, *given: object, **named: object) -> os.stat_result:
         if Path(path).is_relative_to(dead):
             raise OSError(errno.ENOTCONN, "Transport endpoint is not connected", str(path))
-        return stat(path, *given, **named)  # type: ignore[arg-type]
+        return stat(path, *given, **named)
 
     monkeypatch.setattr(os, "lstat", refusing)
     monkeypatch.setattr(mounttable, "read", lambda: [Mounted(Path("/"), "x", "x"), Mounted(dead, "fuse.mountdl", "x")])
@@ -170,7 +176,7 @@ def test_a_file_of_a_dead_mount_is_said_to_be_that(tmp_path: Path, monkeypatch: 
 )
 def test_absurd_values_are_not_echoed_whole(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """A sentence names what is wrong; 5000 digits would hide it."""
-    assert main(arguments, _unused, _unused) == ExitStatus.BAD_OPTION
+    assert main(arguments, JOBS) == ExitStatus.BAD_OPTION
     assert len(capsys.readouterr().err) < 500
 
 
@@ -187,8 +193,60 @@ def test_absurd_values_are_not_echoed_whole(arguments: list[str], capsys: pytest
 def test_what_is_no_command_line_is_said_to_be_that(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments, _unused, _unused) == ExitStatus.BAD_OPTION
+    assert main(arguments, JOBS) == ExitStatus.BAD_OPTION
     assert capsys.readouterr().err == f"mountdl: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option", "command"),
+    [
+        (["--log-level", "debug", "mount", "a", "b"], "--log-level", "mount"),
+        (["--cache_dir=x", "mount", "a", "b"], "--cache_dir", "mount"),
+        (["-f", "mount", "a", "b"], "-f", "mount"),
+        (["--json", "status"], "--json", "status"),
+    ],
+)
+def test_an_option_before_its_command_is_said_to_belong_behind(
+    arguments: list[str], option: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As other programs take them; that there is no such option would not be true."""
+    assert main(arguments, JOBS) == ExitStatus.BAD_OPTION
+    assert capsys.readouterr().err == f"mountdl: {option} belongs behind the command: mountdl {command} {option}\n"
+
+
+def test_a_mount_that_is_only_starting_is_awaited_and_unmounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`mountdl mount X Y & mountdl unmount Y`: it waited a minute for a daemon that had no reason to end."""
+    registry, looks, ends = Registry(tmp_path), iter([None, None]), []
+    mounted = Mounted(tmp_path / "m", mounttable.FILESYSTEM, "mountdl:/s")
+    monkeypatch.setattr(mounttable, "on", lambda _: next(looks, mounted))
+    with ExitStack() as daemon:
+        daemon.enter_context(registry.entered(tmp_path / "m", "/s"))
+
+        def unmount(place: Path, *, lazy: bool = False) -> None:
+            ends.append((place, lazy))
+            daemon.close()
+
+        monkeypatch.setattr(mounttable, "unmount", unmount)
+        unmounting.run(tmp_path / "m", registry)
+
+    assert ends == [(tmp_path / "m", False)]
+
+
+def test_options_may_stand_among_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before, between and after them, as GNU's programs have it; behind -- all are files."""
+    one, two, out = tmp_path / "one", tmp_path / "two", tmp_path / "out.meta4"
+    one.write_text("1")
+    two.write_text("22")
+    words = ["create", str(one), "--mirror", "http://h.example/", str(two), f"-o{out}"]
+    assert main(words, JOBS) == ExitStatus.OK
+    capsys.readouterr()
+
+    for arguments in ([out, "--json", out], ["--json", out, "--", out], [out, "--location=de", out, "--json"]):
+        assert main(["inspect", *map(str, arguments)], JOBS) == ExitStatus.OK
+        documents = json.loads(capsys.readouterr().out)["documents"]
+        assert [["one", "two"]] * 2 == [[file["name"] for file in each["files"]] for each in documents]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +257,7 @@ def test_help_is_a_word_too(typed: list[str], meant: list[str], capsys: pytest.C
     """As other programs have it: `mountdl help mount`."""
 
     def told(arguments: list[str]) -> str:
-        assert main(arguments, _unused, _unused) == ExitStatus.OK
+        assert main(arguments, JOBS) == ExitStatus.OK
         return capsys.readouterr().out
 
     assert told(typed) == told(meant)
@@ -208,14 +266,14 @@ def test_help_is_a_word_too(typed: list[str], meant: list[str], capsys: pytest.C
 @pytest.mark.parametrize("command", [[], *([name] for name in parser.build()[1])], ids=" ".join)
 def test_help_fits_a_terminal(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """80 columns are what most terminals open with, and what a pager is given."""
-    assert main([*command, "--help"], _unused, _unused) == ExitStatus.OK
+    assert main([*command, "--help"], JOBS) == ExitStatus.OK
 
     assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
 
 
 def test_umount_unmounts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What the system's own command is called; one finds out on the first day."""
-    assert main(["umount", str(tmp_path)], _unused, _unused) == ExitStatus.NOT_FOUND
+    assert main(["umount", str(tmp_path)], JOBS) == ExitStatus.NOT_FOUND
     assert capsys.readouterr().err == f"mountdl: {tmp_path} is not a mount\n"
 
 

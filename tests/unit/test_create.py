@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mountdl.control import create
-from mountdl.control.cli import main
+from mountdl.control.cli import Jobs, main
 from mountdl.control.create import FORMATS, Order
 from mountdl.control.create_files import find
 from mountdl.descriptors import bencode, compose, parse
@@ -90,7 +90,13 @@ def test_metalinks_are_read_back_the_same(folder: Path, kind: str, algorithms: l
 
 def test_a_single_file_and_its_own_url(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A URL that ends in a slash is that of its folder; the default name is that of the file."""
-    assert main(["create", "--mirror", "http://h/x?y", "--mirror", "http://h/d/", "top/a.bin"], _unused, _unused) == 0
+    assert (
+        main(
+            ["create", "--mirror", "http://h/x?y", "--mirror", "http://h/d/", "top/a.bin"],
+            JOBS,
+        )
+        == 0
+    )
     [entry] = read_back(Path("a.bin.meta4")).entries
 
     assert [mirror.url for mirror in entry.mirrors] == ["http://h/x?y", "http://h/d/a.bin"]
@@ -99,6 +105,9 @@ def test_a_single_file_and_its_own_url(folder: Path, capsys: pytest.CaptureFixtu
 
 def _unused(*_: Any) -> Any:
     raise AssertionError("no mount is wanted")
+
+
+JOBS = Jobs(_unused, _unused, _unused)
 
 
 def test_the_kind_follows_the_name(folder: Path) -> None:
@@ -195,7 +204,7 @@ def test_refusals(
     Path(b"\xff".decode(errors="surrogateescape")).write_bytes(b"x")
     before = sorted(path for path in Path().rglob("*"))
 
-    assert main(["create", *arguments], _unused, _unused) == status
+    assert main(["create", *arguments], JOBS) == status
     shown = capsys.readouterr()
     assert said in shown.err
     assert shown.out == ""
@@ -255,6 +264,16 @@ def test_standard_output_and_a_warning(folder: Path) -> None:
     assert done.stderr == b"mountdl: warning: without --mirror it does not say where the files can be had\n"
 
 
+@pytest.mark.parametrize(("out", "warned"), [("x.torent", True), ("x", True), ("x.TORRENT", False), ("x.meta4", False)])
+def test_a_name_that_no_mount_goes_by(folder: Path, out: str, warned: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """A typing error in the suffix makes a metalink that a mounted folder never shows: it is told of."""
+    create.run(Order((folder / "z",), out, mirrors=("http://h/z",)))
+
+    said = capsys.readouterr().err
+    assert warned == (f"what {out} describes" in said)
+    assert said.count("\n") == warned
+
+
 def test_progress_on_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line that is gone at the end; nothing where there is no terminal (the other tests)."""
     here, there = pty.openpty()
@@ -269,9 +288,9 @@ def test_progress_on_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_memory_does_not_grow_with_the_file(folder: Path) -> None:
-    """A sparse file of 1 GiB in less than 100 MB of address space beyond what the program itself takes."""
+    """A sparse file of 256 MiB in less than 100 MB of address space beyond what the program itself takes."""
     with (folder / "large").open("wb") as file:
-        file.truncate(1 << 30)
+        file.truncate(256 << 20)
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (120 << 20, 120 << 20))
@@ -446,9 +465,15 @@ def test_rhash_computes_the_same(folder: Path) -> None:
 
 def test_inspect_tells_the_same(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The commands, one after the other."""
-    assert main(["create", "-o", "x.meta4", "--piece-length", "16K", "--mirror", MIRROR, "top"], _unused, _unused) == 0
+    assert (
+        main(
+            ["create", "-o", "x.meta4", "--piece-length", "16K", "--mirror", MIRROR, "top"],
+            JOBS,
+        )
+        == 0
+    )
     capsys.readouterr()
-    assert main(["inspect", "--json", "x.meta4"], _unused, _unused) == 0
+    assert main(["inspect", "--json", "x.meta4"], JOBS) == 0
     [document] = json.loads(capsys.readouterr().out)["documents"]
 
     assert document["warnings"] == []

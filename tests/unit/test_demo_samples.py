@@ -43,3 +43,20 @@ def test_a_metalink_describes_its_sample() -> None:
     )
     assert [mirror.url for mirror in content.mirrors] == ["http://127.0.0.1:1/a", "http://127.0.0.1:2/a"]
     assert tuple(descriptor.cautions) == ()
+
+
+def test_a_torrent_describes_its_sample() -> None:
+    """Name, size, digests of pieces, and the mirrors as web seeds; nobody is told of it."""
+    sample = samples.Sample("sample.bin", b"0123456789" * 77_777)
+
+    descriptor = parse("x.torrent", samples.torrent(sample, ["http://127.0.0.1:1/a", "http://127.0.0.1:2/a"]))
+
+    [entry] = descriptor.entries
+    content = content_of(entry, len(sample.data))
+    assert (sample.name, len(sample.data)) == (str(entry.path), entry.size)
+    assert (content.level, content.chunk_map.length) == (Level.CHUNK, samples.PIECE_LENGTH)
+    assert content.chunk_map.matches(1, sample.data[samples.PIECE_LENGTH : 2 * samples.PIECE_LENGTH])
+    assert [mirror.url for mirror in content.mirrors] == ["http://127.0.0.1:1/a", "http://127.0.0.1:2/a"]
+    assert descriptor.torrent is not None
+    assert descriptor.torrent.trackers == ()
+    assert tuple(descriptor.cautions) == ()

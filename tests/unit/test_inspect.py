@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mountdl.control.cli import main
+from mountdl.control.cli import Jobs, main
 from mountdl.errors import ExitStatus
 from tests.support import torrents
 
@@ -51,12 +51,15 @@ def _unused(*_: Any) -> Any:
     raise AssertionError("no mount is wanted")
 
 
+JOBS = Jobs(_unused, _unused, _unused)
+
+
 @pytest.fixture
 def inspected(capsys: pytest.CaptureFixture[str]) -> Callable[..., list[dict[str, Any]]]:
     """Return the documents of `mountdl inspect --json ARGUMENTS`, which must end with *status*."""
 
     def run(*arguments: str, status: int = 0) -> list[dict[str, Any]]:
-        assert main(["inspect", "--json", *arguments], _unused, _unused) == status
+        assert main(["inspect", "--json", *arguments], JOBS) == status
         found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["documents"]
         return found
 
@@ -307,8 +310,18 @@ def test_what_is_no_file(inspected: Inspected, capsys: pytest.CaptureFixture[str
     assert inspected(".", status=ExitStatus.IO)[0]["error"]["kind"] == "unreadable"
     assert inspected("http://h/f#!metalink3!file:///x", status=20)[0]["error"]["kind"] == "bad-link"
     for arguments in ([], ["--headers", "x"], ["--url", "http://h/"], ["--headers", "x", "--url", "nonsense"]):
-        assert main(["inspect", *arguments], _unused, _unused) == ExitStatus.BAD_OPTION
+        assert main(["inspect", *arguments], JOBS) == ExitStatus.BAD_OPTION
         assert capsys.readouterr().err.startswith("mountdl: ")
+
+
+def test_options_of_a_list_that_only_a_mount_has(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who gave aria2 a login for a server in the list is told where it belongs, and it is not shown."""
+    Path("x.uris").write_text("http://h/x\n header=Cookie: hush\n gid=1\nhttp://h/y\n http-passwd=hush\n header=A: b\n")
+
+    assert main(["inspect", "x.uris"], JOBS) == 0
+    said = capsys.readouterr().out
+    assert "not used: header, http-passwd; give these to mountdl as options\n" in said
+    assert "hush" not in said
 
 
 def test_text_for_people(capsys: pytest.CaptureFixture[str]) -> None:
@@ -325,7 +338,7 @@ def test_text_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     Path("f").write_text(HEAD)
     arguments = ["--headers", "f", "--url", "http://u/f", *samples, "e.torrent", "http://h/f#!metalink3!http://h/m"]
 
-    assert main(["inspect", *arguments], _unused, _unused) in {0, 20}
+    assert main(["inspect", *arguments], JOBS) in {0, 20}
     said = capsys.readouterr().out
     for expected in (
         "kind: metalink4",
@@ -361,8 +374,8 @@ def test_no_network_is_touched() -> None:
             if event.startswith("socket."):
                 raise SystemExit(f"{event} {arguments}")
         sys.addaudithook(forbid)
-        from mountdl.control.cli import main
-        sys.exit(main(sys.argv[1:], None, None))
+        from mountdl.control.cli import Jobs, main
+        sys.exit(main(sys.argv[1:], Jobs(None, None, None)))
     """)
     arguments = [
         "inspect",
@@ -456,8 +469,8 @@ LIMITS = {
 }
 MEASURED = """
 import sys, time
-from mountdl.control.cli import main
-status = main(["inspect", "--json", sys.argv[1]], None, None)
+from mountdl.control.cli import Jobs, main
+status = main(["inspect", "--json", sys.argv[1]], Jobs(None, None, None))
 sys.stderr.write(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 sys.stderr.write(f" {time.process_time()}")
 sys.exit(status)
@@ -490,7 +503,7 @@ def test_what_is_no_regular_file_is_refused(kind: str, tmp_path: Path, capsys: p
     elif kind == "folder":
         path.mkdir()
 
-    assert main(["inspect", str(path)], _unused, _unused) == ExitStatus.IO
+    assert main(["inspect", str(path)], JOBS) == ExitStatus.IO
     assert (
         capsys.readouterr().err
         == f"mountdl: {path}: it is a folder, pipe or device; only regular files are read [unreadable]\n"

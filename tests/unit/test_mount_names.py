@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from mountdl.filesystem import mount
-from mountdl.filesystem.attributes import safe_name
 
 
 @pytest.mark.parametrize(
@@ -29,12 +28,3 @@ def test_a_mount_is_found_by_its_place(place: str, tmp_path: Path) -> None:
 
     assert mount._device(place, table) == "0:8"  # noqa: SLF001
     assert mount._device("/elsewhere", table) is None  # noqa: SLF001
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["http://u:secret@h/a?token=secret", "http://h/a?secret", "http://h/a#secret", "http://secret@h/a?x=@secret"],
-)
-def test_a_source_is_named_without_secrets(url: str) -> None:
-    """`user.mountdl.sources` can be read by everybody who sees the mount."""
-    assert safe_name(url) == "http://h/a"

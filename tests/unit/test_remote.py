@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from mountdl.descriptors import parse
 from mountdl.descriptors.model import MirrorRef
 from mountdl.errors import ExitStatus, SourceRefused, UsageError
-from mountdl.remote import described, name_of, place, shown
+from mountdl.remote import described, name_of, place, scratch, shown
 from mountdl.settings import is_remote
 from mountdl.sources.base import Probe
 from tests.support.fakes import FakeTransport
@@ -65,6 +66,12 @@ def test_a_file_of_unknown_length_is_refused() -> None:
         ("http://user:secret@h:8/a/b?token=secret#secret", "http://h:8/a/b"),
         ("http://h/a@b", "http://h/a@b"),
         ("http://h?u@secret/", "http://h"),
+        ("http://user:sec#ret@h/a", "http://…"),
+        ("http://user:sec?ret@h/a", "http://…"),
+        ("http://user:sec/ret@h/a", "http://…"),
+        ("http://user:12#34@h/a", "http://…"),
+        ("http://[::1]:8/a@b?c", "http://[::1]:8/a@b"),
+        ("http://h:8/a@b", "http://h:8/a@b"),
         ("magnet:?dn=a&xt=urn:btih:00&xt.1=urn:x&tr=http://h/secret", "magnet:?xt=urn:btih:00&xt.1=urn:x"),
     ],
 )
@@ -105,7 +112,18 @@ async def test_a_link_that_leads_nowhere_is_refused(link: str, tmp_path: Path) -
     [
         ("name not resolved", ExitStatus.NAME_NOT_RESOLVED),
         ("answered 401: it wants a user name and a password", ExitStatus.AUTHORISATION),
+        ("the name mirror.example is not known", ExitStatus.NAME_NOT_RESOLVED),
+        ("login is refused: 530 Login incorrect.", ExitStatus.AUTHORISATION),
+        ("the proxy wants a user name and a password (407)", ExitStatus.AUTHORISATION),
         ("answered 404", ExitStatus.NOT_FOUND),
+        ("answered 410", ExitStatus.NOT_FOUND),
+        ("there is no such file", ExitStatus.NOT_FOUND),
+        ("no answer within 10 s", ExitStatus.TIMEOUT),
+        ("no connection within 15 s", ExitStatus.TIMEOUT),
+        ("silent for 10 s", ExitStatus.TIMEOUT),
+        ("connection refused", ExitStatus.IO),
+        ("answered 500", ExitStatus.IO),
+        ("unable to get local issuer certificate", ExitStatus.IO),
     ],
 )
 async def test_what_can_not_be_had_has_its_status(reason: str, status: ExitStatus, tmp_path: Path) -> None:
@@ -117,9 +135,16 @@ async def test_what_can_not_be_had_has_its_status(reason: str, status: ExitStatu
         async def probe(self, ref: MirrorRef) -> Probe:
             raise SourceRefused(ref.url, reason)
 
-    with pytest.raises(UsageError, match=reason) as refused:
+    with pytest.raises(UsageError, match=re.escape(reason)) as refused:
         await place("http://h/x", tmp_path, [Down({})])
     assert refused.value.exit_status is status
+
+
+def test_no_temporary_directory_is_no_defect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a disk that is full."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(UsageError, match=r"can't make a temporary directory .* set TMPDIR"):
+        scratch()
 
 
 async def test_no_room_for_the_descriptor_is_told(tmp_path: Path) -> None:
