@@ -45,6 +45,22 @@ def test_a_mount_shows_totals_and_the_files_that_something_happens_to() -> None:
     ]
 
 
+def test_a_mount_of_few_files_shows_them_all() -> None:
+    """Who mounts one descriptor sees its file, though nothing happens to it yet; what something happens to is first."""
+    files = [
+        file("a"),
+        file("b", readers=1),
+        file("c.resolving", size=None, state="resolving", error="peers are asked"),
+    ]
+
+    assert status.mount_lines(mount(*files))[2:] == [
+        "  0%  4.0 MiB    1 reader  idle       b",
+        "                           resolving  c.resolving",
+        "  0%  4.0 MiB              idle       a",
+        "  c.resolving: peers are asked",
+    ]
+
+
 def test_a_long_list_is_cut_and_says_so() -> None:
     """People can't read more than a screen; programs ask for --json."""
     lines = status.mount_lines(mount(*(file(f"f{number}", readers=1) for number in range(50))))
@@ -144,6 +160,7 @@ def test_json_has_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     """--json leaves out nothing."""
     document = mount(file("a"), file("b"))
     monkeypatch.setattr(client, "ask", lambda *_: document)
+    monkeypatch.setattr(mounttable, "orphans", lambda _: [])  # the machine's mounts are no concern of this test
     with Registry(tmp_path).entered(Path("/m"), "/s"):
         status.run(None, Registry(tmp_path), as_json=True, watch=False)
 
