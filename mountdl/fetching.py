@@ -4,12 +4,9 @@ Law: a file that stands there under its name is whole and was checked; what is n
 is gone on with by the next fetch. What is there already is never replaced. The tree is that of a mount.
 """
 
-import fcntl
 import os
-import shutil
 import signal
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
@@ -21,6 +18,7 @@ from mountdl.catalog.build import Built
 from mountdl.catalog.tree import File, Note
 from mountdl.catalog.watch import Watch
 from mountdl.content import Content, ContentKey, Level
+from mountdl.control import fetch_store
 from mountdl.control.fetch import Order
 from mountdl.control.fetch_report import RHYTHM, Line, Report, Totals
 from mountdl.control.handing_out import doubled, matching, moved_before, moved_out
@@ -31,7 +29,7 @@ from mountdl.extents import Extent
 from mountdl.integrity import Digest, strength
 from mountdl.layers import Layers
 from mountdl.settings import Settings
-from mountdl.store.place import DATA, Place
+from mountdl.store.place import Place
 
 in_thread = trio.to_thread.run_sync
 
@@ -45,14 +43,14 @@ MAGNETS = 3.0
 def fetch(settings: Settings, order: Order, report: Report) -> int:
     """Fetch *order* and tell *report* of it; return an exit status, that of the first failure."""
     layers.prepare_process()
-    with _shared(settings.store.directory) as alone:
+    with fetch_store.shared(settings.store.directory) as alone:
         try:
             fetching = _Fetching(settings, order, report)
             layers.run(fetching.run)
         except UsageError as error:
             raise UsageError(_said(error), error.exit_status) from error
         if alone():
-            _tidy(settings.store.directory)
+            fetch_store.tidy(settings.store.directory)
     return fetching.status
 
 
@@ -186,7 +184,7 @@ class _Fetching:
             return
         self._twins[job.key] = []
         async with self._slots:
-            await in_thread(_refuse_inside, self._directory, job.target)
+            await in_thread(fetch_store.refuse_inside, self._directory, job.target)
             if await in_thread(os.path.lexists, job.target):
                 if not await in_thread(moved_before, Place(self._contents, job.key), job.target):
                     await self._compare(job)
@@ -298,53 +296,6 @@ class _Fetching:
             await trio.sleep(RHYTHM)
 
 
-@contextmanager
-def _shared(store: Path) -> Iterator[Callable[[], bool]]:
-    """Have *store*, which is made if need be, stay while inside; yield what says whether nobody else is inside.
-
-    Raises UsageError.
-    """
-    fd = _held(store)
-    while fd is None:
-        fd = _held(store)
-    try:
-        yield partial(_locked, fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    finally:
-        os.close(fd)
-
-
-def _held(store: Path) -> int | None:
-    """Return *store*, open and locked with others; None if it was removed meanwhile."""
-    try:
-        store.mkdir(mode=0o700, exist_ok=True)
-        fd = os.open(store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise UsageError(f"{shown(store)} can't be used: {error.strerror}", write_status(error)) from error
-    _locked(fd, fcntl.LOCK_SH)
-    with suppress(OSError):
-        if os.path.samestat(os.fstat(fd), store.stat()):
-            return fd
-    os.close(fd)
-    return None
-
-
-def _locked(fd: int, how: int) -> bool:
-    try:
-        fcntl.flock(fd, how)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return how == fcntl.LOCK_SH  # not all network file systems can: then it stays
-    return True
-
-
-def _tidy(store: Path) -> None:
-    """Remove *store* when nothing is left in it that could be gone on with."""
-    with suppress(OSError):
-        if not any(path.stat().st_blocks for path in (store / "contents").glob(f"*/*{DATA}")):
-            shutil.rmtree(store, ignore_errors=True)
-
-
 def _said(error: MountdlError) -> str:
     """Return the text of *error*, of which the store may be the author: its folder goes by another option here."""
     return str(error).replace("--cache-dir", "--dir")
@@ -354,14 +305,6 @@ def _line(job: _Job, download: Download) -> Line:
     now = download.statistics()
     here = now.verified if job.node.content.level is Level.CHUNK else now.written
     return Line(job.node.path, now.size, here, now.rate, "" if now.rate else now.state)
-
-
-def _refuse_inside(store: Path, target: Path) -> None:
-    """Raise UsageError when *target* is to be in *store*, however that is spelt: there a name is not what it seems."""
-    for path in (target, *target.parents):
-        with suppress(OSError):
-            if path.samefile(store):
-                raise UsageError(f"{shown(store)} is kept for what is not whole: nothing of this name can be fetched")
 
 
 def _unjudged(content: Content) -> Digest | None:
