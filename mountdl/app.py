@@ -26,6 +26,7 @@ from mountdl.control.logs import NOTICE
 from mountdl.control.text import counted
 from mountdl.engine.reader import Reader
 from mountdl.engine.status import DownloadStatus
+from mountdl.errors import UsageError
 from mountdl.extents import Extent
 from mountdl.layers import Layers
 from mountdl.settings import Settings
@@ -68,7 +69,10 @@ class _Mounted:
         """Build up, serve, take down."""
         async with self._layers.running(), trio.open_nursery() as nursery:
             mount = self.settings.mount
-            self._watch = await self._layers.watch(mount.source, self._publish, (mount.mountpoint,))
+            try:
+                self._watch = await self._layers.watch(mount.source, self._publish, (mount.mountpoint,))
+            except UsageError as error:
+                raise UsageError(f"can't mount {error}", error.exit_status) from error
             await nursery.start(self._watch.run)
             await self._layers.equip()
             self._warm(self._watch.built)  # once more: some may be reached by the rarer protocols only

@@ -6,8 +6,9 @@ is gone on with by the next fetch. What is there already is never replaced. The 
 
 import os
 import signal
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -24,7 +25,7 @@ from mountdl.control.fetch_report import RHYTHM, Line, Report, Totals
 from mountdl.control.handing_out import doubled, matching, moved_before, moved_out
 from mountdl.control.text import shown
 from mountdl.engine.download import Download
-from mountdl.errors import ContentUnavailable, ExitStatus, MountdlError, UsageError, write_status
+from mountdl.errors import ContentUnavailable, ExitStatus, MountdlError, UsageError
 from mountdl.extents import Extent
 from mountdl.integrity import Digest, strength
 from mountdl.layers import Layers
@@ -44,14 +45,24 @@ def fetch(settings: Settings, order: Order, report: Report) -> int:
     """Fetch *order* and tell *report* of it; return an exit status, that of the first failure."""
     layers.prepare_process()
     with fetch_store.shared(settings.store.directory) as alone:
-        try:
-            fetching = _Fetching(settings, order, report)
+        with _placed(order.documents) as folders:
+            fetching = _Fetching(settings, replace(order, sources=(*order.sources, *folders)), report)
             layers.run(fetching.run)
-        except UsageError as error:
-            raise UsageError(_said(error), error.exit_status) from error
         if alone():
             fetch_store.tidy(settings.store.directory)
     return fetching.status
+
+
+@contextmanager
+def _placed(documents: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the folder of *documents*, a source like others, if there are any; it goes at the end. UsageError."""
+    if not documents:
+        yield ()
+        return
+    with remote.scratch("--input-file") as folder:
+        for number, document in enumerate(documents, 1):
+            remote.put(Path(folder), f"{number:06}.uris", document.encode(errors="surrogateescape"))
+        yield (folder,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +255,7 @@ class _Fetching:
         """Give *job* its name."""
         content, place = job.node.content, Place(self._contents, job.key)
         digest = _unjudged(content)
-        await in_thread(_make_folder, job.target.parent)
+        await in_thread(fetch_store.make_folder, job.target.parent)
         await self._check(job, lambda tell: moved_out(place, digest, job.target, tell))
         await self._finish(job)
 
@@ -262,7 +273,7 @@ class _Fetching:
         if await in_thread(os.path.lexists, twin.target):
             await self._compare(twin)
         else:
-            await in_thread(_make_folder, twin.target.parent)
+            await in_thread(fetch_store.make_folder, twin.target.parent)
             await in_thread(doubled, original, twin.target)
         await self._finish(twin)
 
@@ -285,7 +296,7 @@ class _Fetching:
     def _fail(self, error: MountdlError, name: str) -> None:
         self._failed += 1
         self.status = self.status or error.exit_status
-        said = _said(error).removeprefix("can't mount ")
+        said = str(error)
         self._report.remark(said if said.startswith(name) else f"{name}: {said}")
 
     async def _draw(self) -> None:
@@ -294,11 +305,6 @@ class _Fetching:
             totals = Totals(self._files, self._done, self._failed, self._waiting, self._awaited)
             self._report.show([*lines, *self._checking.values()], totals)
             await trio.sleep(RHYTHM)
-
-
-def _said(error: MountdlError) -> str:
-    """Return the text of *error*, of which the store may be the author: its folder goes by another option here."""
-    return str(error).replace("--cache-dir", "--dir")
 
 
 def _line(job: _Job, download: Download) -> Line:
@@ -317,13 +323,6 @@ def _unjudged(content: Content) -> Digest | None:
     if digest is None or pieces is None or content.level is not Level.CHUNK:
         return None  # it has none, or was judged by it
     return digest if strength(pieces) < strength(digest.algorithm) else None
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{shown(path)} can't be made: {error.strerror}", write_status(error)) from error
 
 
 def _may_come(node: File | Note) -> bool:

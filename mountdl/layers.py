@@ -53,7 +53,7 @@ class Layers:
 
     def __init__(self, settings: Settings, discarded: Callable[[Content], None]) -> None:
         self.settings = settings
-        self.store = Store(settings.store.directory, limit=settings.store.limit)
+        self.store = Store(settings.store.directory, limit=settings.store.limit, option=settings.store.option)
         self._shelf = Shelf(settings.store.directory)
         self._library = Library(Kept(settings.store.directory))
         http = HttpTransport(settings.http, proxies=settings.proxies, credentials=settings.credentials)
@@ -111,12 +111,12 @@ class Layers:
         """Return what watches *source*, a path or what `remote.place` takes, but for the folders *excluded*.
 
         *once*: it is as it is, and nobody is writing to it. What a URL leads to is put into a folder that goes at the
-        end. Raises UsageError.
+        end. Raises UsageError, whose text begins with what can't be had.
         """
         folder, found_at = Path(source), None
         if is_remote(source):
             await self.equip()
-            folder = Path(self._stack.enter_context(remote.scratch()))
+            folder = Path(self._stack.enter_context(remote.scratch(source)))
             found_at = await remote.place(source, folder, self._transports)
         preferences = self.settings.preferences
         if preferences.base_uri is None:

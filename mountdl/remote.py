@@ -37,44 +37,45 @@ def shown(source: str) -> str:
     return urls.shown(source)
 
 
-def scratch() -> TemporaryDirectory[str]:
-    """Return a folder that goes with its context, for `place`. Raises UsageError."""
+def scratch(source: str) -> TemporaryDirectory[str]:
+    """Return a folder that goes with its context, for descriptors that *source* is or leads to. Raises UsageError."""
     try:
         return TemporaryDirectory(prefix="mountdl-")
     except OSError as error:
-        what = f"can't make a temporary directory for the descriptor: {error.strerror}"
+        what = f"{shown(source)}: no temporary directory can be made: {error.strerror}"
         raise UsageError(f"{what}; free some room, or set TMPDIR", write_status(error)) from error
 
 
 async def place(source: str, folder: Path, transports: list[Transport]) -> str | None:
     """Put into *folder* the descriptor that *source* is or leads to; return where it was found, None for nowhere.
 
-    Relative URLs in it are relative to that (RFC 3986 section 5.1.3: where redirects led). Raises UsageError.
+    Relative URLs in it are relative to that (RFC 3986 section 5.1.3: where redirects led). Raises UsageError, whose
+    text begins with what can't be had.
     """
     if source.lower().startswith("magnet:"):
         link = os.fsencode(source) + b"\n"
         try:
             parse("link.magnet", link)
         except DescriptorError as error:
-            raise UsageError(f"can't mount {shown(source)}: {error} ({error.kind})", error.exit_status) from error
-        _put(folder, "link.magnet", link)
+            raise UsageError(f"{shown(source)}: {error} ({error.kind})", error.exit_status) from error
+        put(folder, "link.magnet", link)
         return None
     try:
         plain, metalink = links.split(source)
     except UrlRefused as refusal:
-        raise UsageError(f"can't mount {shown(source)}: {refusal}") from refusal
+        raise UsageError(f"{shown(source)}: {refusal}") from refusal
     if metalink is not None and (found := await _place_linked(metalink, folder, transports)):
         return found
     name = name_of(plain)
     try:
         probe, document = await look(_transport(plain, transports), plain)
     except SourceError as error:
-        raise UsageError(f"can't mount {error}", status_of([error.reason], error.exit_status)) from error
+        raise UsageError(str(error), status_of([error.reason], error.exit_status)) from error
     if document is None:
         _refuse_excuse(plain, name)
-        _put(folder, f"{name}.meta4", described(name, plain, probe).encode())
+        put(folder, f"{name}.meta4", described(name, plain, probe).encode())
         return None
-    _put(folder, name, await _good(name, document))
+    put(folder, name, await _good(name, document))
     return document.url
 
 
@@ -91,7 +92,7 @@ def _refuse_excuse(url: str, name: str) -> None:
     """Raise UsageError where *name* is that of a descriptor: what came is more likely a page that says sorry."""
     kind, status = _CALLED.get(PurePosixPath(name).suffix.lower(), ("", ExitStatus.OK))
     if kind:
-        raise UsageError(f"can't mount {shown(url)}: what is there is no {kind}", status)
+        raise UsageError(f"{shown(url)}: what is there is no {kind}", status)
 
 
 async def _good(name: str, document: Loaded) -> bytes:
@@ -101,7 +102,7 @@ async def _good(name: str, document: Loaded) -> bytes:
         # In a thread, as it may be 128 MiB. It is read again by who watches the folder, with what users prefer.
         await trio.to_thread.run_sync(partial(parse, _called(name), data, base_url=document.url))
     except DescriptorError as error:
-        raise UsageError(f"can't mount {shown(document.url)}: {error} ({error.kind})", error.exit_status) from error
+        raise UsageError(f"{shown(document.url)}: {error} ({error.kind})", error.exit_status) from error
     return data
 
 
@@ -132,16 +133,16 @@ async def _place_linked(url: str, folder: Path, transports: list[Transport]) -> 
     if document is None:
         log.warning("what the link calls a metalink is none, so its plain address is taken")
         return None
-    _put(folder, name_of(url), data)
+    put(folder, name_of(url), data)
     return document.url
 
 
-def _put(folder: Path, name: str, document: bytes) -> None:
-    """Write *document* under a name that is a descriptor's, so that it is found. Raises UsageError."""
+def put(folder: Path, name: str, document: bytes) -> None:
+    """Write *document* into *folder* under a name that is a descriptor's, so that it is found. Raises UsageError."""
     try:
         (folder / _called(name)).write_bytes(document)
     except OSError as error:
-        raise UsageError(f"can't write a descriptor into {folder}: {error.strerror}", write_status(error)) from error
+        raise UsageError(f"{name}: can't be written into {folder}: {error.strerror}", write_status(error)) from error
 
 
 def _called(name: str) -> str:
@@ -153,7 +154,7 @@ def _transport(url: str, transports: list[Transport]) -> Transport:
     found = next((each for each in transports if scheme in each.schemes), None)
     if found is None:
         known = ", ".join(sorted(name for each in transports for name in each.schemes))
-        raise UsageError(f"{shown(url)}: addresses that begin with {scheme}: can't be mounted, only {known}")
+        raise UsageError(f"{shown(url)}: addresses that begin with {scheme}: lead nowhere, only {known}")
     return found
 
 
@@ -168,7 +169,7 @@ def name_of(url: str) -> str:
 def described(name: str, url: str, probe: Probe) -> str:
     """Return a Metalink 4 document for a plain file. UsageError when its server does not say its size."""
     if probe.size is None:
-        raise UsageError(f"{shown(url)}: the server does not say how long the file is, so it can't be shown")
+        raise UsageError(f"{shown(url)}: the server does not say how long the file is")
     hashes = "".join(
         f"<hash type={quoteattr(algorithm)}>{value.hex()}</hash>" for algorithm, value in probe.digests.items()
     )

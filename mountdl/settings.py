@@ -28,6 +28,8 @@ class StoreSettings:
     limit: Limit | None = None
     graduate: Path | None = None
     """Where files go when they are complete; None: nowhere."""
+    option: str = "--cache-dir"
+    """What names the directory, for who is told to choose another."""
 
 
 @dataclass(frozen=True, slots=True)

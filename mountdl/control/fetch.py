@@ -4,20 +4,19 @@ Law: a line of a list is one file with its mirrors, or one source like those of 
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
-from mountdl.control import configuration, logs
+from mountdl.control import configuration, fetch_store, logs
 from mountdl.control.fetch_report import Report
 from mountdl.control.given import Given
 from mountdl.control.text import shown
 from mountdl.descriptors import SUFFIXES, linktext
 from mountdl.descriptors.limits import MAX_LIST
-from mountdl.errors import DescriptorError, ExitStatus, UsageError, write_status
+from mountdl.errors import DescriptorError, ExitStatus, UsageError
 from mountdl.settings import Settings, StoreSettings, is_remote
 
 STORE = ".mountdl"
@@ -26,9 +25,13 @@ STORE = ".mountdl"
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Files that *sources* describe are to come below *directory*, *at_once* at a time."""
+    """Files that *sources* and *documents* describe are to come below *directory*, *at_once* at a time.
+
+    A source is what a mount takes; a document is the text of a list of one file.
+    """
 
     sources: tuple[str, ...]
+    documents: tuple[str, ...]
     directory: Path
     at_once: int
 
@@ -52,43 +55,25 @@ class Wishes:
 
 def run(wishes: Wishes, fetch: Fetch) -> int:
     """Fetch what *wishes* name. Raises UsageError before anything is fetched."""
-    store = _made(wishes.directory) / STORE
+    fetch_store.make_folder(wishes.directory)
+    store = StoreSettings(wishes.directory.resolve() / STORE, option="--dir")
     found = configuration.settings("/", Path("/"), wishes.given)
-    settings = replace(found, store=StoreSettings(store), engine=replace(found.engine, background="off"))
+    settings = replace(found, store=store, engine=replace(found.engine, background="off"))
     logs.set_up(settings.mount.log, settings.mount.log_level, system=False)
-    with _sources(wishes) as sources:
-        if not sources:
-            raise UsageError("nothing to fetch; see mountdl fetch --help")
-        report = Report(sys.stderr, quiet=wishes.quiet, interval=wishes.interval)
-        try:
-            return fetch(settings, Order(sources, wishes.directory, wishes.at_once), report)
-        finally:
-            report.close()
-
-
-def _made(path: Path) -> Path:
+    order = _order(wishes)
+    report = Report(sys.stderr, quiet=wishes.quiet, interval=wishes.interval)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        return path.resolve(strict=True)
-    except FileExistsError as error:
-        raise UsageError(f"{shown(path)} is no folder") from error
-    except OSError as error:
-        raise UsageError(f"{shown(path)} can't be made: {error.strerror}", write_status(error)) from error
+        return fetch(settings, order, report)
+    finally:
+        report.close()
 
 
-@contextmanager
-def _sources(wishes: Wishes) -> Iterator[tuple[str, ...]]:
-    """Yield all that is to be fetched: files of a list are documents of their own in a folder that goes at the end."""
-    given = [configuration.located(source) for source in wishes.sources]
-    if wishes.list_file is None:
-        yield tuple(given)
-        return
-    named, documents = entries(_text(wishes.list_file))
-    given += [configuration.located(source) for source in named]
-    with TemporaryDirectory(prefix="mountdl-") as folder:
-        for number, document in enumerate(documents, 1):
-            (Path(folder) / f"{number:06}.uris").write_text(document, errors="surrogateescape")
-        yield (*given, folder) if documents else tuple(given)
+def _order(wishes: Wishes) -> Order:
+    named, documents = ([], []) if wishes.list_file is None else entries(_text(wishes.list_file))
+    sources = tuple(configuration.located(source) for source in (*wishes.sources, *named))
+    if not sources and not documents:
+        raise UsageError("nothing to fetch; see mountdl fetch --help")
+    return Order(sources, tuple(documents), wishes.directory, wishes.at_once)
 
 
 def _text(name: str) -> str:

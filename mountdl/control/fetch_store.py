@@ -63,6 +63,16 @@ def tidy(store: Path) -> None:
             shutil.rmtree(store, ignore_errors=True)
 
 
+def make_folder(path: Path) -> None:
+    """Make *path*, for files to go to, if need be. Raises UsageError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UsageError(f"{shown(path)} is no folder") from error
+    except OSError as error:
+        raise UsageError(f"{shown(path)} can't be made: {error.strerror}", write_status(error)) from error
+
+
 def refuse_inside(store: Path, target: Path) -> None:
     """Raise UsageError when *target* is to be in *store*, however that is spelt: there a name is not what it seems."""
     for path in (target, *target.parents):

@@ -13,8 +13,8 @@ _LAYOUT = "1"
 _CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Downloads kept by mountdl; safe to delete.\n"
 
 
-def prepare(directory: Path, contents: Path) -> None:
-    """Make *directory*, and *contents* in it, if need be. UsageError has a remedy."""
+def prepare(directory: Path, contents: Path, option: str) -> None:
+    """Make *directory*, and *contents* in it, if need be. UsageError has a remedy: *option*, which names another."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         contents.mkdir(mode=0o700, exist_ok=True)
@@ -28,10 +28,10 @@ def prepare(directory: Path, contents: Path) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         text = f"can't keep the cache in {directory}: {reason}"
-        raise UsageError(f"{text}; name another directory with --cache-dir", write_status(error)) from error
+        raise UsageError(f"{text}; name another directory with {option}", write_status(error)) from error
     if layout not in {_LAYOUT, ""}:
         text = f"the cache in {directory} is of another version of mountdl (layout {layout!r})"
-        raise UsageError(f"{text}; name another directory with --cache-dir", ExitStatus.IO)
+        raise UsageError(f"{text}; name another directory with {option}", ExitStatus.IO)
 
 
 def _mark(path: Path, text: str) -> None:

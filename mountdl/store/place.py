@@ -220,7 +220,8 @@ def open_frozen(place: Place) -> int:
 def _busy(place: Place) -> StoreBusy:
     return StoreBusy(
         f"another process, most likely another mount, has {place.key} open in this cache,"
-        " until a minute after its last use; give one of the two a --cache-dir of its own to have it in both"
+        " until a minute after its last use; give one of the two a directory of its own to have it in both"
+        " (--cache-dir, or --dir of a fetch)"
     )
 
 

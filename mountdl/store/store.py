@@ -52,18 +52,21 @@ _PARKED = 64  # closed contents that may keep their files open until the janitor
 class Store:
     """The contents kept below *directory*."""
 
-    def __init__(self, directory: Path, *, limit: Limit | None = None, boot: bytes | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, limit: Limit | None = None, boot: bytes | None = None, option: str = "--cache-dir"
+    ) -> None:
         """Create the directory if need be, for its owner only, and list what is in it. UsageError has a remedy.
 
         It takes no more room than *limit*; None: than the disk has. *boot*: the kernel's boot id, but for tests.
+        *option* is what names another directory.
         """
-        self.directory = directory
+        self.directory, self._option = directory, option
         self._contents = directory / "contents"
         self._clock = Clock(time.time(), time.monotonic())
         self._open: dict[ContentKey, Stored] = {}
         self._parked: dict[ContentKey, Stored] = {}
         self._summaries = Summaries()
-        prepare(directory, self._contents)
+        prepare(directory, self._contents, option)
         most = None if limit is None else limit.of(self.space().total)
         self._room = Room(most, self._clock, self._tenants, self.pinned, self._roused)
         self._trails = Trails()
@@ -286,7 +289,7 @@ class Store:
         if self._contents.is_dir():
             return
         try:
-            prepare(self.directory, self._contents)
+            prepare(self.directory, self._contents, self._option)
         except UsageError as error:
             raise StoreError(str(error)) from error
         log.warning("%s was removed under us; it is made anew, and what it held is fetched again", self.directory)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 
-from mountdl import fetching
-from mountdl.control.fetch import entries
+from mountdl.control.fetch import STORE, Order, Wishes, entries, run
 from mountdl.control.fetch_report import Line, Report, Totals, bar, left, progress, summary
 from mountdl.errors import UsageError
+from mountdl.layers import Layers
+from mountdl.settings import Settings
 
 MIB = 1 << 20
 
@@ -77,11 +79,19 @@ def test_a_summary_tells_what_there_is_to_tell() -> None:
     assert summary(lines, Totals(3, 1, 1, 2)) == "1 of 3 files, 1 failed, 2 sources yet to tell all files, 2.0 MiB/s"
 
 
-def test_what_the_store_says_names_the_option_of_a_fetch() -> None:
+def test_what_the_store_says_names_the_option_of_a_fetch(tmp_path: Path) -> None:
     """Its folder is below the one that files go to."""
-    assert (
-        fetching._said(UsageError("it is full; name another with --cache-dir")) == "it is full; name another with --dir"
-    )
+    (tmp_path / STORE).mkdir()
+    (tmp_path / STORE / "layout").write_text("9")
+    asked: list[Settings] = []
+
+    def fetch(settings: Settings, order: Order, report: Report) -> int:
+        asked.append(settings)
+        return 0
+
+    assert run(Wishes(("http://h/x",), None, tmp_path, 5, False, 0.0, ()), fetch) == 0
+    with pytest.raises(UsageError, match="name another directory with --dir"):
+        Layers(asked[0], lambda _: None)
 
 
 class Terminal(io.StringIO):
