@@ -256,7 +256,7 @@ class _Fetching:
         content, place = job.node.content, Place(self._contents, job.key)
         digest = _unjudged(content)
         await in_thread(fetch_store.make_folder, job.target.parent)
-        await self._check(job, lambda tell: moved_out(place, digest, job.target, tell))
+        await self._check(job, lambda tell: moved_out(place, digest, job.target, job.node.mtime_ns, tell))
         await self._finish(job)
 
     async def _finish(self, job: _Job) -> None:
@@ -274,7 +274,7 @@ class _Fetching:
             await self._compare(twin)
         else:
             await in_thread(fetch_store.make_folder, twin.target.parent)
-            await in_thread(doubled, original, twin.target)
+            await in_thread(doubled, original, twin.target, twin.node.mtime_ns)
         await self._finish(twin)
 
     async def _check(self, job: _Job, act: Callable[[Callable[[int], None]], bool | None]) -> bool | None:

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -180,6 +181,16 @@ def described(name: str, url: str, probe: Probe) -> str:
         f"<metaurl mediatype={quoteattr(ref.mediatype)}>{escape(ref.url)}</metaurl>" for ref in probe.documents
     )
     return (
-        '<metalink xmlns="urn:ietf:params:xml:ns:metalink">'
+        f'<metalink xmlns="urn:ietf:params:xml:ns:metalink">{_published(probe.mtime)}'
         f"<file name={quoteattr(name)}><size>{probe.size}</size>{hashes}{urls}</file></metalink>\n"
     )
+
+
+def _published(mtime: float | None) -> str:
+    """Return what a Metalink 4 document says of a file changed at *mtime*: a date of RFC 3339, if that is one."""
+    if mtime is None or mtime < 0:
+        return ""
+    try:
+        return f"<published>{datetime.fromtimestamp(int(mtime), UTC).isoformat()}</published>"
+    except (ValueError, OverflowError, OSError):
+        return ""

@@ -9,6 +9,7 @@ import fcntl
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ def handed_out(place: Place, digest: Digest | None, target: Path, tell: Callable
     return None
 
 
-def moved_out(place: Place, digest: Digest | None, target: Path, tell: Callable[[int], None]) -> None:
+def moved_out(place: Place, digest: Digest | None, target: Path, mtime_ns: int, tell: Callable[[int], None]) -> None:
     """Make the file of the content in *place*, which nobody has open, *target*: the store has it no longer.
 
     All of it must be on record; with *digest*, it must have that. *tell* hears of bytes as they are checked. May run in
@@ -97,6 +98,7 @@ def moved_out(place: Place, digest: Digest | None, target: Path, tell: Callable[
             raise UsageError(contradiction, ExitStatus.CHECKSUM)
         with suppress(PermissionError):  # FAT has no modes
             os.fchmod(fd, 0o644 & ~_umask())
+        _date(fd, mtime_ns)
         _named(place.path(DATA), target)
         place.unlink(PIN, *FILES)
     except OSError as error:
@@ -121,7 +123,7 @@ def moved_before(place: Place, target: Path) -> bool:
     return True
 
 
-def doubled(original: Path, target: Path) -> None:
+def doubled(original: Path, target: Path, mtime_ns: int) -> None:
     """Make *target* a file with the bytes of *original*. In a worker thread. Raises UsageError."""
     try:
         with original.open("rb") as source, _made(target) as made:
@@ -130,6 +132,7 @@ def doubled(original: Path, target: Path) -> None:
                 while data := source.read(STEP):
                     write_all(made.fd, data, at)
                     at += len(data)
+            _date(made.fd, mtime_ns)
             _finished(made, target)
     except OSError as error:
         raise _failed(error, target) from error
@@ -246,6 +249,12 @@ def _failed(error: OSError, target: Path) -> UsageError:
 def there(target: Path) -> UsageError:
     """Return what is said of a *target* that exists."""
     return UsageError(f"{shown(target)} is there already")
+
+
+def _date(fd: int, mtime_ns: int) -> None:
+    """Give the file *fd* its date, as far as the file system has it; it counts as read now."""
+    with suppress(OSError, OverflowError):
+        os.utime(fd, ns=(time.time_ns(), mtime_ns))
 
 
 def _umask() -> int:

@@ -53,6 +53,15 @@ def test_a_plain_file_becomes_a_metalink() -> None:
     assert ["http://h/a?b=1&c=2"] == [mirror.url for mirror in entry.mirrors]
 
 
+@pytest.mark.parametrize(
+    ("mtime", "published_ns"), [(1.5e9, 1_500_000_000 * 10**9), (0.0, 0), (None, None), (-1.0, None), (1e300, None)]
+)
+def test_a_plain_file_has_the_date_that_its_server_tells(mtime: float | None, published_ns: int | None) -> None:
+    """One that no file can have counts as none."""
+    text = described("a", "http://h/a", Probe(7, ranges=True, mtime=mtime))
+    assert parse("a.meta4", text.encode()).published_ns == published_ns
+
+
 def test_a_file_of_unknown_length_is_refused() -> None:
     """A size is needed to show a file at all."""
     with pytest.raises(UsageError, match="does not say how long"):

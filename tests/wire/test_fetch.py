@@ -16,30 +16,17 @@ import pytest
 import trio
 
 from tests.support.content import pattern
+from tests.support.fetches import STORE, fetched, names
 from tests.support.httpserver import Request, Stream
 from tests.support.machine import patience
 from tests.support.mirrors import Mirror, Mirrors, lying, paced, refusing
-from tests.support.mounts import command, mountdl, run
+from tests.support.mounts import command, run
 from tests.support.ports import free_port
 from tests.support.samples import CHUNK, metalink3, publish
 from tests.support.swarms import info_hash, many_files, seeding, tracker, with_tracker
 
 NAME = "film.bin"
 DATA = pattern(3_000_000)
-STORE = ".mountdl"
-
-
-def fetched(*arguments: object, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `mountdl fetch`; *text* is its standard input."""
-    if text is None:
-        return mountdl("fetch", *arguments)
-    return subprocess.run(
-        command("fetch", *arguments), input=text, capture_output=True, text=True, timeout=patience(60), check=False
-    )
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
 
 
 def test_a_file_is_there_whole_and_nothing_else(mirrors: Mirrors, source: Path, tmp_path: Path) -> None:

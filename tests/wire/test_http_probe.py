@@ -37,6 +37,15 @@ async def test_digests_in_headers() -> None:
             assert (probe.size, probe.ranges, dict(probe.digests)) == (len(CONTENT), ranges, expected)
 
 
+@pytest.mark.parametrize(("said", "mtime"), [("Sun, 13 Sep 2020 12:26:40 GMT", 1.6e9), ("yesterday", None), ("", None)])
+async def test_the_date_of_a_file(said: str, mtime: float | None) -> None:
+    """A probe reads Last-Modified (RFC 9110 section 8.8.2)."""
+    fields = ("Accept-Ranges: bytes", f"Last-Modified: {said}")
+    async with serving(computing(lambda _: answer("200 OK", *fields, length=len(CONTENT)))) as server:
+        async with running() as transport:
+            assert (await transport.probe(MirrorRef(server.url))).mtime == mtime
+
+
 @pytest.mark.parametrize(("status", "kind"), [(404, SourceRefused), (503, SourceUnavailable), (204, SourceRefused)])
 async def test_probe_that_fails(status: int, kind: type[SourceError]) -> None:
     """A probe raises as a fetch would."""

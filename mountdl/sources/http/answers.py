@@ -158,14 +158,14 @@ def retry_after(text: str | None, now: float, date: str | None = None) -> float 
     text = (text or "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:10]), LONGEST_WAIT)
-    until, sent = _time(text), _time(date)
+    until, sent = moment(text), moment(date)
     if until is None:
         return None
     return min(max(until - (now if sent is None else sent), 0.0), LONGEST_WAIT)
 
 
-def _time(text: str | None) -> float | None:
-    """Read a date (RFC 9110 section 5.6.7) as seconds since 1970."""
+def moment(text: str | None) -> float | None:
+    """Return a date of a header field (RFC 9110 section 5.6.7) in seconds since 1970; None where it is none."""
     try:
         return parsedate_to_datetime(text or "").timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):

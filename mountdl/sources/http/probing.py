@@ -17,7 +17,7 @@ from mountdl.descriptors.thex import THEX
 from mountdl.errors import SourceRefused, SourceUnavailable
 from mountdl.integrity import ALGORITHMS
 from mountdl.sources.base import Probe
-from mountdl.sources.http.answers import Wait, content_range, failure
+from mountdl.sources.http.answers import Wait, content_range, failure, moment
 from mountdl.sources.http.client import Client, source_error
 from mountdl.sources.http.heads import Headers
 from mountdl.sources.http.mirror import parsed, shown
@@ -41,7 +41,8 @@ class _Answer:
     documents: tuple[SwarmRef, ...] = ()
 
     def probe(self, size: int | None, *, ranges: bool) -> Probe:
-        return Probe(size, ranges, self.digests, self.mirrors, self.documents)
+        changed = moment(self.headers.get("last-modified"))
+        return Probe(size, ranges, self.digests, self.mirrors, self.documents, changed)
 
 
 async def probe(client: Client, ref: MirrorRef) -> Probe:

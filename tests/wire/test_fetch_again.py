@@ -1,0 +1,45 @@
+"""`mountdl fetch`, time and again: what date a file has, and what is there already."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from tests.support.content import pattern
+from tests.support.fetches import fetched
+from tests.support.httpserver import Request, Stream
+from tests.support.mirrors import Mirror, Mirrors, head, span
+from tests.support.samples import publish
+
+NAME = "film.bin"
+DATA = pattern(300_000)
+PUBLISHED, MODIFIED = 1_500_000_000, 1_600_000_000
+
+
+async def dated(mirror: Mirror, data: bytes, request: Request, stream: Stream) -> bool:
+    """Do what it should, and say when the file was changed."""
+    await stream.send_all(head(request, len(data), "Last-Modified: Sun, 13 Sep 2020 12:26:40 GMT"))
+    if request.method != "HEAD":
+        start, stop = span(request, len(data))
+        await mirror.send(stream, data[start:stop])
+    return True
+
+
+def test_a_file_has_the_date_that_a_mount_would_show(mirrors: Mirrors, source: Path, tmp_path: Path) -> None:
+    """That of its descriptor, else of the descriptor's file; of a plain address what its server says, else now."""
+    mirror = mirrors.add("only", {NAME: DATA})
+    publish(source, "file.bin", DATA[1:], [mirrors.add("rest", {NAME: DATA[1:]}).of(NAME)])
+    os.utime(source / "file.bin.meta4", (5, MODIFIED))
+    for name in ("one.bin", "two.bin"):  # the same bytes: one of them is a copy
+        place = publish(source, name, DATA, [mirror.of(NAME)])
+        said = place.read_text().replace("<file ", "<published>2017-07-14T02:40:00Z</published><file ")
+        place.write_text(said)
+    other = mirrors.add("dated", {"dated.bin": DATA[2:]}, dated)
+    before = time.time()
+    done = fetched("-d", tmp_path, source, other.of("dated.bin"), mirror.of(NAME))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    found = {name: (tmp_path / name).stat().st_mtime for name in ("file.bin", "one.bin", "two.bin", "dated.bin")}
+    assert found == {"file.bin": MODIFIED, "one.bin": PUBLISHED, "two.bin": PUBLISHED, "dated.bin": MODIFIED}
+    assert (tmp_path / NAME).stat().st_mtime >= before - 2
