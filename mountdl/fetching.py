@@ -80,6 +80,7 @@ class _Job:
 class _Fetching:
     def __init__(self, settings: Settings, order: Order, report: Report) -> None:
         self._order, self._report, self._directory = order, report, settings.store.directory
+        self._strict = settings.engine.require_verified
         self._layers = Layers(settings, _ignored)
         self._engine, self._contents = self._layers.engine, settings.store.directory / "contents"
         self._slots = trio.CapacityLimiter(order.at_once)
@@ -242,14 +243,18 @@ class _Fetching:
             reader.close()
 
     async def _compare(self, job: _Job) -> None:
-        """Return if what has the name of *job* already is that file. Raises UsageError."""
-        digest, size = job.node.content.digest, job.node.size
-        if digest is None:
-            raise UsageError(
-                "something has this name already, and no digest tells whether it is the same: move it away"
-            )
-        if not await self._check(job, lambda tell: matching(job.target, digest, size, tell)):
-            raise UsageError(f"this name is taken by another file than {digest}: move that away", ExitStatus.CHECKSUM)
+        """Return if what has the name of *job* already is that file, as far as can be told. Raises UsageError."""
+        content = job.node.content
+        if content.level is Level.NONE:
+            if self._strict:
+                raise UsageError(
+                    "something has this name already, and no digest tells whether it is the same: move it away"
+                )
+            await in_thread(_refuse_half, job.target)
+        if not await self._check(job, lambda tell: matching(job.target, content, tell)):
+            wanted = content.digest or ("the one of its pieces" if content.chunk_map.algorithm else None)
+            wanted = wanted or f"this one of {content.size} bytes"
+            raise UsageError(f"this name is taken by another file than {wanted}: move that away", ExitStatus.CHECKSUM)
 
     async def _move(self, job: _Job) -> None:
         """Give *job* its name."""
@@ -323,6 +328,13 @@ def _unjudged(content: Content) -> Digest | None:
     if digest is None or pieces is None or content.level is not Level.CHUNK:
         return None  # it has none, or was judged by it
     return digest if strength(pieces) < strength(digest.algorithm) else None
+
+
+def _refuse_half(target: Path) -> None:
+    """Raise UsageError where aria2 is not done with *target*: that may be as long as it will be from the start."""
+    beside = f"{target.name}.aria2"
+    if os.path.lexists(target.with_name(beside)):
+        raise UsageError(f"aria2 has yet to end it: {shown(beside)} is beside it; move both away")
 
 
 def _may_come(node: File | Note) -> bool:

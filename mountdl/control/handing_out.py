@@ -15,9 +15,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mountdl.content import Content
 from mountdl.control.text import shown
 from mountdl.errors import ExitStatus, StoreError, UsageError, write_status
-from mountdl.integrity import Digest, WholeCheck
+from mountdl.integrity import ChunkMap, Digest, WholeCheck
 from mountdl.store.place import DATA, FILES, PIN, Place, write_all
 from mountdl.store.standing import standing
 from mountdl.store.sums import Sums, sums_of
@@ -138,15 +139,22 @@ def doubled(original: Path, target: Path, mtime_ns: int) -> None:
         raise _failed(error, target) from error
 
 
-def matching(file: Path, digest: Digest, size: int, tell: Callable[[int], None]) -> bool:
-    """Say whether *file* is one, has *size* bytes, and *digest*. In a worker thread. Raises UsageError."""
+def matching(file: Path, content: Content, tell: Callable[[int], None]) -> bool:
+    """Say whether *file* is one, as long as *content*, and contradicts not its digest, or those of its pieces.
+
+    In a worker thread. Raises UsageError.
+    """
     try:
         if not file.is_file():
             return False
         fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe that it became must not hold us
         try:
             found = os.fstat(fd)
-            return stat.S_ISREG(found.st_mode) and found.st_size == size and _matches(fd, digest, size, tell)
+            if not stat.S_ISREG(found.st_mode) or found.st_size != content.size:
+                return False
+            if content.digest is not None:
+                return _matches(fd, content.digest, content.size, tell)
+            return all(_chunk_matches(fd, content.chunk_map, index, tell) for index in range(content.chunk_map.count))
         finally:
             os.close(fd)
     except OSError as error:
@@ -157,6 +165,17 @@ def _matches(fd: int, digest: Digest, size: int, tell: Callable[[int], None]) ->
     check = WholeCheck(digest, size)
     for at in range(0, size, STEP):
         data = os.pread(fd, STEP, at)
+        check.update(data)
+        tell(len(data))
+    return check.verified
+
+
+def _chunk_matches(fd: int, chunk_map: ChunkMap, index: int, tell: Callable[[int], None]) -> bool:
+    if chunk_map.algorithm is None:
+        return True
+    judged, check = chunk_map.judged(index), chunk_map.check(index)
+    for at in range(judged.start, judged.stop, STEP):
+        data = os.pread(fd, min(STEP, judged.stop - at), at)
         check.update(data)
         tell(len(data))
     return check.verified

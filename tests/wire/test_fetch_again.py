@@ -43,3 +43,46 @@ def test_a_file_has_the_date_that_a_mount_would_show(mirrors: Mirrors, source: P
     found = {name: (tmp_path / name).stat().st_mtime for name in ("file.bin", "one.bin", "two.bin", "dated.bin")}
     assert found == {"file.bin": MODIFIED, "one.bin": PUBLISHED, "two.bin": PUBLISHED, "dated.bin": MODIFIED}
     assert (tmp_path / NAME).stat().st_mtime >= before - 2
+
+
+def test_what_no_digest_tells_apart_is_known_by_its_size(mirrors: Mirrors, tmp_path: Path) -> None:
+    """As by a nightly job: the second run has nothing to do. Another size is another file, which stays as it is."""
+    mirror = mirrors.add("only", {NAME: DATA})
+    listed = f"{mirror.of(NAME)}\n"
+    assert fetched("-d", tmp_path, "-i", "-", text=listed).returncode == 0
+    before, sent = (tmp_path / NAME).stat(), mirror.sent
+    again = fetched("-d", tmp_path, "-i", "-", text=listed)
+    assert (again.returncode, again.stdout, again.stderr) == (0, f"{tmp_path / NAME}\n", "")
+    assert mirror.sent - sent <= 1  # a probe
+    assert os.path.samestat((tmp_path / NAME).stat(), before)
+
+    strict = fetched("-d", tmp_path, "--require-verified", "-i", "-", text=listed)
+    assert (strict.returncode, strict.stdout) == (28, "")
+    assert f"mountdl: {NAME}: something has this name already, and no digest tells whether" in strict.stderr
+
+    (tmp_path / f"{NAME}.aria2").touch()
+    half = fetched("-d", tmp_path, "-i", "-", text=listed)
+    assert (half.returncode, half.stdout) == (28, "")
+    assert f"mountdl: {NAME}: aria2 has yet to end it: {NAME}.aria2 is beside it" in half.stderr
+    (tmp_path / f"{NAME}.aria2").unlink()
+
+    (tmp_path / NAME).write_bytes(DATA[1:])
+    other = fetched("-d", tmp_path, "-i", "-", text=listed)
+    assert (other.returncode, other.stdout) == (32, "")
+    taken = f"this name is taken by another file than this one of {len(DATA)} bytes: move that away"
+    assert other.stderr == f"mountdl: {NAME}: {taken}\n"
+    assert DATA[1:] == (tmp_path / NAME).read_bytes()
+
+
+def test_pieces_tell_whether_what_is_there_is_the_same(mirrors: Mirrors, source: Path, tmp_path: Path) -> None:
+    """As those of most torrents do, which have no digest of the whole."""
+    mirror = mirrors.add("only", {NAME: DATA})
+    publish(source, NAME, DATA, [mirror.of(NAME)], whole=False)
+    (tmp_path / NAME).write_bytes(DATA)
+    same = fetched("-d", tmp_path, source)
+    assert (same.returncode, same.stdout, mirror.sent) == (0, f"{tmp_path / NAME}\n", 0)
+
+    (tmp_path / NAME).write_bytes(DATA[:-1] + b"?")
+    other = fetched("-d", tmp_path, source)
+    assert (other.returncode, other.stdout) == (32, "")
+    assert f"{NAME}: this name is taken by another file than the one of its pieces" in other.stderr
