@@ -7,7 +7,7 @@ thread that hashes a chunk writes it too, so that the loop does neither; reading
 """
 
 from mountdl.extents import Extent, ExtentSet
-from mountdl.integrity import ChunkMap
+from mountdl.integrity import ChunkCheck, ChunkMap
 from mountdl.pages import aligned, capacity, padded
 
 LONGEST_CHUNK = 4 << 20
@@ -83,14 +83,18 @@ MEMORY = Memory(MOST_MEMORY, MOST_RETAINED)
 
 
 class Assembly:
-    """Chunk *index*, the bytes *chunk*, of which those before *position* are in *buffer*. *owner* brings it."""
+    """Chunk *index*, the bytes *chunk*, of which those before *position* are in *buffer*. *owner* brings it.
 
-    __slots__ = ("buffer", "chunk", "index", "owner", "position", "view")
+    A *check* that it is given before its first byte is told of all that comes.
+    """
+
+    __slots__ = ("buffer", "check", "chunk", "index", "owner", "position", "view")
 
     def __init__(self, owner: int, index: int, chunk: Extent, buffer: bytearray) -> None:
         self.owner, self.index, self.chunk, self.buffer = owner, index, chunk, buffer
         self.view = aligned(buffer)[: chunk.length]
         self.position = chunk.start
+        self.check: ChunkCheck | None = None
 
     @property
     def room(self) -> memoryview:
@@ -108,11 +112,18 @@ class Assembly:
         """Whether all of it has come."""
         return self.position == self.chunk.stop
 
+    @property
+    def good(self) -> bool:
+        """Whether all of it has come and is known to be right already."""
+        return self.whole and self.check is not None and self.check.verified
+
     def put(self, data: memoryview) -> int:
         """Take as much of *data* as belongs to the chunk and return how much; it may be in its place already."""
         length = min(len(data), self.chunk.stop - self.position)
         if data.obj is not self.buffer:
             self.room[:length] = data[:length]
+        if self.check is not None:
+            self.check.update(data[:length])
         self.position += length
         return length
 

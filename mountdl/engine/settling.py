@@ -139,15 +139,23 @@ class Settling:
             return
         assembly = self._assemblies.expecting(flight.number, offset)
         if assembly is not None:
+            if urgent and flight.delivered == len(data) and not self.verifier.pending:
+                # A thread would be called, and begin, when the last byte is here: 1.2 ms of a read's 50, traced.
+                assembly.check = self._chunk_map.check(assembly.index)
             length = assembly.put(data)
             self._count(flight.state, Extent(offset, offset + length))
             if assembly.whole:
-                self._assemblies.finish(assembly)
-                kept = self.fresh.promise(assembly.index)
-                self.verifier.submit(assembly.index, urgent=urgent, data=assembly.view, kept=kept)
+                self._assembled(assembly, urgent=urgent)
             offset, data = offset + length, data[length:]
         if data:
             self._write(flight.state, offset, data, urgent=urgent)
+
+    def _assembled(self, assembly: Assembly, *, urgent: bool) -> None:
+        self._assemblies.finish(assembly)
+        index, data, good = assembly.index, assembly.view, assembly.good
+        self.verifier.submit(index, urgent=urgent, data=data, kept=self.fresh.promise(index), good=good)
+        if good:
+            self.fresh.show(index, data)
 
     def _write(self, state: SourceState, offset: int, data: memoryview, *, urgent: bool) -> None:
         extent = Extent(offset, offset + len(data))

@@ -39,12 +39,14 @@ class Job:
     """Chunk *index* to be judged by *data*, its bytes in memory, or None for those in the data file.
 
     *kept*: they stay in memory for a reader, so that the page cache need not hold them. *awaited*: one waits for them.
+    *good*: they are known to be right, and have only to be written.
     """
 
     index: int
     data: memoryview | None
     kept: bool
     awaited: bool
+    good: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +84,16 @@ class Verifier:
         self.awaited: Callable[[], bool] = lambda: True
         self._alarm, self._news = trio.Event(), trio.Event()
 
-    def submit(self, index: int, *, urgent: bool, data: memoryview | None = None, kept: bool = False) -> None:
-        """Queue chunk *index*, before all others if a reader waits for it. *data*: its bytes, else they are stored."""
+    def submit(
+        self, index: int, *, urgent: bool, data: memoryview | None = None, kept: bool = False, good: bool = False
+    ) -> None:
+        """Queue chunk *index*, before all others if a reader waits for it. *data*: its bytes, else they are stored.
+
+        *kept* and *good* are those of a `Job`.
+        """
         job = self.pending.get(index)
         if job is None:
-            job = self.pending[index] = Job(index, data, kept, urgent)
+            job = self.pending[index] = Job(index, data, kept, urgent, good)
         elif not (urgent and self._taken_back(job)):
             return
         if urgent:
@@ -212,14 +219,16 @@ class Verifier:
 
     def _place(self, job: Job, data: memoryview, tell: Callable[[], None]) -> None:
         """Judge *data* and put it into the data file if it is good; who waits for it need not wait for the disk."""
-        if not self._chunk_map.matches(job.index, data):
+        if not (job.good or self._chunk_map.matches(job.index, data)):
             self._report(Verdict(job, good=False), tell)
-        elif self.awaited():
-            self._report(Verdict(job, good=True, unwritten=True), tell)
-            time.sleep(COURTESY)
-            self._told.append(self._put(job, data))  # nobody waits for this one
-        else:
+            return
+        if not (job.good or self.awaited()):
             self._report(self._put(job, data), tell)
+            return
+        if not job.good:
+            self._report(Verdict(job, good=True, unwritten=True), tell)
+        time.sleep(COURTESY)
+        self._told.append(self._put(job, data))  # nobody waits for this one
 
     def _put(self, job: Job, data: memoryview) -> Verdict:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mountdl.engine import assembly
+from mountdl.engine import assembly, verifier
 from mountdl.engine.assembly import Memory
 from mountdl.errors import SourceUnavailable, StoreFull
 from mountdl.extents import Extent
+from mountdl.integrity import ChunkMap
+from mountdl.settings import EngineSettings
 from mountdl.store.store import Store
 from mountdl.store.stored import Stored
 from tests.support.content import content, pattern
@@ -103,20 +107,54 @@ async def test_without_memory_chunks_go_to_the_store_as_they_come(
         assert DATA == await bench.engine.open(WHAT).read(Extent(0, len(DATA)))
 
 
-async def test_a_full_disk_in_a_thread_is_told_to_the_reader(
-    tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch
+async def test_a_disk_that_is_full_for_a_thread(
+    tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A chunk that matched but found no room is not held; the reader hears of the disk."""
+    """A chunk that matched but found no room is not held; its reader has it from memory, or hears of the disk."""
 
-    def full(self: Stored, offset: int, data: memoryview) -> None:
+    def full(self: Stored, offset: int, data: memoryview, **how: bool) -> None:
         raise StoreFull("no room")
 
     monkeypatch.setattr(Stored, "put", full)
     monkeypatch.setattr(Stored, "write", full)  # nor does anything make room
     async with running(tmp_path, {"fake://a": source(), "fake://b": source()}) as bench:
-        with pytest.raises(StoreFull):
-            await bench.engine.open(WHAT).read(Extent(0, CHUNK))
+        with suppress(StoreFull):
+            assert DATA[:CHUNK] == await bench.engine.open(WHAT).read(Extent(0, CHUNK))
+        await trio.sleep(1)
         assert 0 == bench.engine.status(WHAT).verified
+    assert "the store: no room" in caplog.text
+
+
+async def test_who_waits_for_a_chunk_waits_for_no_thread(
+    tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a reader waits for first is judged as it comes; a thread has only to write it, once."""
+    judged: list[int] = []
+    real = ChunkMap.matches
+    monkeypatch.setattr(ChunkMap, "matches", lambda self, index, data: judged.append(index) or real(self, index, data))
+
+    async def crowded(work: Callable[..., None], *arguments: object) -> None:
+        await trio.sleep(10)
+        work(*arguments)
+
+    sources = {"fake://a": source(), "fake://b": source()}
+    async with running(tmp_path, sources, EngineSettings(background="off")) as bench:
+        reader = bench.engine.open(WHAT)
+        with monkeypatch.context() as patch:
+            patch.setattr(verifier, "in_thread", crowded)
+            assert DATA[:100] == await reader.read(Extent(0, 100))
+            assert trio.current_time() < 1
+        assert DATA == await reader.read(Extent(0, len(DATA)))
+        assert 0 not in judged
+        assert len(DATA) == bench.engine.status(WHAT).verified
+
+
+async def test_a_lie_that_is_judged_as_it_comes(tmp_path: Path, clock: MockClock) -> None:
+    """Is judged once more where all others are, and blamed for as they are."""
+    liar = source(fault=lambda source, offset: b"\xff" * STEP if offset == 0 else None)
+    async with running(tmp_path, {"fake://a": liar, "fake://b": source(latency=1.0)}) as bench:
+        assert DATA[:10] == await bench.engine.open(WHAT).read(Extent(0, 10))
+        assert [1, 0] == [each.bad_chunks for each in bench.engine.status(WHAT).sources]
 
 
 @pytest.mark.parametrize("seed", range(25))
