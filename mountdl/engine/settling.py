@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from mountdl.content import Border, Content, Level
-from mountdl.engine.assembly import MEMORY, Assemblies, Assembly
+from mountdl.engine.assembly import MEMORY, Assemblies, Assembly, quick
 from mountdl.engine.blame import Blame
 from mountdl.engine.borders import Borders
 from mountdl.engine.flight import Flight, SourceState
@@ -57,6 +57,7 @@ class Settling:
         self.content, self.stored = content, stored
         self.level, self._chunk_map = content.level, content.chunk_map
         self._sure = content.chunk_map.sure
+        self._quick = quick(content.chunk_map)
         self._roster, self._incidents, self._verdict = roster, incidents, verdict
         self._store_failed = store_failed
         self._blame = Blame(stored, roster, incidents)
@@ -139,8 +140,7 @@ class Settling:
             return
         assembly = self._assemblies.expecting(flight.number, offset)
         if assembly is not None:
-            if urgent and flight.delivered == len(data) and not self.verifier.pending:
-                # A thread would be called, and begin, when the last byte is here: 1.2 ms of a read's 50, traced.
+            if urgent and flight.delivered == len(data) and not self.verifier.pending and self._quick:
                 assembly.check = self._chunk_map.check(assembly.index)
             length = assembly.put(data)
             self._count(flight.state, Extent(offset, offset + length))

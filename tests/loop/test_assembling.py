@@ -129,6 +129,7 @@ async def test_who_waits_for_a_chunk_waits_for_no_thread(
     tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a reader waits for first is judged as it comes; a thread has only to write it, once."""
+    monkeypatch.setattr(assembly, "pace", lambda _: assembly.HOP / CHUNK / 2)
     judged: list[int] = []
     real = ChunkMap.matches
     monkeypatch.setattr(ChunkMap, "matches", lambda self, index, data: judged.append(index) or real(self, index, data))
@@ -149,8 +150,24 @@ async def test_who_waits_for_a_chunk_waits_for_no_thread(
         assert len(DATA) == bench.engine.status(WHAT).verified
 
 
-async def test_a_lie_that_is_judged_as_it_comes(tmp_path: Path, clock: MockClock) -> None:
+async def test_what_takes_long_to_hash_keeps_nobody(
+    tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread hashes it, though a reader waits: the loop has others to serve."""
+    monkeypatch.setattr(assembly, "pace", lambda _: assembly.HOP / CHUNK)
+    updated: list[int] = []
+    monkeypatch.setattr(assembly.ChunkCheck, "update", lambda _, data: updated.append(len(data)))
+    monkeypatch.setattr(ChunkMap, "matches", lambda *_: True)
+    async with running(tmp_path, {"fake://a": source(), "fake://b": source()}) as bench:
+        assert DATA[:CHUNK] == await bench.engine.open(WHAT).read(Extent(0, CHUNK))
+    assert [] == updated
+
+
+async def test_a_lie_that_is_judged_as_it_comes(
+    tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Is judged once more where all others are, and blamed for as they are."""
+    monkeypatch.setattr(assembly, "pace", lambda _: 0.0)
     liar = source(fault=lambda source, offset: b"\xff" * STEP if offset == 0 else None)
     async with running(tmp_path, {"fake://a": liar, "fake://b": source(latency=1.0)}) as bench:
         assert DATA[:10] == await bench.engine.open(WHAT).read(Extent(0, 10))
