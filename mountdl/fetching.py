@@ -25,7 +25,7 @@ from mountdl.control.fetch_report import RHYTHM, Line, Report, Totals
 from mountdl.control.handing_out import doubled, matching, moved_before, moved_out
 from mountdl.control.text import shown
 from mountdl.engine.download import Download
-from mountdl.errors import ContentUnavailable, ExitStatus, MountdlError, UsageError
+from mountdl.errors import ExitStatus, MountdlError, UsageError
 from mountdl.extents import Extent
 from mountdl.integrity import Digest, strength
 from mountdl.layers import Layers
@@ -228,13 +228,8 @@ class _Fetching:
             want = download.want(Extent(0, content.size))
             try:
                 while not self._engine.complete(job.key):
-                    error = download.trouble()
-                    if error is not None:
-                        reasons = [each.reason for each in download.statistics().sources if each.reason]
-                        error.exit_status = remote.status_of(reasons, error.exit_status)
+                    if (error := self._engine.trouble(job.key)) is not None:
                         raise error
-                    if job.key not in self._engine.active():
-                        raise ContentUnavailable("a defect of mountdl ended it: see the log (--log FILE)")
                     await trio.sleep(RHYTHM / 2)
             finally:
                 download.unwant(want)

@@ -6,7 +6,6 @@ It becomes a folder with one descriptor in it, which is then a source like any o
 import logging
 import os
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -19,10 +18,10 @@ import trio
 from mountdl.descriptors import SUFFIXES, links, parse, urls
 from mountdl.descriptors.urls import UrlRefused
 from mountdl.engine.documents import look, name_in
+from mountdl.engine.status import status_of
 from mountdl.errors import DescriptorError, ExitStatus, SourceError, UsageError, write_status
 from mountdl.settings import is_remote
 from mountdl.sources.base import Loaded, Probe, Transport
-from mountdl.sources.tunnel import UNRESOLVED
 
 log = logging.getLogger(__name__)
 
@@ -105,22 +104,6 @@ async def _good(name: str, document: Loaded) -> bytes:
     except DescriptorError as error:
         raise UsageError(f"{shown(document.url)}: {error} ({error.kind})", error.exit_status) from error
     return data
-
-
-_STATUSES = (
-    (re.compile(f"{UNRESOLVED}|the name .* is not known"), ExitStatus.NAME_NOT_RESOLVED),
-    (re.compile("answered 401|.* wants? a user name|login is refused|.* accepts no key"), ExitStatus.AUTHORISATION),
-    (re.compile("answered (404|410|550)|there is no such file"), ExitStatus.NOT_FOUND),
-    (re.compile("sent wrong bytes"), ExitStatus.CHECKSUM),
-    (re.compile(r".* within [\d.]+ s|silent for |.* in time$|slower than "), ExitStatus.TIMEOUT),
-)
-"""What the reasons of sources begin with, of which a command has a status of its own."""
-
-
-def status_of(reasons: Iterable[str], otherwise: ExitStatus) -> ExitStatus:
-    """Return the status of a command that failed for *reasons* of sources, if all have the same one of their own."""
-    found = {next((status for begins, status in _STATUSES if begins.match(each)), otherwise) for each in reasons}
-    return found.pop() if len(found) == 1 else otherwise
 
 
 async def _place_linked(url: str, folder: Path, transports: list[Transport]) -> str | None:

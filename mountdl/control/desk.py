@@ -69,6 +69,7 @@ class Desk:
             await self._resolved(path, node, timeout)
             return
         download = self._engine.download(node.content)
+        self._engine.ask_again(node.outline.key)
         everything = Extent(0, node.size)
         extents = [everything]
         if what == "playable":
@@ -77,7 +78,9 @@ class Desk:
         wants = [download.want(extent) for extent in extents]
         try:
             with trio.move_on_after(timeout):
-                while not _fulfilled(download, what, extents):  # noqa: ASYNC110  # three sets decide, not one event
+                while not _fulfilled(download, what, extents):
+                    if (error := self._engine.trouble(node.outline.key, disk=False)) is not None:
+                        raise UsageError(f"{path} does not come: {error}", error.exit_status)
                     await trio.sleep(_LOOK)
                 return
         finally:

@@ -49,7 +49,8 @@ class Control(Protocol):
 
         Playable: its head and tail are readable, and the rest is here or arrives at `PLAYABLE_RATE`.
 
-        Raises MountdlError with exit status TIMEOUT after *timeout* seconds. If cancelled, the want is withdrawn.
+        Raises MountdlError with exit status TIMEOUT after *timeout* seconds, sooner when no source is left that could
+        bring the rest, with the status of their failures. If cancelled, the want is withdrawn.
         """
 
     def shutdown(self) -> None:

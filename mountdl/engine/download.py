@@ -164,11 +164,11 @@ class Download:
         able = any(state.score.ready(trio.current_time()) for state in self.roster.states)
         return not (self.readers or self._fleet or self._waiters or able or self._settling.verifier.pending)
 
-    def trouble(self) -> MountdlError | None:
-        """Return why what is wanted of it does not come now, if not for sources that have yet to fail for good."""
-        if self.stored.room.allowance() < Priority.BACKGROUND:
+    def trouble(self, *, disk: bool) -> MountdlError | None:
+        """Return why what is wanted comes from no source any more, or, with *disk*, finds no place there now."""
+        if disk and self.stored.room.allowance() < Priority.BACKGROUND:
             return StoreFull("no room is left on the disk that it goes to")
-        if trio.current_time() < self._no_background_until:
+        if disk and trio.current_time() < self._no_background_until:
             return self._failure
         gap = next(self._settling.held.missing(Extent(0, self.content.size)), None)
         return None if gap is None or any(self._fleet.overlapping(gap)) else self.roster.failed_all(gap)

@@ -20,9 +20,9 @@ from mountdl.engine.reader import Reader
 from mountdl.engine.resolving import Prefer, Resolver, anything
 from mountdl.engine.roster import ALONE
 from mountdl.engine.scoreboard import SECOND_CHANCE
-from mountdl.engine.status import DownloadStatus, SourceStatus
+from mountdl.engine.status import DownloadStatus, SourceStatus, status_of
 from mountdl.engine.traffic import Traffic
-from mountdl.errors import ContentUnavailable, SourceRefused, StoreError
+from mountdl.errors import ContentUnavailable, MountdlError, SourceRefused, StoreError
 from mountdl.extents import Extent
 from mountdl.openfiles import share
 from mountdl.priorities import Priority
@@ -151,6 +151,26 @@ class Engine:
             if self._downloads.get(download.content.key) is download:
                 self._close(download.content.key)
             download.abandon(ContentUnavailable("a defect of mountdl, see its log"))
+
+    def ask_again(self, key: ContentKey) -> None:
+        """Have sources of *key* asked at once that refused or failed too often: somebody begins to wait for it."""
+        if key in self._downloads:
+            self._downloads[key].roster.ask_again()
+            self._downloads[key].poke()
+
+    def trouble(self, key: ContentKey, *, disk: bool = True) -> MountdlError | None:
+        """Return why *key*, of which all is wanted, comes from no source any more, or why not now for its *disk*.
+
+        Its status is that of the sources' failures, where they are of one kind.
+        """
+        download = self._downloads.get(key)
+        if download is None:
+            return ContentUnavailable("a defect of mountdl ended it: see its log")
+        error = download.trouble(disk=disk)
+        if error is not None and not isinstance(error, StoreError):
+            reasons = [each.reason for each in download.statistics().sources if each.reason]
+            error.exit_status = status_of(reasons, error.exit_status)
+        return error
 
     def release(self, key: ContentKey) -> None:
         """Close the download of *key* at once, which nobody uses any more, if there is one."""

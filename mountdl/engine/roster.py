@@ -158,6 +158,16 @@ class Roster:
             if score.dropped and not score.bad_chunks and now >= score.failed_at + LAST_RESORT:
                 self._revive(state)
 
+    def ask_again(self) -> None:
+        """Have those asked at once that refused, or failed too often, but who sent wrong bytes: they may do now."""
+        for state in self.states:
+            score = state.score
+            if score.dropped and not score.bad_chunks:
+                self._revive(state)
+            if not score.dropped:
+                score.strikes = min(score.strikes, self._max_tries != 1)
+                score.retry_at = score.asked_to_wait_until
+
     def rest(self, now: float) -> float:
         """Return the seconds until a source may be asked for what nobody waits for."""
         return min((state.score.retry_at - now for state in self.states), default=SECOND_CHANCE)

@@ -1,0 +1,87 @@
+"""What a mount answers to who waits for a file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from mountdl.catalog.build import Document, build
+from mountdl.catalog.tree import Inodes
+from mountdl.control.desk import Desk
+from mountdl.descriptors.model import Descriptor
+from mountdl.errors import ExitStatus, SourceError, SourceRefused, SourceUnavailable, UsageError
+from mountdl.settings import MountSettings
+from tests.support.content import entry, pattern
+from tests.support.engines import Bench, running
+from tests.support.fakes import FakeSource, failing
+
+DATA = pattern(100)
+NAME = "file.bin"
+ONE, TWO = "fake://a", "fake://b"
+
+
+def desk(bench: Bench) -> Desk:
+    """Return that of a mount of one file, which `ONE` and `TWO` have."""
+    said = Descriptor("metalink4", (entry(DATA, urls=(ONE, TWO)),))
+    watch = SimpleNamespace(built=build([Document("x.meta4", 0, said)], Inodes(), {}))
+    mount = MountSettings(source="/source", mountpoint=Path("/mount"))
+    return Desk(mount, 1, watch, bench.engine, lambda: None)  # type: ignore[arg-type]  # of a watch it needs the tree
+
+
+def refusing(error: SourceError) -> dict[str, FakeSource]:
+    return {url: FakeSource(DATA, url, fault=failing(error)) for url in (ONE, TWO)}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (SourceRefused("m", "answered 404"), ExitStatus.NOT_FOUND),
+        (SourceRefused("m", "unable to get local issuer certificate"), ExitStatus.IO),
+        (SourceUnavailable("m", "silent for 10 s"), ExitStatus.TIMEOUT),
+    ],
+)
+async def test_a_wait_ends_once_no_source_is_left(
+    error: SourceError, status: ExitStatus, tmp_path: Path, clock: MockClock
+) -> None:
+    """With what they answered and the status of that; it waited for ever."""
+    async with running(tmp_path, refusing(error)) as bench:
+        with trio.fail_after(600), pytest.raises(UsageError) as told:
+            await desk(bench).want(NAME, "all", math.inf)
+        assert str(told.value) == (
+            f"{NAME} does not come: no source is left: {ONE}: {error.reason}; {TWO}: {error.reason}"
+        )
+        assert told.value.exit_status is status
+
+
+async def test_who_waits_has_those_asked_again_that_refused(tmp_path: Path, clock: MockClock) -> None:
+    """What was put right meanwhile is found, not what they said before; who sent wrong bytes stays out of it."""
+    sources = refusing(SourceRefused("m", "answered 404"))
+    sources[TWO].fault = lambda source, offset: bytes(len(DATA))
+    async with running(tmp_path, sources) as bench:
+        asked = desk(bench)
+        with pytest.raises(UsageError, match="answered 404"):
+            await asked.want(NAME, "all", 60)
+        liar = len(sources[TWO].fetched)
+        sources[ONE].fault = lambda source, offset: None
+        started = trio.current_time()
+        await asked.want(NAME, "all", math.inf)
+        assert trio.current_time() - started < 5
+        assert len(sources[TWO].fetched) == liar
+
+
+async def test_a_source_that_is_back_in_time_ends_no_wait(tmp_path: Path, clock: MockClock) -> None:
+    """It failed, and one that may do yet is no reason to give up."""
+    sources = refusing(SourceRefused("m", "answered 404"))
+
+    def back(source: FakeSource, offset: int) -> None:
+        if len(source.fetched) < 3:
+            raise SourceUnavailable("m", "reset")
+
+    sources[TWO].fault = back
+    async with running(tmp_path, sources) as bench:
+        await desk(bench).want(NAME, "all", math.inf)
