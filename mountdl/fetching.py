@@ -19,13 +19,14 @@ from mountdl.catalog.build import Built
 from mountdl.catalog.tree import File, Note
 from mountdl.catalog.watch import Watch
 from mountdl.content import Content, ContentKey, Level
-from mountdl.control import fetch_store
+from mountdl.control import fetch_store, text
 from mountdl.control.fetch import Order
 from mountdl.control.fetch_report import RHYTHM, Line, Report, Totals
 from mountdl.control.handing_out import doubled, matching, moved_before, moved_out
 from mountdl.control.text import shown
 from mountdl.engine.download import Download
-from mountdl.errors import ExitStatus, MountdlError, UsageError
+from mountdl.engine.status import DownloadStatus
+from mountdl.errors import ExitStatus, MountdlError, StoreFrozen, StoreFull, UsageError
 from mountdl.extents import Extent
 from mountdl.integrity import Digest, strength
 from mountdl.layers import Layers
@@ -39,6 +40,8 @@ GIVE_UP = 20.0
 
 MAGNETS = 3.0
 """Seconds for which files wait for magnet links beside them, which may have a say in their names."""
+
+_MORE_ROOM = "make room, and the same command goes on"
 
 
 def fetch(settings: Settings, order: Order, report: Report) -> int:
@@ -218,9 +221,22 @@ class _Fetching:
         finally:
             del self._checking[job.key]
 
+    def _find_room(self, job: _Job) -> None:
+        """Raise UsageError when the disk has no room for *job* beside what is on its way: all would be left half."""
+        store, size = self._layers.store, job.node.size
+        space, missing = store.space(), size - store.glance(job.key, size).written
+        statuses = [download.statistics() for _, download in self._under_way.values()]
+        room = max(0, space.available - sum(each.size - each.written for each in statuses))
+        if missing > room and space.total:  # some file systems don't tell
+            beside = " beside what is on its way" if statuses else ""
+            has = f"the disk of {shown(self._order.directory)} has room for {text.size(room)}{beside}"
+            told = f"{text.size(missing)} are yet to come, and {has}; {_MORE_ROOM}"
+            raise UsageError(told, ExitStatus.DISK_FULL)
+
     async def _complete(self, job: _Job) -> None:
         """Return once all of *job*'s bytes are stored and judged. Raises MountdlError."""
         content = job.node.content
+        self._find_room(job)
         reader = self._engine.open(content)
         try:
             download = self._engine.download(content)
@@ -229,7 +245,7 @@ class _Fetching:
             try:
                 while not self._engine.complete(job.key):
                     if (error := self._engine.trouble(job.key)) is not None:
-                        raise error
+                        raise _with_remedy(error, download.statistics())
                     await trio.sleep(RHYTHM / 2)
             finally:
                 download.unwant(want)
@@ -323,6 +339,14 @@ def _unjudged(content: Content) -> Digest | None:
     if digest is None or pieces is None or content.level is not Level.CHUNK:
         return None  # it has none, or was judged by it
     return digest if strength(pieces) < strength(digest.algorithm) else None
+
+
+def _with_remedy(error: MountdlError, status: DownloadStatus) -> MountdlError:
+    """Return *error*, which ends a download, with what is missing and what to do where the disk is full."""
+    if not isinstance(error, StoreFull) or isinstance(error, StoreFrozen):
+        return error
+    missing = f"{text.size(status.size - status.written)} of {text.size(status.size)} are yet to come"
+    return StoreFull(f"{error}, and {missing}; {_MORE_ROOM}")
 
 
 def _refuse_half(target: Path) -> None:

@@ -20,7 +20,7 @@ from tests.support.fetches import STORE, fetched, names
 from tests.support.httpserver import Request, Stream
 from tests.support.machine import patience
 from tests.support.mirrors import Mirror, Mirrors, lying, paced, refusing
-from tests.support.mounts import command, run
+from tests.support.mounts import command
 from tests.support.ports import free_port
 from tests.support.samples import CHUNK, metalink3, publish
 from tests.support.swarms import info_hash, many_files, seeding, tracker, with_tracker
@@ -260,24 +260,6 @@ def test_a_name_that_is_taken_is_the_trouble_of_one_file(mirrors: Mirrors, tmp_p
     assert done.stderr == "mountdl: same.bin: another source has a file of this name; fetch it into another folder\n"
     assert {"one.bin", "same.bin", "two.bin"} == set(names(tmp_path / "out"))
     assert DATA == (tmp_path / "out" / "two.bin").read_bytes()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
-def test_a_full_disk_is_told_at_once(mirrors: Mirrors, source: Path, tmp_path: Path) -> None:
-    """Status 9, and what is here is gone on with once there is room."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    publish(source, NAME, DATA, [mirrors.add("only", {NAME: DATA}).of(NAME)])
-    assert run("mount", "-t", "tmpfs", "-o", "size=2M", "tmpfs", disk).returncode == 0
-    try:
-        done = fetched("-d", disk, source)
-        assert done.returncode == 9
-        assert f"mountdl: {NAME}: " in done.stderr
-        assert run("mount", "-o", "remount,size=8M", disk).returncode == 0
-        assert fetched("-d", disk, source).returncode == 0
-        assert DATA == (disk / NAME).read_bytes()
-    finally:
-        run("umount", "-l", disk)
 
 
 def test_no_name_leads_into_the_store(mirrors: Mirrors, source: Path, tmp_path: Path) -> None:
