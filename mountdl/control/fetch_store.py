@@ -73,9 +73,16 @@ def make_folder(path: Path) -> None:
         raise UsageError(f"{shown(path)} can't be made: {error.strerror}", write_status(error)) from error
 
 
-def refuse_inside(store: Path, target: Path) -> None:
-    """Raise UsageError when *target* is to be in *store*, however that is spelt: there a name is not what it seems."""
-    for path in (target, *target.parents):
-        with suppress(OSError):
-            if path.samefile(store):
-                raise UsageError(f"{shown(store)} is kept for what is not whole: nothing of this name can be fetched")
+def taken(store: Path, target: Path) -> bool:
+    """Say whether something has the name *target*.
+
+    Raises UsageError when that is to be in *store*, however it is spelt: there a name is not what it seems.
+    """
+    with suppress(OSError):
+        kept = store.stat()
+        for path in (target, *target.parents):
+            with suppress(OSError):
+                if os.path.samestat(path.stat(), kept):
+                    why = f"{shown(store)} is kept for what is not whole: nothing of this name can be fetched"
+                    raise UsageError(why)
+    return os.path.lexists(target)

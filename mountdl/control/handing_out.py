@@ -20,7 +20,7 @@ from mountdl.control.text import shown
 from mountdl.errors import ExitStatus, StoreError, UsageError, write_status
 from mountdl.integrity import ChunkMap, Digest, WholeCheck
 from mountdl.store.place import DATA, FILES, PIN, Place, write_all
-from mountdl.store.standing import standing
+from mountdl.store.standing import settled, standing
 from mountdl.store.sums import Sums, sums_of
 
 STEP = 1 << 20
@@ -91,10 +91,10 @@ def moved_out(place: Place, digest: Digest | None, target: Path, mtime_ns: int, 
     except OSError as error:
         raise StoreError(f"what was fetched for {shown(target.name)} is gone: {error.strerror}") from error
     try:
-        found = standing(place, fd)
-        if found is None:
+        size = settled(place, fd)
+        if size is None:
             raise StoreError(f"not all of {shown(target.name)} is on record")
-        if digest is not None and not _matches(fd, digest, found.size, tell):
+        if digest is not None and not _matches(fd, digest, size, tell):
             contradiction = f"{shown(target.name)} is not what its digest {digest} says, though its pieces matched"
             raise UsageError(contradiction, ExitStatus.CHECKSUM)
         with suppress(PermissionError):  # FAT has no modes
