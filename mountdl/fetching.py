@@ -192,7 +192,8 @@ class _Fetching:
             for each in (job, *self._twins.pop(job.key, ())):
                 self._fail(error, each.node.path)
 
-    async def _fetch(self, job: _Job) -> None:
+    async def _fetch(self, job: _Job, twins: Sequence[_Job] = ()) -> None:
+        """Fetch *job*, and what *twins* are too."""
         if self._claimed.setdefault(job.target, job.key) != job.key:
             # Not raised: others may wait for the same bytes under names of their own.
             taken = UsageError("another source has a file of this name; fetch it into another folder")
@@ -201,19 +202,35 @@ class _Fetching:
         if job.key in self._twins:  # the same bytes under two names: one of them is a copy
             self._twins[job.key].append(job)
             return
-        self._twins[job.key] = []
+        self._twins[job.key] = list(twins)
         async with self._slots:
-            if await in_thread(fetch_store.taken, self._directory, job.target):
-                if not await in_thread(moved_before, Place(self._contents, job.key), job.target):
-                    await self._compare(job)
-                await self._finish(job)
+            try:
+                there = await self._there(job)
+            except UsageError as error:  # of its name: one that is the same bytes has another
+                self._fail(error, job.node.path)
+                twins = self._twins.pop(job.key)
+            else:
+                await (self._finish(job) if there else self._bring(job))
                 return
-            await self._complete(job)
-            if job.node.content.swarms:
-                self._late.append(job)
-                return
-            await self._put_away(job)
-            await self._move(job)
+        if twins:
+            await self._fetch(twins[0], twins[1:])
+
+    async def _there(self, job: _Job) -> bool:
+        """Say whether *job* is there under its name already. Raises UsageError where something else is."""
+        if not await in_thread(fetch_store.taken, self._directory, job.target):
+            return False
+        if not await in_thread(moved_before, Place(self._contents, job.key), job.target):
+            await self._compare(job)
+        return True
+
+    async def _bring(self, job: _Job) -> None:
+        """Fetch *job* and give it its name."""
+        await self._complete(job)
+        if job.node.content.swarms:
+            self._late.append(job)
+            return
+        await self._put_away(job)
+        await self._move(job)
 
     async def _put_away(self, job: _Job) -> None:
         """Have the store let go of *job*'s file, all on the disk and on record."""
@@ -295,7 +312,7 @@ class _Fetching:
         if twin.target == original:
             self._files -= 1
             return
-        if await in_thread(os.path.lexists, twin.target):
+        if await in_thread(fetch_store.taken, self._directory, twin.target):
             await self._compare(twin)
         else:
             await in_thread(fetch_store.make_folder, twin.target.parent)

@@ -6,8 +6,10 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.support.content import pattern
-from tests.support.fetches import fetched
+from tests.support.fetches import STORE, fetched
 from tests.support.httpserver import Request, Stream
 from tests.support.mirrors import Mirror, Mirrors, head, span
 from tests.support.samples import publish
@@ -86,3 +88,23 @@ def test_pieces_tell_whether_what_is_there_is_the_same(mirrors: Mirrors, source:
     other = fetched("-d", tmp_path, source)
     assert (other.returncode, other.stdout) == (32, "")
     assert f"{NAME}: this name is taken by another file than the one of its pieces" in other.stderr
+
+
+@pytest.mark.parametrize("taken", [f"{STORE}/contents/b", "b.bin"])
+def test_a_name_that_can_not_be_had_is_the_trouble_of_one_file(
+    taken: str, mirrors: Mirrors, source: Path, tmp_path: Path
+) -> None:
+    """The same bytes get their other names, whichever comes first; a copy does not lead into the store either."""
+    mirror = mirrors.add("only", {NAME: DATA})
+    (tmp_path / "b.bin").write_bytes(b"another file")
+    for name in ("a.bin", "b.bin", "c.bin"):
+        place = publish(source, name, DATA, [mirror.of(NAME)])
+        place.write_text(place.read_text().replace('<file name="b.bin"', f'<file name="{taken}"'))
+    done = fetched("-d", tmp_path, source)
+    assert done.returncode in {28, 32}
+    assert {f"{tmp_path / name}" for name in ("a.bin", "c.bin")} == set(done.stdout.splitlines())
+    assert done.stderr.startswith(f"mountdl: {taken}: ")
+    assert done.stderr.count("\n") == 1
+    assert mirror.sent < 1.5 * len(DATA)
+    assert (tmp_path / "b.bin").read_bytes() == b"another file"
+    assert not (tmp_path / STORE).exists()
