@@ -113,6 +113,12 @@ class _Mounted:
             fuse.terminate(operations)
 
         await nursery.start(_on_signals, end)
+        if self.settings.rpc.enabled:
+            await trio.to_thread.run_sync(import_module, "mountdl.control.rpc.serving")
+            from mountdl.control.rpc import serving
+
+            # Before the mount: where it can't listen, nothing is mounted.
+            await nursery.start(serving.serve, self.settings, self._watch, self._engine)
         detach = fuse.attach(operations, source, mount.mountpoint, allow_other=mount.allow_other)
         nursery.start_soon(self._forget_pages, fuse.forget_pages)
         if mount.control_socket is not None:

@@ -160,6 +160,20 @@ def is_remote(source: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class RpcSettings:
+    """The control server for aria2's clients: it listens on loopback's *port*, or with *listen_all* on every address.
+
+    *secret* is what clients have to show; None: nothing. With *allow_origin_all* pages of browsers may ask, whosever.
+    """
+
+    enabled: bool = False
+    port: int = 6800
+    listen_all: bool = False
+    secret: str | None = field(default=None, repr=False)
+    allow_origin_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MountSettings:
     """A mount: *source* is an absolute path or a URL, *mountpoint* absolute.
 
@@ -188,3 +202,4 @@ class Settings:
     proxies: ProxySettings = field(default_factory=ProxySettings)
     credentials: CredentialSettings = field(default_factory=CredentialSettings)
     sftp: SftpSettings = field(default_factory=SftpSettings)
+    rpc: RpcSettings = field(default_factory=RpcSettings)

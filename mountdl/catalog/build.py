@@ -174,7 +174,7 @@ class _Builder:
         else:
             for each in said if isinstance(said, tuple) else (said,):
                 *parts, name = each.path.split("/")
-                leaf = Leaf(name, each, document.mtime_ns, each.cautions)
+                leaf = Leaf(name, each, document.mtime_ns, each.cautions, document.path)
                 self._claim(self._down(folder, parts), leaf, each, document)
         if len(self._leaves) - before > 1:
             self._leaves[before:] = sorted(self._leaves[before:], key=lambda leaf: (*leaf.parent.names(), leaf.name))
@@ -206,7 +206,7 @@ class _Builder:
             if not parts:
                 self._caution("unsafe-path", f"{document.path} names a path that can't be shown", entry)
                 continue
-            leaf = Leaf(parts[-1], entry, mtime_ns, remarks.get(str(entry.path), ()))
+            leaf = Leaf(parts[-1], entry, mtime_ns, remarks.get(str(entry.path), ()), document.path)
             self._place_leaf(folder, parts, leaf, document)
 
     def _place_magnet(self, folder: Folder, magnet: Magnet, mtime_ns: int, document: Document, *, alone: bool) -> None:
@@ -220,9 +220,10 @@ class _Builder:
             return
         for part in shown_parts(document.name, PurePosixPath(magnet.name), alone=alone):
             if entry.swarms:
-                self._place_leaf(folder, (part,), Leaf(part, entry, mtime_ns, ()), document)
+                self._place_leaf(folder, (part,), Leaf(part, entry, mtime_ns, (), document.path), document)
             else:
-                self._memos.append((folder, part, ".resolving", Memo(b"", mtime_ns, "resolving", CHANGES)))
+                memo = Memo(b"", mtime_ns, "resolving", CHANGES, descriptor=document.path)
+                self._memos.append((folder, part, ".resolving", memo))
 
     def _explain(self, folder: Folder, document: Document, cautions: tuple[Caution, ...]) -> None:
         """Say why nothing of *document* is shown, unless that is what the user prefers."""
@@ -321,13 +322,14 @@ class _Builder:
         if (folder, leaf.name, key) not in self._awaited:
             self._awaited.add((folder, leaf.name, key))
             asked = SERVERS if leaf.entry.mirrors else PEERS
-            memo = Memo(b"", leaf.mtime_ns, "resolving", self._failures.get(key, asked), asked is PEERS)
+            reason = self._failures.get(key, asked)
+            memo = Memo(b"", leaf.mtime_ns, "resolving", reason, asked is PEERS, leaf.descriptor)
             self._memos.append((folder, leaf.name, ".resolving", memo))
 
     def _refuse(self, folder: Folder, document: Document, problem: DescriptorError) -> None:
         name = clean(document.name)
         text = f"{name} can't be used ({problem.kind}): {problem}\n".encode("utf-8", "backslashreplace")
-        memo = Memo(text, document.mtime_ns, "error", str(problem))
+        memo = Memo(text, document.mtime_ns, "error", str(problem), descriptor=document.path)
         self._memos.append((folder, name, ".error", memo))
 
     def name_displaced(self) -> None:

@@ -23,6 +23,7 @@ class Memo:
     state: str
     reason: str = ""
     peers: bool = False
+    descriptor: str = ""
 
 
 class Folder:
@@ -51,14 +52,17 @@ class Folder:
 class Leaf:
     """A file in the making, of what a descriptor *said*."""
 
-    __slots__ = ("cautions", "mtime_ns", "name", "outline", "parent", "pool", "said", "signature")
+    __slots__ = ("cautions", "descriptor", "mtime_ns", "name", "outline", "parent", "pool", "said", "signature")
 
     parent: Folder
     pool: Pool | None
     outline: Outline
 
-    def __init__(self, name: str, said: Entry | KeptFile, mtime_ns: int, cautions: tuple[Caution, ...]) -> None:
+    def __init__(
+        self, name: str, said: Entry | KeptFile, mtime_ns: int, cautions: tuple[Caution, ...], descriptor: str
+    ) -> None:
         self.name = name
+        self.descriptor = descriptor
         self.said = said
         self.mtime_ns = mtime_ns
         self.cautions = cautions
@@ -95,11 +99,11 @@ def freeze(folders: Sequence[Folder], contents: Mapping[ContentKey, Outline], in
             child = folder.children[name]
             if isinstance(child, Leaf):
                 place, outline = _join(path, name), child.outline
-                file = File(inode, folder.inode, name, place, outline, child.mtime_ns, child.cautions)
-                nodes[inode] = inodes.again(file)
+                dated = child.mtime_ns, child.cautions, child.descriptor
+                nodes[inode] = inodes.again(File(inode, folder.inode, name, place, outline, *dated))
             elif isinstance(child, Memo):
-                text, state = child.text, child.state
-                nodes[inode] = Note(inode, folder.inode, name, text, child.mtime_ns, state, child.reason, child.peers)
+                told = child.text, child.mtime_ns, child.state, child.reason, child.peers, child.descriptor
+                nodes[inode] = Note(inode, folder.inode, name, *told)
     tree = Tree(nodes, contents)
     inodes.settle(tree)
     return tree

@@ -38,7 +38,10 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file that descriptors describe; *path* is relative to the root, *cautions* are what to know about it."""
+    """A file that descriptors describe; *path* is relative to the root, *cautions* are what to know about it.
+
+    *descriptor* is the path, below the source, of the one that named it first.
+    """
 
     inode: Inode
     parent: Inode
@@ -47,6 +50,7 @@ class File:
     outline: Outline
     mtime_ns: int
     cautions: tuple[Caution, ...] = ()
+    descriptor: str = ""
 
     @property
     def content(self) -> Content:
@@ -65,7 +69,7 @@ class Note:
 
     *state* is "error" (a refused descriptor), "resolving" (an entry of unknown size, empty text) or
     "complete" (a signature); *reason* says why, for the first two. *peers*: only they can tell more, which may take
-    long.
+    long. *descriptor* is as in `File`.
     """
 
     inode: Inode
@@ -76,6 +80,7 @@ class Note:
     state: str
     reason: str = ""
     peers: bool = False
+    descriptor: str = ""
 
     @property
     def size(self) -> int:

@@ -19,7 +19,7 @@ from mountdl.control.text import shown
 from mountdl.descriptors import SUFFIXES
 from mountdl.errors import ExitStatus, UsageError, write_status
 from mountdl.openfiles import FEW, attainable
-from mountdl.settings import CredentialSettings, Settings, is_remote
+from mountdl.settings import CredentialSettings, RpcSettings, Settings, is_remote
 from mountdl.sources.credentials import EXPOSED, exposed
 
 _DEVICE = Path("/dev/fuse")
@@ -43,6 +43,7 @@ def check(settings: Settings, registry: Registry) -> list[str]:
     check_outside(settings)
     if mount.allow_other:
         check_allow_other()
+    check_rpc(settings.rpc)
     hints = [*check_places(settings), *_open_files_hints()]
     if is_remote(mount.source):
         return hints
@@ -109,6 +110,15 @@ def check_outside(settings: Settings) -> None:
         if inside:
             other = "--cache-dir" if name == "the store" else "place"
             raise UsageError(f"{name} {shown(path)} would be inside the mount: choose another {other}")
+
+
+def check_rpc(rpc: RpcSettings) -> None:
+    """Raise UsageError when anybody in the network could control the mount."""
+    if rpc.enabled and rpc.listen_all and rpc.secret is None:
+        raise UsageError(
+            "--rpc-listen-all: anybody in the network could control this mount: give --rpc-secret too, best as"
+            " MOUNTDL_RPC_SECRET or in the configuration file"
+        )
 
 
 def check_apart(source: Path, store: Path) -> None:

@@ -19,6 +19,7 @@ from mountdl.settings import (
     MountSettings,
     PreferenceSettings,
     ProxySettings,
+    RpcSettings,
     Settings,
     SftpSettings,
     StoreSettings,
@@ -128,6 +129,7 @@ def settings(
         ProxySettings(**section("proxies")),  # type: ignore[arg-type]
         CredentialSettings(**section("credentials")),  # type: ignore[arg-type]
         SftpSettings(**section("sftp")),  # type: ignore[arg-type]
+        RpcSettings(**section("rpc")),  # type: ignore[arg-type]
     )
 
 

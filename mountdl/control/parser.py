@@ -51,7 +51,8 @@ T: 16K is 16384. What is true or false is switched off by --enable-dht=false.
 """
 WORDS = "-o"
 OF_MOUNTS = frozenset({
-    "foreground", "allow-other", "cache-dir", "cache-size", "graduate", "background", "read-timeout"
+    "foreground", "allow-other", "cache-dir", "cache-size", "graduate", "background", "read-timeout",
+    "enable-rpc", "rpc-listen-port", "rpc-listen-all", "rpc-secret", "rpc-allow-origin-all",
 })  # fmt: skip
 """Options that say nothing where there is no mount."""
 CACHE_VERBS = ("list", "verify", "prune", "pin", "unpin", "export", "adopt")

@@ -10,12 +10,13 @@ import math
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import trio
 
+from mountdl.control.crowd import Crowd
 from mountdl.control.messages import A_TURN, MAX_REQUEST, WHAT, Control, Json, decoded, encoded, failure, sections
 from mountdl.errors import ExitStatus, MountdlError, UsageError, write_status
 
@@ -35,7 +36,7 @@ async def serve(
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         own = _bind(listening, path)
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
-        clients = _Clients()
+        clients = Crowd(MAX_CLIENTS)
         try:
             await trio.serve_listeners(partial(_client, control, clients), [listener], task_status=task_status)  # type: ignore[arg-type]
         finally:
@@ -60,40 +61,7 @@ def _bind(listening: socket.socket, path: Path) -> os.stat_result:
         raise UsageError(f"can't listen on {path}: {error.strerror or error}", write_status(error)) from error
 
 
-class _Clients:
-    """Who is connected. Law: one more than `MAX_CLIENTS` takes the place of who has said nothing for the longest."""
-
-    def __init__(self) -> None:
-        self.busy: set[trio.CancelScope] = set()
-        self._idle: dict[trio.CancelScope, None] = {}
-
-    def enter(self, client: trio.CancelScope) -> bool:
-        """Give *client* a place, idle; say whether there is one."""
-        if len(self.busy) >= MAX_CLIENTS:
-            return False
-        if len(self.busy) + len(self._idle) >= MAX_CLIENTS:
-            oldest = next(iter(self._idle))
-            del self._idle[oldest]
-            oldest.cancel()
-        self._idle[client] = None
-        return True
-
-    def leave(self, client: trio.CancelScope) -> None:
-        """Take the place of *client* back."""
-        self._idle.pop(client, None)
-        self.busy.discard(client)
-
-    @contextlib.contextmanager
-    def answering(self, client: trio.CancelScope) -> Iterator[None]:
-        """Keep *client* its place while it is answered."""
-        self._idle.pop(client, None)
-        self.busy.add(client)
-        yield
-        self.busy.discard(client)
-        self._idle[client] = None
-
-
-async def _client(control: Control, clients: _Clients, stream: trio.SocketStream) -> None:
+async def _client(control: Control, clients: Crowd, stream: trio.SocketStream) -> None:
     """Serve one client; whatever goes wrong with it stays with it."""
     client = trio.CancelScope()
     async with stream:

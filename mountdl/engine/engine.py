@@ -23,7 +23,7 @@ from mountdl.engine.scoreboard import SECOND_CHANCE
 from mountdl.engine.status import DownloadStatus, SourceStatus, status_of
 from mountdl.engine.traffic import Traffic
 from mountdl.errors import ContentUnavailable, MountdlError, SourceRefused, StoreError
-from mountdl.extents import Extent
+from mountdl.extents import Extent, ExtentSet
 from mountdl.openfiles import share
 from mountdl.priorities import Priority
 from mountdl.settings import EngineSettings
@@ -213,8 +213,8 @@ class Engine:
         """Fetch *extent* of *content* in idle bandwidth though nobody reads it. Raises as `download` does."""
         self.download(content).want(extent)
 
-    def pause(self, content: Content, *, on: bool) -> None:
-        """Fetch of *content* only what a reader waits for, or go on, until the engine ends. Raises StoreError."""
+    def pause(self, content: Outline, *, on: bool) -> None:
+        """Fetch of *content* only what a reader waits for, or go on, until the engine ends."""
         (self._paused.add if on else self._paused.discard)(content.key)
         if content.key in self._downloads:
             self._downloads[content.key].paused = on
@@ -324,6 +324,21 @@ class Engine:
         download = self._downloads.get(content.key)
         earlier = self._incidents.get(content.key, ())
         return earlier + tuple(download.incidents) if download is not None else earlier
+
+    def present(self, content: Outline) -> ExtentSet | None:
+        """Return what is here of a running download, verified where chunks can be; None if none is. Not to keep."""
+        download = self._downloads.get(content.key)
+        if download is None:
+            return None
+        return download.stored.verified if content.level is Level.CHUNK else download.stored.written
+
+    def evicted(self, key: ContentKey) -> bool:
+        """Say whether the quota took the content of *key*."""
+        return self._store.evicted(key)
+
+    def limit(self, each: float | None, overall: float | None) -> None:
+        """Change what mirrors may send of each file and of all, in bytes a second: 0 is no limit, None no change."""
+        self._traffic.limit(each, overall)
 
     def complete(self, key: ContentKey) -> bool:
         """Say whether the running download of *key* has all of it on disk, judged; False if none is running."""

@@ -51,6 +51,14 @@ class Rates:
         self._each, self._overall = each, Bucket(overall) if overall else None
         self._shares: dict[Hashable, _Share] = {}
 
+    def change(self, each: float | None, overall: float | None) -> None:
+        """Let other limits hold from now on; None: the one that there is."""
+        if each is not None:
+            self._each = each
+        if overall is not None:
+            self._overall = Bucket(overall) if overall else None
+        self._shares.clear()
+
     def __bool__(self) -> bool:
         return bool(self._each or self._overall)
 

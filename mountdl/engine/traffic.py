@@ -76,6 +76,10 @@ class Traffic:
             return 0.0
         return self._rates.pause(key, now, urgent=urgent(), crowd=self._waiting > 0, awaited=awaited)
 
+    def limit(self, each: float | None, overall: float | None) -> None:
+        """Change the user's limits, in bytes a second: 0 is none, None no change."""
+        self._rates.change(each, overall)
+
     def enough(self, length: int, seconds: float) -> str | None:
         """Say why *length* bytes can't come within *seconds*: the user's limits. None when they can."""
         return self._rates.enough(length, seconds)

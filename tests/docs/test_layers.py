@@ -27,14 +27,15 @@ ROWS = [
 ROW = {name: number for number, names in enumerate(ROWS, 1) for name in names}
 
 HOMES = {
-    "httpx": "sources/http",
-    "h11": "sources/http",
-    "asyncssh": "sources/sftp",
-    "asyncio": "sources/sftp",
-    "libtorrent": "sources/swarm",
-    "pyfuse3": "filesystem",
-    "lxml": "descriptors",
-    "isal": "store",
+    "httpx": ("sources/http",),
+    "h11": ("sources/http", "control/rpc"),
+    "wsproto": ("control/rpc",),
+    "asyncssh": ("sources/sftp",),
+    "asyncio": ("sources/sftp",),
+    "libtorrent": ("sources/swarm",),
+    "pyfuse3": ("filesystem",),
+    "lxml": ("descriptors",),
+    "isal": ("store",),
 }
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
@@ -85,9 +86,9 @@ def strangers(path: Path, tree: ast.AST) -> list[str]:
     """Return which foreign libraries *tree* imports outside their home."""
     folder = path.relative_to(PACKAGE).as_posix()
     return [
-        f"line {line}: {imported} lives in {HOMES[imported.split('.')[0]]}"
+        f"line {line}: {imported} lives in {' and '.join(homes)}"
         for line, imported in imports(tree)
-        if imported.split(".")[0] in HOMES and not folder.startswith(f"{HOMES[imported.split('.')[0]]}/")
+        if (homes := HOMES.get(imported.split(".")[0])) and not folder.startswith(tuple(f"{home}/" for home in homes))
     ]
 
 

@@ -66,7 +66,7 @@ def test_each_settings_field_of_an_option_exists_once() -> None:
     assert set(named) <= known
 
 
-SAMPLES = ("true", "false", "off", "7", "7-8", "2000-2001", "de", "debug", "http", "/x", "http://h:1", "Name: value")
+SAMPLES = ("true", "false", "off", "7", "7-8", "2000-2001", "de", "debug", "http", "/x", "http://h:1", "a: b", "6900")
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)

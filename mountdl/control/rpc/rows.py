@@ -1,0 +1,111 @@
+"""What clients see as downloads: a row for each file that the mount shows, and for each note in place of one. Pure.
+
+Law: a row's gid is made of its path in the mount, so it is the same after a restart; the first file of what a client
+added has the gid that the client was told. A `.resolving` note has that of the file that it stands for.
+"""
+
+import hashlib
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import trio
+
+from mountdl.catalog.tree import File, Node, Note, Tree
+from mountdl.content import ContentKey
+from mountdl.control.rpc.faults import Fault
+
+ACTIVE, WAITING, PAUSED, COMPLETE, ERROR, REMOVED = "active", "waiting", "paused", "complete", "error", "removed"
+STOPPED = frozenset({COMPLETE, ERROR, REMOVED})
+A_TURN = 200
+"""Rows that are made, or looked at, before readers get a turn: some 2 ms."""
+_GID = re.compile(r"[0-9a-f]{1,16}")
+_RESOLVING = ".resolving"
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One file or note; *path* is in the mount. *status* is aria2's word as of the last look, None before the first."""
+
+    gid: str
+    path: str
+    node: File | Note
+    status: str | None = None
+
+    @property
+    def key(self) -> ContentKey | None:
+        """The key of its content; None for a note."""
+        return self.node.outline.key if isinstance(self.node, File) else None
+
+    @property
+    def torrent(self) -> bool:
+        """Whether it comes out of a torrent or magnet link, as its descriptor is called."""
+        return self.node.descriptor.lower().endswith((".torrent", ".magnet"))
+
+
+def gid_of(path: str) -> str:
+    """Return the gid of the file at *path* in the mount: 16 hexadecimal digits."""
+    return hashlib.sha256(path.encode(errors="backslashreplace")).hexdigest()[:16]
+
+
+class Index:
+    """All rows of one tree, in its order; those of descriptors that were *added*, by descriptor too."""
+
+    def __init__(self, rows: Iterable[Row] = (), added: Mapping[str, str] | None = None) -> None:
+        self.rows = list(rows)
+        self.added: dict[str, list[Row]] = {}
+        for row in self.rows:
+            if added and row.node.descriptor in added:
+                self.added.setdefault(row.node.descriptor, []).append(row)
+        for name, mine in self.added.items():
+            mine.sort(key=lambda row: row.path.split("/"))
+            mine[0].gid = (added or {})[name]
+        self.by_gid = {row.gid: row for row in self.rows}
+        self.by_key: dict[ContentKey, list[Row]] = {}
+        for row in self.rows:
+            if row.key is not None:
+                self.by_key.setdefault(row.key, []).append(row)
+        self._gids: list[str] | None = None
+
+    def gid(self, text: str, more: Iterable[str] = ()) -> str:
+        """Return the whole gid that *text* is the beginning of, among the rows' and *more*. Raises Fault."""
+        wanted = text.lower()
+        if _GID.fullmatch(wanted) is None:
+            raise Fault(f"Invalid GID {text[:40]}")
+        others = frozenset(more)
+        if wanted in self.by_gid or wanted in others:
+            return wanted
+        if self._gids is None:
+            self._gids = sorted(self.by_gid)
+        at = bisect_left(self._gids, wanted)
+        found = {gid for gid in self._gids[at : at + 2] if gid.startswith(wanted)}
+        found |= {gid for gid in others if gid.startswith(wanted)}
+        if len(found) > 1:
+            raise Fault(f"GID {wanted} is not unique")
+        if not found:
+            raise Fault(f"GID {wanted} is not found")
+        return found.pop()
+
+
+async def indexed(tree: Tree, added: Mapping[str, str]) -> Index:
+    """Return the index of *tree*, while others get turns; *added* are gids of descriptors that clients added."""
+    rows = []
+    for number, node in enumerate(tree.nodes()):
+        if number % A_TURN == 0:
+            await trio.lowlevel.checkpoint()
+        if isinstance(node, File):
+            rows.append(Row(gid_of(node.path), node.path, node))
+        elif isinstance(node, Note) and node.state in {"error", "resolving"}:
+            path = _path(tree, node)
+            rows.append(Row(gid_of(path.removesuffix(_RESOLVING)), path, node))
+    await trio.lowlevel.checkpoint()
+    return Index(rows, added)
+
+
+def _path(tree: Tree, node: Node) -> str:
+    names = [node.name]
+    while (parent := tree.node(node.parent)) is not None and parent.inode != node.inode:
+        names.append(parent.name)
+        node = parent
+    return "/".join(name for name in reversed(names) if name)

@@ -1,0 +1,214 @@
+"""The control server of a mount that speaks aria2's RPC: sockets, paths, and who is told of what.
+
+Law: nothing that a client does or leaves undone keeps the mount from working: connections, bodies, times and work at
+once are bounded, errors stay with who caused them. It listens before the mount says that it is there, or the mount
+does not begin.
+"""
+
+import errno
+import logging
+import os
+import socket
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from mountdl.catalog.watch import Watch
+from mountdl.control.crowd import Crowd
+from mountdl.control.rpc import answering, jsonwire
+from mountdl.control.rpc.access import Gate, refusal
+from mountdl.control.rpc.answering import Answer
+from mountdl.control.rpc.board import Board
+from mountdl.control.rpc.drop import Drop
+from mountdl.control.rpc.http import Connection, Reply, Request
+from mountdl.control.rpc.keeper import Keeper
+from mountdl.control.rpc.notices import events
+from mountdl.control.rpc.websocket import Session
+from mountdl.control.text import shown
+from mountdl.engine.engine import Engine
+from mountdl.errors import ExitStatus, UsageError
+from mountdl.settings import RpcSettings, Settings, is_remote
+
+log = logging.getLogger(__name__)
+
+MOST_CLIENTS = 64
+MOST_SESSIONS = 24
+"""Clients of those that may listen by WebSocket."""
+RHYTHM = 1.0
+"""Seconds between two looks at what became of files, while somebody listens."""
+_NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
+
+
+def listen(settings: RpcSettings) -> list[trio.SocketListener]:
+    """Return listeners on the port that *settings* name: loopback's, or all. Raises UsageError."""
+    wanted = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+    if settings.listen_all:
+        wanted = [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")]  # noqa: S104  # the user asked for it
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in wanted:
+            made = _bound(family, address, settings.port, needed=not sockets)
+            sockets += [made] if made is not None else []
+    except OSError as error:
+        for each in sockets:
+            each.close()
+        taken = "; another program has it: choose another --rpc-listen-port" if error.errno == errno.EADDRINUSE else ""
+        raise UsageError(
+            f"--enable-rpc: can't listen on port {settings.port}: {error.strerror}{taken}", ExitStatus.IO
+        ) from error
+    return [trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in sockets]
+
+
+def _bound(family: int, address: str, port: int, *, needed: bool) -> socket.socket | None:
+    """Return a socket that listens, None where this machine has no such *address*. Raises OSError."""
+    try:
+        made = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        if needed or error.errno not in _NO_SUCH_ADDRESS:
+            raise
+        return None
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind((address, port))
+        made.listen(MOST_CLIENTS)
+    except OSError as error:
+        made.close()
+        if needed or error.errno not in _NO_SUCH_ADDRESS:
+            raise
+        return None
+    return made
+
+
+async def serve(
+    settings: Settings, watch: Watch, engine: Engine, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Answer clients of the mount that *settings* made until cancelled. Raises UsageError when it can't listen."""
+    listeners = listen(settings.rpc)
+    drop, reason = await trio.to_thread.run_sync(_drop, settings.mount.source)
+    board = Board(settings, watch, engine, drop, reason)
+    if drop is not None:
+        board.marks = await trio.to_thread.run_sync(drop.marks)
+    server = Server(settings.rpc, board)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Keeper(board, engine).run)
+        nursery.start_soon(server.tell)
+        await nursery.start(trio.serve_listeners, server.welcome, listeners)
+        task_status.started()
+
+
+def _drop(source: str) -> tuple[Drop | None, str]:
+    """Return the folder that clients may add to; None, and why, where they can't. Blocking."""
+    if is_remote(source):
+        return None, "nothing can be added: this mount is of one URL; mount a folder"
+    folder = Path(source)
+    if not folder.is_dir():
+        return None, f"nothing can be added: {shown(source)} is no folder; mount one"
+    if not os.access(folder, os.W_OK):
+        return None, f"nothing can be added: {shown(source)} can't be written to"
+    return Drop(folder), ""
+
+
+class Server:
+    """Who is connected to one mount."""
+
+    def __init__(self, settings: RpcSettings, board: Board) -> None:
+        self._settings, self._board = settings, board
+        self._crowd = Crowd(MOST_CLIENTS)
+        self._sessions: dict[Session, Gate] = {}
+
+    async def welcome(self, stream: trio.SocketStream) -> None:
+        """Serve one client; whatever goes wrong with it stays with it."""
+        client = trio.CancelScope()
+        async with stream:
+            try:
+                if self._crowd.enter(client):
+                    with client:
+                        await Connection(stream).serve(partial(self._handle, client, stream))
+            except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+                log.debug("a client of the RPC went away")
+            except* Exception:
+                log.exception("RPC: a defect of mountdl")
+            finally:
+                self._crowd.leave(client)
+
+    async def tell(self) -> None:
+        """Tell those who listen what becomes of files, until cancelled."""
+        while True:
+            try:
+                if self._sessions:
+                    await self._board.refresh()
+                    self._spread(self._board.changes())
+                else:
+                    self._board.changes()
+            except Exception:
+                log.exception("RPC: a defect of mountdl")
+            await trio.sleep(RHYTHM)
+
+    def _spread(self, changes: Iterable[tuple[str, str | None, str, bool]]) -> None:
+        for gid, before, after, torrent in changes:
+            for event in events(before, after, torrent=torrent):
+                for session, gate in self._sessions.items():
+                    if gate.admitted:
+                        session.tell(jsonwire.notice(event, gid))
+
+    async def _handle(self, client: trio.CancelScope, stream: trio.abc.Stream, request: Request) -> Reply | None:
+        with self._crowd.answering(client):
+            refused = refusal(self._settings, request.method, request.headers)
+            if refused is not None:
+                return Reply(403, refused.encode(errors="replace"), {"Content-Type": "text/plain"}, close=True)
+            path, _, query = request.target.partition("?")
+            if request.headers.get("upgrade", "").lower() == "websocket" and path == "/jsonrpc":
+                return await self._converse(stream, request, query)
+            if request.method == "OPTIONS":
+                return Reply(200, headers=self._preflight(request))
+            answer = await self._answer(request, path, query)
+            return Reply(404, close=True) if answer is None else self._reply(answer)
+
+    async def _answer(self, request: Request, path: str, query: str) -> Answer | None:
+        gate = Gate(self._settings.secret)
+        if path == "/jsonrpc" and request.method == "POST":
+            return await answering.of_json(self._board, gate, request.body)
+        if path == "/jsonrpc" and request.method == "GET":
+            return await answering.of_query(self._board, gate, query)
+        if path == "/rpc" and request.method == "POST":
+            return await answering.of_xml(self._board, gate, request.body)
+        return None
+
+    def _reply(self, answer: Answer) -> Reply:
+        headers = {"Content-Type": answer.kind, "X-Content-Type-Options": "nosniff"}
+        if self._settings.allow_origin_all:
+            headers["Access-Control-Allow-Origin"] = "*"
+        return Reply(answer.status, answer.body, headers, close=answer.status >= 400)
+
+    def _preflight(self, request: Request) -> dict[str, str]:
+        """Return what a browser is told that asks what a page of elsewhere may do (W3C Fetch, CORS)."""
+        if not self._settings.allow_origin_all:
+            return {}
+        asked = request.headers.get("access-control-request-headers", "")
+        told = {
+            "Access-Control-Allow-Origin": "*",
+            "Access-Control-Allow-Methods": "POST, GET, OPTIONS",
+            "Access-Control-Max-Age": "1728000",
+        }
+        return {**told, "Access-Control-Allow-Headers": asked} if asked else told
+
+    async def _converse(self, stream: trio.abc.Stream, request: Request, query: str) -> Reply | None:
+        if query:
+            return Reply(404, close=True)
+        if len(self._sessions) >= MOST_SESSIONS:
+            return Reply(503, close=True)
+        session, gate = Session(stream), Gate(self._settings.secret)
+
+        async def respond(body: bytes) -> bytes:
+            return (await answering.of_json(self._board, gate, body)).body
+
+        self._sessions[session] = gate
+        try:
+            await session.run(request.headers, request.target, request.rest, respond)
+        finally:
+            del self._sessions[session]
+        return None

@@ -1,0 +1,487 @@
+"""What each method tells of a mount, and does to it: the words are aria2's."""
+
+import base64
+import json
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mountdl.control.options import OPTIONS
+from mountdl.control.rpc import adding, structs
+from mountdl.control.rpc.access import Gate, refusal
+from mountdl.control.rpc.answering import ask, of_json, of_value
+from mountdl.control.rpc.drop import Drop
+from mountdl.control.rpc.faults import Fault, Unauthorized
+from mountdl.control.rpc.methods import METHODS, MULTICALL, dispatch
+from mountdl.control.rpc.notices import events
+from mountdl.control.rpc.paging import page
+from mountdl.control.rpc.rows import gid_of
+from mountdl.extents import Extent, ExtentSet
+from mountdl.integrity import ChunkMap
+from mountdl.settings import RpcSettings
+from tests.support.rpcs import MOUNT, Desk, metalink
+
+FOUR = {f"{name}.bin.meta4": metalink(f"{name}.bin", 1000, number) for number, name in enumerate("abcd", 1)}
+
+
+@pytest.fixture
+def desk() -> Desk:
+    made = Desk()
+    made.show(FOUR)
+    made.engine.becomes(made.outline("a.bin"), "active", 400, 1e6)
+    made.engine.becomes(made.outline("b.bin"), "complete", 1000)
+    made.engine.becomes(made.outline("c.bin"), "error")
+    return made
+
+
+async def call(desk: Desk, method: str, *params: object) -> Any:
+    return await dispatch(f"aria2.{method}", list(params), desk.board)
+
+
+def names(rows: list[Any]) -> list[str]:
+    return [PurePosixPath(row["files"][0]["path"]).name for row in rows]
+
+
+async def test_files_are_downloads(desk: Desk) -> None:
+    """What arrives is active, what nobody wants waits, what is whole or failed is stopped."""
+    assert names(await call(desk, "tellActive")) == ["a.bin"]
+    assert names(await call(desk, "tellWaiting", 0, 10)) == ["d.bin"]
+    assert names(await call(desk, "tellStopped", 0, 10)) == ["b.bin", "c.bin"]
+    assert await call(desk, "getGlobalStat") == {
+        "downloadSpeed": "1000000",
+        "uploadSpeed": "0",
+        "numActive": "1",
+        "numWaiting": "1",
+        "numStopped": "2",
+        "numStoppedTotal": "2",
+    }
+
+
+async def test_a_struct(desk: Desk) -> None:
+    """All values are texts; addresses come without what only we may know."""
+    told = await call(desk, "tellStatus", gid_of("a.bin"))
+
+    assert told == {
+        "gid": gid_of("a.bin"),
+        "status": "active",
+        "totalLength": "1000",
+        "completedLength": "400",
+        "uploadLength": "0",
+        "downloadSpeed": "1000000",
+        "uploadSpeed": "0",
+        "pieceLength": str(1 << 20),
+        "numPieces": "1",
+        "connections": "0",
+        "dir": str(MOUNT),
+        "files": [
+            {
+                "index": "1",
+                "path": f"{MOUNT}/a.bin",
+                "length": "1000",
+                "completedLength": "400",
+                "selected": "true",
+                "uris": [{"uri": "http://m.example/f", "status": "used"}],
+            }
+        ],
+    }
+    assert (await call(desk, "tellStatus", gid_of("b.bin")))["bitfield"] == "80"
+    assert await call(desk, "tellStatus", gid_of("c.bin"), ["errorCode", "gid", "gid", "x"]) == {
+        "gid": gid_of("c.bin"),
+        "errorCode": "1",
+    }
+
+
+async def test_what_is_refused_is_an_error() -> None:
+    """The note in the place of a descriptor that is no good has its reason, and a code of aria2's."""
+    desk = Desk()
+    desk.show({"x.meta4": b"<no/>", "y.torrent": b"d"})
+
+    told = await call(desk, "tellStopped", 0, 9, ["status", "errorCode"])
+
+    assert told == [{"status": "error", "errorCode": "20"}, {"status": "error", "errorCode": "26"}]
+
+
+async def test_a_gid_may_be_shortened(desk: Desk) -> None:
+    """Any beginning that only one has; what is none, or nobody's, is a fault."""
+    whole = gid_of("a.bin")
+
+    assert (await call(desk, "tellStatus", whole[:7]))["gid"] == whole
+    for bad in ("", "xyz", "0" * 17, "0123456789abcdef", 5, None):
+        with pytest.raises(Fault):
+            await call(desk, "tellStatus", bad)
+
+
+async def test_pausing(desk: Desk) -> None:
+    """What is not complete can be paused; to unpause what was not paused fetches it whole."""
+    gid = gid_of("d.bin")
+
+    assert await call(desk, "pause", gid, gid) == gid
+    assert (await call(desk, "tellStatus", gid))["status"] == "paused"
+    with pytest.raises(Fault, match="paused"):
+        await call(desk, "forcePause", gid)
+    assert await call(desk, "unpause", gid) == gid
+    assert desk.engine.did == []
+    assert await call(desk, "unpause", gid) == gid
+    assert [what for what, *_ in desk.engine.did] == ["prefetch"]  # type: ignore[misc]
+    with pytest.raises(Fault, match="complete"):
+        await call(desk, "pause", gid_of("b.bin"))
+    assert await call(desk, "pauseAll") == "OK"
+    assert (await call(desk, "getGlobalStat"))["numActive"] == "0"
+    assert await call(desk, "unpauseAll") == "OK"
+    assert (await call(desk, "getGlobalStat"))["numActive"] == "1"
+
+
+async def test_results_are_hidden(desk: Desk) -> None:
+    """A stopped one is shown no more, until it is fetched again."""
+    assert await call(desk, "removeDownloadResult", gid_of("b.bin")) == "OK"
+    assert names(await call(desk, "tellStopped", -1, 9)) == ["c.bin"]
+    with pytest.raises(Fault, match="not stopped"):
+        await call(desk, "removeDownloadResult", gid_of("a.bin"))
+    assert await call(desk, "purgeDownloadResult") == "OK"
+    assert await call(desk, "tellStopped", 0, 9) == []
+    assert (await call(desk, "getGlobalStat"))["numStopped"] == "0"
+
+    desk.engine.becomes(desk.outline("b.bin"), "active")
+    assert names(await call(desk, "tellActive")) == ["a.bin", "b.bin"]
+
+
+async def test_what_a_mount_has_not(desk: Desk) -> None:
+    """The sentence says what to do instead."""
+    for method, text in {
+        "shutdown": "mountdl unmount /mnt/here",
+        "forceShutdown": "mountdl unmount",
+        "changePosition": "no queue",
+        "changeUri": "descriptor",
+        "addUri": "nothing can be added here",
+    }.items():
+        with pytest.raises(Fault, match=text):
+            await call(desk, method, ["http://a.example/b"])
+    with pytest.raises(Fault, match="remove its descriptor /descriptors/a.bin.meta4"):
+        await call(desk, "remove", gid_of("a.bin"))
+    with pytest.raises(Fault, match="No such method: aria2.x"):
+        await call(desk, "x")
+
+
+async def test_options(desk: Desk) -> None:
+    """They are told as texts, without any secret; limits can be changed, the rest is passed over."""
+    told = await call(desk, "getGlobalOption")
+
+    assert told["dir"] == str(MOUNT)
+    assert (told["split"], told["check-certificate"], told["listen-port"]) == ("16", "true", "6881-6999")
+    assert not told.keys() & {option.name for option in OPTIONS if option.secret}
+    assert all(isinstance(value, str) for value in told.values())
+    assert (await call(desk, "getOption", gid_of("a.bin")))["out"] == "a.bin"
+    assert await call(desk, "changeGlobalOption", {"max-overall-download-limit": "1M", "x": True}) == "OK"
+    assert desk.engine.did == [("limit", None, float(1 << 20))]
+    with pytest.raises(Fault):
+        await call(desk, "changeGlobalOption", {"max-download-limit": "fast"})
+
+
+@given(st.integers(0, 30), st.integers(-40, 40), st.integers(0, 40))
+def test_pages(total: int, offset: int, count: int) -> None:
+    """From the start on, or from the end backwards: never more than asked for, each one once, and in order."""
+    rows = list(range(total))
+    found = page(rows, offset, count)
+
+    assert len(found) <= count
+    if offset >= 0:
+        assert found == rows[offset : offset + count]
+    else:
+        assert found == rows[::-1][-1 - offset :][:count] if -offset <= total else found == []
+
+
+def test_a_page_of_less_than_nothing() -> None:
+    """It is a fault, as in aria2."""
+    with pytest.raises(Fault):
+        page([1], 0, -1)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(gid_of("a.bin")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300)
+@given(st.sampled_from([*METHODS, MULTICALL, "x"]), st.lists(JSON, max_size=4))
+def test_any_parameters(method: str, params: list[object]) -> None:
+    """A result or a fault comes out, which is JSON, and nothing is written anywhere but in the source."""
+
+    async def body() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            desk = Desk(Path(folder))
+            desk.show({"a.bin.meta4": FOUR["a.bin.meta4"]})
+            answer = await of_value(desk.board, Gate(None), {"id": 1, "method": method, "params": params})
+        assert json.loads(answer.body)["id"] == 1
+        assert b"a defect" not in answer.body
+
+    trio.run(body)
+
+
+@given(
+    st.lists(st.text(max_size=30) | st.just("http://m.example/a.iso"), max_size=4),
+    st.text(max_size=30) | st.sampled_from(["../x", "/etc/passwd", "a/../../b", "a/b", ".x", "x" * 300, "é" * 200]),
+    st.text(max_size=10),
+)
+def test_names_stay_inside(uris: list[str], out: str, checksum: str) -> None:
+    """Whatever is added is one file right below the source, and what it shows stays in the mount."""
+    try:
+        made = adding.of_uris(uris, {"out": out, "checksum": checksum}, "", lambda path: False)
+    except Fault:
+        return
+    assert "/" not in made.name
+    assert made.name not in {".", ".."}
+    assert not made.name.startswith(".") or out.startswith(".")
+    assert len(made.name.encode()) <= 210
+    for path in made.paths:
+        assert not path.startswith("/")
+        assert ".." not in path.split("/")
+
+
+def test_a_name_that_is_taken() -> None:
+    """The next free one is given, and the list says so."""
+    made = adding.of_uris(["http://m.example/a.iso"], {}, "", {"a.iso", "a (2).iso"}.__contains__)
+
+    assert (made.name, made.paths) == ("a (3).iso.uris", ("a (3).iso",))
+
+
+@pytest.mark.parametrize(
+    ("uris", "options", "text"),
+    [
+        ([], {}, "No URI"),
+        (["gopher://a/b", "x"], {}, "No URI"),
+        (["http://a.example/b"], {"checksum": "sha-1=zz"}, "checksum"),
+        (["http://a.example/b"], {"out": "../b"}, "leads upwards"),
+        (["http://a.example/b"], {"out": "/b"}, "absolute"),
+        (["magnet:?dn=x"], {}, "link"),
+    ],
+)
+def test_rubbish_is_refused(uris: list[str], options: dict[str, str], text: str) -> None:
+    """Before anything is written, by a sentence."""
+    with pytest.raises(Fault, match=text):
+        adding.of_uris(uris, options, "", lambda path: False)
+
+
+def test_rubbish_of_other_kinds_is_refused() -> None:
+    """What is no torrent, no metalink or no Base64."""
+    for make in (adding.of_torrent, adding.of_metalink):
+        for bad in ("!", base64.b64encode(b"rubbish").decode(), b"", base64.b64encode(metalink("../x")).decode() + "="):
+            with pytest.raises(Fault):
+                make(bad)
+    with pytest.raises(Fault):
+        adding.of_torrent(metalink("x"))
+
+
+async def test_adding_and_removing(source: Path) -> None:
+    """The answer is a gid that is known at once, shown once the file is, and still the same in another run."""
+    desk = Desk(source)
+    [gid] = await call(desk, "addMetalink", base64.b64encode(metalink("new.iso")).decode())
+
+    assert (await call(desk, "tellStatus", gid, ["status"])) == {"status": "waiting"}
+    assert (await call(desk, "getGlobalStat"))["numWaiting"] == "1"
+    desk.show()
+    assert names([await call(desk, "tellStatus", gid)]) == ["new.iso"]
+    again = Desk(source)
+    again.board.marks = Drop(source).marks()
+    again.show()
+    assert names([await call(again, "tellStatus", gid)]) == ["new.iso"]
+
+    assert await call(again, "remove", gid) == gid
+    assert list(source.iterdir()) == []
+    assert await call(again, "tellActive") == await call(again, "tellWaiting", 0, 9) == []
+    assert (await call(again, "tellStopped", 0, 9, ["gid", "status"])) == [{"gid": gid, "status": "removed"}]
+    assert (await call(again, "tellStatus", gid))["status"] == "removed"
+
+
+async def test_a_descriptor_that_was_changed_is_not_removed(source: Path) -> None:
+    """Somebody made it their own since."""
+    desk = Desk(source)
+    gid = await call(desk, "addUri", ["http://m.example/a.iso"])
+    desk.show()
+    (source / "a.iso.uris").write_text("http://other.example/a.iso\n")
+
+    with pytest.raises(Fault, match="changed since"):
+        await call(desk, "remove", gid)
+    assert Drop(source).marks() == {}
+
+
+async def test_the_clients_own_gid(source: Path) -> None:
+    """It is honoured once; what is none, or taken, is refused and leaves nothing."""
+    desk = Desk(source)
+    desk.show(FOUR)
+    await call(desk, "tellActive")
+    for bad in ("x", "0" * 16, gid_of("a.bin"), "00112233445566778"):
+        with pytest.raises(Fault):
+            await call(desk, "addUri", ["http://m.example/a.iso"], {"gid": bad})
+    assert list(source.iterdir()) == []
+    assert await call(desk, "addUri", ["http://m.example/a.iso"], {"gid": "0011223344556677"}) == "0011223344556677"
+
+
+async def test_marks_of_others_are_no_good(source: Path) -> None:
+    """A mark whose gid is none, or that is no JSON, marks nothing."""
+    drop = Drop(source)
+    drop.put("a.uris", b"http://m.example/a\n", "0011223344556677", 1.0)
+    (source / ".a.uris.rpc").write_text('{"gid": "../x", "sha256": "", "added": 1}')
+    (source / ".b.uris.rpc").write_text("[")
+    (source / ".c.uris.rpc").mkdir()
+
+    assert drop.marks() == {}
+
+
+def test_nobodys_place_is_taken(source: Path) -> None:
+    """What is there stays; the next name is taken."""
+    (source / "a.iso.uris").write_bytes(b"mine")
+    name, _ = Drop(source).put("a.iso.uris", b"other", "0011223344556677", 1.0)
+
+    assert name == "a (2).iso.uris"
+    assert (source / "a.iso.uris").read_bytes() == b"mine"
+    assert sorted(path.name for path in source.iterdir()) == [".a (2).iso.uris.rpc", "a (2).iso.uris", "a.iso.uris"]
+
+
+async def test_tokens() -> None:
+    """A wrong one bars all that came with it; lists of methods need none, and one is stripped where none is needed."""
+    desk = Desk(secret="s")
+    gate = Gate("s")
+    for params in ([], ["token:x"], ["s"], [3], ["token:s"]):
+        with pytest.raises(Unauthorized):
+            await ask(desk.board, gate, "aria2.getVersion", params)
+    assert not gate.admitted
+    assert await ask(desk.board, Gate("s"), "system.listMethods", ["token:x"])
+    assert await ask(desk.board, Gate("s"), "aria2.getVersion", ["token:s"])
+    assert await ask(Desk().board, Gate(None), "aria2.tellActive", ["token:x", ["gid"]]) == []
+    entry = {"methodName": "aria2.getVersion"}
+    told: Any = await ask(
+        desk.board,
+        gate := Gate("s"),
+        MULTICALL,
+        [[{**entry, "params": [t]} for t in ("token:s", "token:x", "token:s")]],
+    )
+    assert [isinstance(each, list) for each in told] == [True, False, False]
+    assert told[1] == {"code": 1, "message": "Unauthorized"}
+    assert gate.barred
+
+
+async def test_multicall(desk: Desk) -> None:
+    """Results in lists, faults as they are; no recursion; parameters may be missing."""
+    told: Any = await ask(
+        desk.board,
+        Gate(None),
+        MULTICALL,
+        [[{"methodName": "aria2.getVersion"}, {"methodName": MULTICALL, "params": [[]]}, {}, 3, {"methodName": "x"}]],
+    )
+
+    assert told[0][0]["version"]
+    assert [each["code"] for each in told[1:]] == [1, 1, 1, 1]
+
+
+async def test_a_wrong_token_costs_a_second(clock: Any) -> None:
+    """Who sent it waits; a batch is one guess."""
+    start = trio.current_time()
+    body = json.dumps([{"id": n, "method": "aria2.getVersion", "params": ["token:x"]} for n in range(3)]).encode()
+    answer = await of_json(Desk(secret="s").board, Gate("s"), body)
+
+    assert trio.current_time() - start == 1.0
+    assert answer.status == 200
+    assert {each["error"]["message"] for each in json.loads(answer.body)} == {"Unauthorized"}
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "given_settings", "served"),
+    [
+        ("POST", {"host": "127.0.0.1:6800"}, {}, True),
+        ("POST", {"host": "localhost"}, {}, True),
+        ("POST", {"host": "[::1]:6800"}, {}, True),
+        ("POST", {}, {}, True),
+        ("POST", {"host": "evil.example:6800"}, {}, False),
+        ("POST", {"host": "127.0.0.1.evil.example"}, {}, False),
+        ("POST", {"host": "127.0.0.1:6800", "origin": "http://evil.example"}, {}, False),
+        ("POST", {"host": "127.0.0.1:6800", "origin": "null"}, {}, False),
+        ("POST", {"host": "127.0.0.1:6800", "origin": "http://["}, {}, False),
+        ("POST", {"host": "127.0.0.1:6800", "origin": "http://127.0.0.1:6800"}, {}, True),
+        ("POST", {"host": "127.0.0.1:6800", "sec-fetch-site": "cross-site"}, {}, False),
+        ("GET", {"host": "127.0.0.1:6800"}, {}, False),
+        ("GET", {"host": "127.0.0.1:6800", "upgrade": "websocket"}, {}, True),
+        ("GET", {"host": "127.0.0.1:6800", "upgrade": "websocket", "origin": "http://evil.example"}, {}, False),
+        ("GET", {"host": "evil.example", "origin": "null"}, {"secret": "s"}, True),
+        ("GET", {"host": "evil.example", "origin": "null"}, {"allow_origin_all": True}, True),
+    ],
+)
+def test_pages_of_others_control_nothing(
+    method: str, headers: dict[str, str], given_settings: dict[str, Any], served: bool
+) -> None:
+    """Without a secret, whatever a browser sends for a page from elsewhere is refused."""
+    assert (refusal(RpcSettings(**given_settings), method, headers) is None) is served
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (None, "active", ["onDownloadStart"]),
+        ("waiting", "active", ["onDownloadStart"]),
+        (None, "complete", []),
+        ("active", "paused", ["onDownloadPause"]),
+        ("active", "waiting", []),
+        ("active", "complete", ["onDownloadComplete"]),
+        ("active", "error", ["onDownloadError"]),
+        ("paused", "removed", ["onDownloadStop"]),
+        ("complete", "removed", []),
+    ],
+)
+def test_notices(before: str | None, after: str, told: list[str]) -> None:
+    """What became of a file has aria2's name; a torrent's end has two."""
+    assert list(events(before, after, torrent=False)) == told
+    if told == ["onDownloadComplete"]:
+        assert events(before, after, torrent=True) == ("onBtDownloadComplete", "onDownloadComplete")
+
+
+async def test_changes_are_told_once(desk: Desk) -> None:
+    """Of what was there at first, nothing."""
+    await desk.board.refresh()
+    assert desk.board.changes() == []
+    desk.engine.becomes(desk.outline("a.bin"), "complete", 1000)
+    desk.show({**FOUR, "e.bin.meta4": metalink("e.bin", number=9)})
+    await desk.board.refresh()
+
+    assert {(change.gid, change.after) for change in desk.board.changes()} == {
+        (gid_of("a.bin"), "complete"),
+        (gid_of("e.bin"), "waiting"),
+    }
+    assert desk.board.changes() == []
+
+
+async def test_what_nobody_fetches_is_looked_at_rarely(clock: Any) -> None:
+    """`getGlobalStat` each second costs what is open, not what is there."""
+    desk = Desk()
+    desk.show({f"{n}.bin.meta4": metalink(f"{n}.bin", number=n + 1) for n in range(300)})
+    desk.engine.becomes(desk.outline("7.bin"), "active")
+    await call(desk, "getGlobalStat")
+    desk.engine.looks = 0
+    await call(desk, "getGlobalStat")
+    assert desk.engine.looks <= 3
+    await trio.sleep(11)
+    await call(desk, "getGlobalStat")
+    assert desk.engine.looks >= 300
+
+
+@given(st.integers(1, 100), st.integers(1, 40), st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100))))
+def test_bitfield(size: int, length: int, spans: list[tuple[int, int]]) -> None:
+    """A bit is set exactly where all of a chunk is here."""
+    chunks = ChunkMap(size, length)
+    present = ExtentSet(Extent(min(a, b), max(a, b)).clip(size) for a, b in spans)
+    bits = bin(int("1" + structs.bitfield(chunks, present), 16))[3:]
+
+    assert [bits[n] == "1" for n in range(chunks.count)] == [
+        present.covers(chunks.extent(n)) for n in range(chunks.count)
+    ]
+    assert set(bits[chunks.count :]) <= {"0"}
+
+
+def test_every_method_is_listed() -> None:
+    """36 of them, as in aria2, with multicall."""
+    assert len(METHODS) + 1 == 36
