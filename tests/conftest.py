@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import inspect
 import os
+import site
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,8 +18,22 @@ import trio.testing
 
 from tests.support.mirrors import Mirrors
 
-# Nothing outside this machine: mounts that tests make meet no strangers.
-os.environ |= {"MOUNTDL_INTERFACE": "127.0.0.1", "MOUNTDL_ENABLE_DHT": "false", "MOUNTDL_ENABLE_DHT6": "false"}
+HOME = tempfile.TemporaryDirectory(prefix="mountdl-home-")
+"""Where tests are at home: what somebody set for mountdl, or has in .netrc and .ssh, is no concern of theirs."""
+
+
+def alone(home: str) -> None:
+    """Have this process, and those it starts, hear only of *home*, and of nothing outside this machine."""
+    os.environ.setdefault("PYTHONUSERBASE", site.getuserbase())  # else gone with the home, and packages with it
+    folders = {f"XDG_{each}_HOME" for each in ("CONFIG", "CACHE", "DATA", "STATE")}
+    for name in list(os.environ):
+        if name in folders or name.startswith("MOUNTDL_") or name.lower().endswith("_proxy"):
+            del os.environ[name]
+    os.environ |= {"HOME": home, "MOUNTDL_INTERFACE": "127.0.0.1"}
+    os.environ |= {"MOUNTDL_ENABLE_DHT": "false", "MOUNTDL_ENABLE_DHT6": "false"}
+
+
+alone(HOME.name)
 
 
 # A machine that is busy with something else is no fault of a test's.

@@ -27,5 +27,6 @@ def test_systemd_understands_it(tmp_path: Path) -> None:
     unit = tmp_path / "mountdl@x.service"
     text = UNIT.read_text().replace("/usr/local/bin/mountdl", sys.executable)
     unit.write_text("\n".join(line for line in text.splitlines() if not line.startswith("Documentation=")))
+    unit.chmod(0o644)  # whatever the umask
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, timeout=60, check=False)
     assert [line for line in done.stderr.splitlines() if "mountdl" in line] == []

@@ -13,6 +13,7 @@ PROGRAM = """
 import os, signal, sys, time
 from mountdl.control import daemon
 from mountdl.errors import ExitStatus, MountdlError, UsageError
+{more}
 
 def run(ready):
 {body}
@@ -28,11 +29,10 @@ print("up", flush=True)
 """
 
 
-def started(body: str) -> subprocess.Popen[str]:
+def started(body: str, more: str = "") -> subprocess.Popen[str]:
     lines = "\n".join(f"    {line}" for line in body.splitlines())
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(body=lines)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    program = PROGRAM.format(body=lines, more=more)
+    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def outcome(body: str) -> tuple[int, str, str]:
@@ -50,12 +50,17 @@ def test_the_parent_leaves_when_the_child_is_ready(tmp_path: Path) -> None:
     assert mark.exists()
 
 
-def test_one_that_takes_long_says_what_it_waits_for() -> None:
+def test_one_that_takes_long_says_what_it_waits_for(tmp_path: Path) -> None:
     """A home directory as source is searched for minutes: silence looks like a hang."""
-    program = PROGRAM.replace("def run", "daemon.LONG = 0.1\ndef run").format(body="    time.sleep(3); ready()")
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    until, said = tmp_path / "until", "mountdl: still looking; Ctrl-C gives up\n"
+    os.mkfifo(until)
+    waiting = started(f"open({str(until)!r}).read()\nready()", more="daemon.LONG = 0.01")
+    assert waiting.stderr is not None
+    assert waiting.stderr.read(len(said)) == said
+    until.write_text("")
+    _, err = waiting.communicate(timeout=60)
 
-    assert (done.returncode, done.stderr) == (0, "mountdl: still looking; Ctrl-C gives up\n")
+    assert (waiting.returncode, err) == (0, "")
 
 
 def test_the_reason_of_a_child_that_fails_is_told() -> None:

@@ -253,13 +253,13 @@ def test_one_thread_finds_out_whether_a_disk_is_slow(
     def slow(fd: int, data: Any, offset: int) -> int:
         asked.append(offset)
         begun.set()
-        assert go.wait(10)
+        assert go.wait(60)
         return real(fd, data, offset)
 
     monkeypatch.setattr(os, "pwrite", slow)
     first = threading.Thread(target=bypass.write, args=(file.fd, memory(BYTES[:PAGE]), 0))
     first.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     bypass.write(file.fd, memory(BYTES[:PAGE]), PAGE)
     assert asked == [0]
     go.set()

@@ -82,7 +82,8 @@ def test_nobody_needs_a_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_netrc_that_others_can_read_is_told(tmp_path: Path) -> None:
     """It is not used, and a wanted password looks as if nobody had it; the log is not where one looks first."""
     file = tmp_path / "netrc"
-    file.touch(0o644)
+    file.touch()
+    file.chmod(0o644)  # whatever the umask
     named, unused = Given("netrc-path", str(file), "--netrc-path"), Given("no-netrc", "true", "--no-netrc")
     told = f"{file} is not used: others can read or write it; chmod 600 mends that"
     assert check_places(settings("s", tmp_path, [named], {})) == [told]

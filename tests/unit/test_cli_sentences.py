@@ -73,7 +73,7 @@ def test_a_loop_of_links_is_a_path_like_any(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_gone_is_said_to_be_that(tmp_path: Path) -> None:
     """What is named relative to it was complained of as standard output's fault."""
-    script = f"mkdir gone; cd gone; rmdir ../gone; exec {sys.executable} -m mountdl mount s m"
+    script = f"mkdir gone; cd gone; rmdir ../gone; exec '{sys.executable}' -m mountdl mount s m"
     done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (17, "mountdl: the folder that this runs in: No such file or directory\n")
 
@@ -81,7 +81,7 @@ def test_a_folder_that_is_gone_is_said_to_be_that(tmp_path: Path) -> None:
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_streams_are_no_defect(closed: str, tmp_path: Path) -> None:
     """Nothing that is opened later may get their numbers, which a daemon's messages would go to."""
-    script = f"{sys.executable} -m mountdl inspect a.uris {closed}"
+    script = f"'{sys.executable}' -m mountdl inspect a.uris {closed}"
     (tmp_path / "a.uris").write_text("http://h/a\n")
     done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -106,7 +106,7 @@ def test_closing_waits_for_the_thread_that_hashes(place: Place, data: DataFile) 
     class Slow:
         def update(self, part: object) -> None:
             started.set()
-            assert go.wait(10)
+            assert go.wait(60)
             seen.append(len(part))  # type: ignore[arg-type]
 
         def digest(self) -> bytes:
@@ -114,7 +114,7 @@ def test_closing_waits_for_the_thread_that_hashes(place: Place, data: DataFile) 
 
     thread = threading.Thread(target=data.hash, args=(Extent(0, SIZE), Slow()))
     thread.start()
-    assert started.wait(10)
+    assert started.wait(60)
     data.close()
     DataFile(place, SIZE).close()
     go.set()

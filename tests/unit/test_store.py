@@ -211,7 +211,7 @@ async def test_a_disk_that_hangs_does_not_hang_the_janitor(store: Store, monkeyp
     monkeypatch.setattr(stores, "CHECKPOINT_PATIENCE", 0.05)
     monkeypatch.setattr(stores, "CHECKPOINT_INTERVAL", 60)
     real = os.fdatasync
-    _, hang = gated_sync(monkeypatch, 10)
+    _, hang = gated_sync(monkeypatch, 60)
     stored = store.open(KEY, SIZE, "fp")
     stored.write(0, b"x")
     async with trio.open_nursery() as nursery:
