@@ -196,7 +196,9 @@ class _Fetching:
         """Fetch *job*, and what *twins* are too."""
         if self._claimed.setdefault(job.target, job.key) != job.key:
             # Not raised: others may wait for the same bytes under names of their own.
-            taken = UsageError("another source has a file of this name; fetch it into another folder")
+            taken = UsageError(
+                "another source has a file of this name; if they are mirrors of one file, name it with --out"
+            )
             self._fail(taken, job.node.path)
             return
         if job.key in self._twins:  # the same bytes under two names: one of them is a copy

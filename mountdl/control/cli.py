@@ -196,6 +196,7 @@ def _fetch(arguments: argparse.Namespace, run: "Fetch") -> int:
         arguments.quiet,
         arguments.interval,
         arguments.given,
+        None if arguments.out is None else _word("--out", arguments.out),
     )
     return fetch.run(wishes, run)
 

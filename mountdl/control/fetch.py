@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from mountdl.control import configuration, fetch_store, logs
 from mountdl.control.fetch_report import Report
 from mountdl.control.given import Given
-from mountdl.control.text import shown
-from mountdl.descriptors import SUFFIXES, linktext
+from mountdl.control.text import quoted, shown
+from mountdl.descriptors import SUFFIXES, linktext, names
 from mountdl.descriptors.limits import MAX_LIST
 from mountdl.errors import DescriptorError, ExitStatus, UsageError
 from mountdl.settings import Settings, StoreSettings, is_remote
@@ -42,7 +42,10 @@ Fetch = Callable[[Settings, Order, Report], int]
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the command line says: *list_file* names sources too, "-" for standard input; *interval* is in seconds."""
+    """What the command line says: *list_file* names sources too, "-" for standard input; *interval* is in seconds.
+
+    With *out* the sources are mirrors of one file of that name.
+    """
 
     sources: tuple[str, ...]
     list_file: str | None
@@ -51,6 +54,7 @@ class Wishes:
     quiet: bool
     interval: float
     given: Sequence[Given]
+    out: str | None = None
 
 
 def run(wishes: Wishes, fetch: Fetch) -> int:
@@ -69,11 +73,29 @@ def run(wishes: Wishes, fetch: Fetch) -> int:
 
 
 def _order(wishes: Wishes) -> Order:
+    if wishes.out is not None:
+        return Order((), (_mirrored(wishes, wishes.out),), wishes.directory, wishes.at_once)
     named, documents = ([], []) if wishes.list_file is None else entries(_text(wishes.list_file))
     sources = tuple(configuration.located(source) for source in (*wishes.sources, *named))
     if not sources and not documents:
         raise UsageError("nothing to fetch; see mountdl fetch --help")
     return Order(sources, tuple(documents), wishes.directory, wishes.at_once)
+
+
+def _mirrored(wishes: Wishes, out: str) -> str:
+    """Return the text of a list of one file, *out*, whose mirrors are the sources."""
+    if wishes.list_file is not None:
+        raise UsageError("--out: it names one file; in a list, out=NAME stands in a line below the addresses")
+    if not wishes.sources:
+        raise UsageError("nothing to fetch; see mountdl fetch --help")
+    for source in wishes.sources:
+        if not is_remote(source) or _leads_on(source):
+            raise UsageError(f"--out: {shown(source)} is no address of a file; files of descriptors have their names")
+    if fault := names.fault(out):
+        raise UsageError(f"--out: the name {quoted(out)} {fault}")
+    if any(set(word) & set("\t\r\n") for word in (out, *wishes.sources)):
+        raise UsageError("--out: line breaks and tabs are not allowed, in addresses neither")
+    return "\t".join(wishes.sources) + f"\n  out={out}\n  parameterized-uri=false\n"
 
 
 def _text(name: str) -> str:

@@ -50,6 +50,8 @@ environment, the environment before the file. Sizes and rates take K, M, G and
 T: 16K is 16384. What is true or false is switched off by --enable-dht=false.
 """
 WORDS = "-o"
+_VALUED = "-:"
+"""What carries the value of a flag to argparse, which can't say it; nobody types it."""
 OF_MOUNTS = frozenset({
     "foreground", "allow-other", "cache-dir", "cache-size", "graduate", "background", "read-timeout",
     "enable-rpc", "rpc-listen-port", "rpc-listen-all", "rpc-secret", "rpc-allow-origin-all",
@@ -87,6 +89,7 @@ examples:
   mountdl fetch disc.meta4
   mountdl fetch -d ~/Downloads https://example.org/disc.iso film.torrent
   mountdl fetch -d ~/mirror -i addresses.txt
+  mountdl fetch -o disc.iso https://a.example/disc.iso https://b.example/d.iso
 
 A list has a line for each file: addresses of its mirrors, separated by tabs;
 options as aria2 has them in the lines below, which begin with a blank:
@@ -193,6 +196,7 @@ def _fill_mount(parser: Parser) -> None:
 def _add_options(parser: Parser, wanted: Iterable[Option]) -> "dict[str, argparse._ArgumentGroup]":
     """Add *wanted* to *parser*, in their groups, which are returned."""
     parser.set_defaults(given=[])
+    parser.add_argument(_VALUED, action=_Give, dest="given", help=argparse.SUPPRESS)
     groups: dict[str, argparse._ArgumentGroup] = {}
     for option in wanted:
         if option.group not in groups:
@@ -205,6 +209,8 @@ def _fill_fetch(parser: Parser) -> None:
     parser.usage = "mountdl fetch [OPTION]... SOURCE..."
     parser.add_argument("sources", metavar="SOURCE", nargs="*", default=[], help="what is to be fetched; see above")
     parser.add_argument("-d", "--dir", metavar="DIR", default=".", help="where files go (the folder this runs in)")
+    parser.add_argument("-o", "--out", metavar="NAME", help="the one file that all SOURCEs are mirrors of, in DIR")
+    parser.add_argument("-c", "--continue", action="store_true", help="taken for aria2's sake: it is always so")
     parser.add_argument("-i", "--input-file", metavar="FILE", help="a list of files and sources; - for standard input")
     parser.add_argument(
         "-j",
@@ -224,7 +230,6 @@ def _fill_fetch(parser: Parser) -> None:
         default=60.0,
         help="tell so often how far it is, where standard error is no terminal; 0 for never (60)",
     )
-    parser.add_argument(WORDS, action=_Give, dest="given", help=argparse.SUPPRESS)
     _add_options(parser, (option for option in OPTIONS if option.name not in OF_MOUNTS))
 
 
@@ -359,9 +364,9 @@ def prepared(arguments: Sequence[str], parser: Parser) -> list[str]:
         if word.startswith("--"):
             plain = options.find(name[2:], name, known)
             option = BY_NAME.get(plain)
-            takes_none = option is not None and option.flag and WORDS in parser._option_string_actions  # noqa: SLF001
+            takes_none = option is not None and option.flag and _VALUED in parser._option_string_actions  # noqa: SLF001
             # With its dashes: where its value is wrong, it is called as it was typed.
-            made.append(f"{WORDS}--{plain}={value}" if equals and takes_none else f"--{plain}{equals}{value}")
+            made.append(f"{_VALUED}--{plain}={value}" if equals and takes_none else f"--{plain}{equals}{value}")
         else:
             made.append(word)
     return made

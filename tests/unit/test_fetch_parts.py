@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mountdl.control.cli import Jobs, main
 from mountdl.control.fetch import STORE, Order, Wishes, entries, run
 from mountdl.control.fetch_report import Line, Report, Totals, bar, left, progress, summary
 from mountdl.errors import UsageError
@@ -138,3 +139,57 @@ def test_a_summary_is_written_where_nobody_looks(quiet: bool, interval: float, l
     assert stream.getvalue().count("\n") == lines
     report.remark("x: gone")
     assert stream.getvalue().endswith("mountdl: x: gone\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "document"),
+    [
+        (["-o", "x.iso", "http://a/1"], "http://a/1\n  out=x.iso\n  parameterized-uri=false\n"),
+        (
+            ["http://a/1", "--out=sub/x.iso", "http://b/2"],
+            "http://a/1\thttp://b/2\n  out=sub/x.iso\n  parameterized-uri=false\n",
+        ),
+    ],
+)
+def test_addresses_with_one_name_are_mirrors_of_one_file(
+    words: list[str], document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As aria2 has it. Its short options are taken too, and -c, which is always so."""
+    monkeypatch.chdir(tmp_path)
+    asked: list[tuple[Settings, Order]] = []
+
+    def fetch(settings: Settings, order: Order, report: Report) -> int:
+        asked.append((settings, order))
+        return 0
+
+    jobs = Jobs(_never, fetch, _never)
+    assert main(["fetch", "-c", "-x4", "-s", "3", "-t", "7", "-m2", "-U", "me", *words], jobs) == 0
+    settings, order = asked[0]
+    assert (order.sources, order.documents) == ((), (document,))
+    assert (settings.engine.split, settings.engine.max_connection_per_server, settings.engine.max_tries) == (3, 4, 2)
+    assert (settings.http.stall_timeout, settings.http.user_agent) == (7, "me")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-o", "x", "x.meta4"], "--out: x.meta4 is no address of a file"),
+        (["-o", "x", "http://a/x.torrent"], "--out: http://a/x.torrent is no address of a file"),
+        (["-o", "x", "-i", "list"], "--out: it names one file"),
+        (["-o", "x"], "nothing to fetch"),
+        (["-o", "", "http://a/1"], "--out: '' is not allowed"),
+        (["-o", "../x", "http://a/1"], "--out: the name '../x' "),
+        (["-o", "x\n checksum=md5=00", "http://a/1"], "--out: "),
+    ],
+)
+def test_what_can_not_be_named_is_refused(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of descriptors have names, and many files have many."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["fetch", *words], Jobs(_never, _never, _never)) == 28
+    assert said in capsys.readouterr().err
+
+
+def _never(*_: object) -> int:
+    raise AssertionError

@@ -257,7 +257,10 @@ def test_a_name_that_is_taken_is_the_trouble_of_one_file(mirrors: Mirrors, tmp_p
     done = fetched("-d", tmp_path / "out", first, second)
 
     assert done.returncode == 28
-    assert done.stderr == "mountdl: same.bin: another source has a file of this name; fetch it into another folder\n"
+    assert (
+        done.stderr
+        == "mountdl: same.bin: another source has a file of this name; if they are mirrors of one file, name it with --out\n"
+    )
     assert {"one.bin", "same.bin", "two.bin"} == set(names(tmp_path / "out"))
     assert DATA == (tmp_path / "out" / "two.bin").read_bytes()
 
