@@ -14,13 +14,18 @@ from mountdl.control import configuration, fetch_store, logs
 from mountdl.control.fetch_report import Report
 from mountdl.control.given import Given
 from mountdl.control.text import quoted, shown
-from mountdl.descriptors import SUFFIXES, linktext, names
+from mountdl.descriptors import SUFFIXES, linktext, names, parse, urls
 from mountdl.descriptors.limits import MAX_LIST
+from mountdl.descriptors.urilist import FOLLOWED
 from mountdl.errors import DescriptorError, ExitStatus, UsageError
 from mountdl.settings import Settings, StoreSettings, is_remote
 
 STORE = ".mountdl"
 """The folder below the target in which what is not whole waits to be gone on with."""
+
+
+_FATAL = frozenset({"bad-hash", "unsafe-name"})
+"""Cautions of a list for which a file would not be what, or where, its line says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +69,11 @@ def run(wishes: Wishes, fetch: Fetch) -> int:
     found = configuration.settings("/", Path("/"), wishes.given)
     settings = replace(found, store=store, engine=replace(found.engine, background="off"))
     logs.set_up(settings.mount.log, settings.mount.log_level, system=False)
-    order = _order(wishes)
     report = Report(sys.stderr, quiet=wishes.quiet, interval=wishes.interval)
     try:
-        return fetch(settings, order, report)
+        order, faulty = _checked(_order(wishes), report)
+        status = fetch(settings, order, report) if order.sources or order.documents else ExitStatus.OK
+        return status or (ExitStatus.BAD_OPTION if faulty else ExitStatus.OK)
     finally:
         report.close()
 
@@ -80,6 +86,33 @@ def _order(wishes: Wishes) -> Order:
     if not sources and not documents:
         raise UsageError("nothing to fetch; see mountdl fetch --help")
     return Order(sources, tuple(documents), wishes.directory, wishes.at_once)
+
+
+def _checked(order: Order, report: Report) -> tuple[Order, bool]:
+    """Return *order* without documents that can't be had as they say, and whether there were any; *report* is told."""
+    good: list[str] = []
+    ignored: set[str] = set()
+    for document in order.documents:
+        faults, named = faults_of(document)
+        if faults:
+            address = document.split("\n", 1)[0].split("\t", 1)[0].strip()
+            report.remark(f"{urls.shown(address)}: {'; '.join(faults)}")
+        else:
+            good.append(document)
+            ignored |= named - FOLLOWED
+    if ignored and not report.quiet:
+        report.remark(f"warning: options in the list that are not followed: {', '.join(sorted(ignored))}")
+    return replace(order, documents=tuple(good)), len(good) < len(order.documents)
+
+
+def faults_of(document: str) -> tuple[list[str], set[str]]:
+    """Return what is wrong with the list of one file that *document* is, and the names of the options in it."""
+    try:
+        said = parse("list.uris", document.encode(errors="surrogateescape"))
+    except DescriptorError as error:
+        return [str(error)], set()
+    faults = [caution.message for caution in said.cautions if caution.code in _FATAL]
+    return faults, {name for group in said.groups for name, _ in group.options}
 
 
 def _mirrored(wishes: Wishes, out: str) -> str:

@@ -53,7 +53,7 @@ class Report:
     """Tells on *stream*. *quiet*: of failures only. *interval*: seconds between summaries; 0 for none."""
 
     def __init__(self, stream: TextIO, *, quiet: bool, interval: float) -> None:
-        self._stream, self._quiet, self._interval = stream, quiet, interval
+        self._stream, self.quiet, self._interval = stream, quiet, interval
         self._terminal = stream.isatty() and not quiet and os.environ.get("TERM") != "dumb"  # which can't go up a line
         self._drawn = 0
         self._lost: OSError | None = None
@@ -67,7 +67,7 @@ class Report:
             drawn.append(terminal.fitting(summary(lines, totals), self._stream))
             self._put("\n".join(drawn) + "\n")
             self._drawn = len(drawn)
-        elif self._interval and not self._quiet and time.monotonic() >= self._due:
+        elif self._interval and not self.quiet and time.monotonic() >= self._due:
             self._due = time.monotonic() + self._interval
             self._say(summary(lines, totals))
             for line in lines[:MOST_BARS]:

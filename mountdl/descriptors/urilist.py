@@ -23,6 +23,8 @@ from mountdl.errors import DescriptorError
 
 _SHORTCUTS = {"[internetshortcut]": "url", "[desktop entry]": "url"}
 _YES, _NO = "true", "false"
+FOLLOWED = frozenset({"checksum", "force-sequential", "max-connection-per-server", "out", "parameterized-uri"})
+"""Options of aria2's that mean something here, too; the others are only shown."""
 
 
 def parse(data: bytes) -> Descriptor:

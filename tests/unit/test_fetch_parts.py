@@ -141,6 +141,39 @@ def test_a_summary_is_written_where_nobody_looks(quiet: bool, interval: float, l
     assert stream.getvalue().endswith("mountdl: x: gone\n")
 
 
+def test_a_list_is_held_to_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A checksum that is none had its file fetched unchecked; a name that leads out had it fetched under another one."""
+    lines = [
+        "http://u:secret@a/1?secret",
+        "  checksum=sha-256=zz",
+        "http://a/2",
+        "  out=../x",
+        "http://[broken",
+        "http://a/3",
+        "  dir=sub",
+        "  header=A: b",
+        "  out=y",
+    ]
+    asked: list[Order] = []
+
+    def fetch(settings: Settings, order: Order, report: Report) -> int:
+        asked.append(order)
+        return 0
+
+    (tmp_path / "list").write_text("\n".join(lines))
+    assert run(Wishes((), str(tmp_path / "list"), tmp_path, 5, False, 0.0, ()), fetch) == 28
+    assert [order.documents for order in asked] == [("http://a/3\n  dir=sub\n  header=A: b\n  out=y\n",)]
+    assert capsys.readouterr().err.splitlines() == [
+        "mountdl: http://a/1: the checksum of a file is not one",
+        'mountdl: http://a/2: the name "../x" leads upwards',
+        "mountdl: http://[broken: the file names no address that can be followed",
+        "mountdl: warning: options in the list that are not followed: dir, header",
+    ]
+
+    (tmp_path / "list").write_text("\n".join(lines[:2]))
+    assert run(Wishes((), str(tmp_path / "list"), tmp_path, 5, True, 0.0, ()), _never) == 28
+
+
 @pytest.mark.parametrize(
     ("words", "document"),
     [
