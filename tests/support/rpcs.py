@@ -103,13 +103,19 @@ class Desk:
             self.settings, cast("Watch", self._watch), cast("Engine", self.engine), drop, "nothing can be added here"
         )
 
-    def show(self, documents: dict[str, bytes] | None = None) -> None:
-        """Show what *documents*, or the descriptors in the folder, say now."""
+    def show(self, documents: dict[str, bytes] | None = None, *, failing: str | None = None) -> None:
+        """Show what *documents*, or the descriptors in the folder, say now. Sizes that none says are asked for in vain.
+
+        *failing* is why.
+        """
         if documents is None:
             assert self.source is not None
             documents = {p.name: p.read_bytes() for p in sorted(self.source.iterdir()) if p.name[0] != "."}
         made = [Document(name, 0, _said(name, data)) for name, data in documents.items()]
-        self._watch.built = build(made, self._inodes, {})
+        built = build(made, self._inodes, {})
+        if failing is not None:
+            built = build(made, self._inodes, {}, failures=dict.fromkeys(built.unresolved, failing))
+        self._watch.built = built
 
     def outline(self, path: str) -> Outline:
         """Return what the file at *path* shows."""

@@ -237,11 +237,18 @@ def test_names_stay_inside(uris: list[str], out: str, checksum: str) -> None:
         return
     assert "/" not in made.name
     assert made.name not in {".", ".."}
-    assert not made.name.startswith(".") or out.startswith(".")
+    assert not made.name.startswith("."), "a mount passes such names over"
     assert len(made.name.encode()) <= 210
     for path in made.paths:
         assert not path.startswith("/")
         assert ".." not in path.split("/")
+
+
+def test_a_hidden_file_has_no_hidden_descriptor() -> None:
+    """Descriptors whose names begin with a dot are passed over."""
+    made = adding.of_uris(["http://m.example/a"], {"out": ".x"}, "", lambda path: False)
+
+    assert (made.name, made.paths) == ("x.uris", (".x",))
 
 
 def test_a_name_that_is_taken() -> None:
@@ -438,6 +445,46 @@ def test_notices(before: str | None, after: str, told: list[str]) -> None:
     assert list(events(before, after, torrent=False)) == told
     if told == ["onDownloadComplete"]:
         assert events(before, after, torrent=True) == ("onBtDownloadComplete", "onDownloadComplete")
+
+
+async def test_removing_is_told_once(source: Path) -> None:
+    """Between the answer and the tree without the file, nothing of it begins anew."""
+    desk = Desk(source)
+    gid = await call(desk, "addMetalink", metalink("a.bin"))
+    desk.show()
+    await desk.board.refresh()
+    desk.engine.becomes(desk.outline("a.bin"), "active")
+    await desk.board.refresh()
+    desk.board.changes()
+    await call(desk, "remove", *gid)
+    for _ in range(3):
+        await desk.board.refresh()
+        desk.show()
+
+    assert [(change.gid, change.after) for change in desk.board.changes()] == [(gid[0], "removed")]
+
+
+async def test_two_who_ask_at_once_are_told_of_a_change_once(desk: Desk) -> None:
+    """Each begins to look at the new tree, one of them is enough."""
+    await desk.board.refresh()
+    desk.show({**FOUR, "e.bin.meta4": metalink("e.bin", number=9)})
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(desk.board.refresh)
+
+    assert len(desk.board.changes()) == 1
+
+
+async def test_an_address_that_leads_nowhere_is_an_error() -> None:
+    """Who added it sees why; before its mirrors answered, and for a magnet link, it waits."""
+    desk = Desk()
+    lists = {"a.bin.uris": b"http://m.example/a.bin\n", "b.magnet": b"magnet:?xt=urn:btih:" + b"a" * 40 + b"\n"}
+    desk.show(lists)
+    assert {row["status"] for row in await call(desk, "tellWaiting", 0, 9)} == {"waiting"}
+    desk.show(lists, failing="m.example answered 404")
+
+    [row] = await call(desk, "tellStopped", 0, 9)
+    assert (row["status"], row["errorMessage"]) == ("error", "m.example answered 404")
 
 
 async def test_changes_are_told_once(desk: Desk) -> None:

@@ -54,14 +54,20 @@ def refusal(settings: RpcSettings, method: str, headers: Mapping[str, str]) -> s
     """Return why a request of HTTP with *headers* is not answered, whatever it asks; None when it may be."""
     if settings.secret is not None or settings.allow_origin_all:
         return None
-    host, origin = headers.get("host", ""), headers.get("origin")
+    host = headers.get("host", "")
     if host and not _local(host):
         return f"{host[:100]} is no address: without --rpc-secret only addresses and localhost are answered to"
-    if (origin is not None and _place(origin) != host) or headers.get("sec-fetch-site") in _ELSEWHERE:
+    if foreign(headers):
         return "a page from elsewhere asks: give --rpc-secret, or --rpc-allow-origin-all to let every page control this"
     if method == "GET" and headers.get("upgrade", "").lower() != "websocket":
         return "GET needs --rpc-secret, for any page could have sent it: use POST"
     return None
+
+
+def foreign(headers: Mapping[str, str]) -> bool:
+    """Say whether a page from elsewhere asks."""
+    host, origin = headers.get("host", ""), headers.get("origin")
+    return (origin is not None and _place(origin) != host) or headers.get("sec-fetch-site") in _ELSEWHERE
 
 
 _ELSEWHERE = frozenset({"cross-site", "same-site"})

@@ -51,7 +51,7 @@ def of_uris(given: Sequence[str], options: Mapping[str, str], folder: str, taken
     lines = ["\t".join(followed), " parameterized-uri=false", f" out={path}"]
     lines += [f" {name}={_plain(name, options[name])}" for name in _KEPT if options.get(name)]
     data = "\n".join([*lines, ""]).encode()
-    name = f"{_short(path.rpartition('/')[2])}.uris"
+    name = f"{_label(path.rpartition('/')[2])}.uris"
     said = _parsed(name, data)
     if any(caution.code in {"bad-hash", "unsafe-name"} for caution in said.cautions):
         raise Fault("; ".join(caution.message for caution in said.cautions))

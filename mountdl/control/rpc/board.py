@@ -34,6 +34,8 @@ MOST_TOLD = 50
 """Structs that are made before readers get a turn: 2 to 5 ms."""
 MOST_REMOVED = 1000
 """Removed ones that are still told of; aria2's --max-download-result."""
+SOON = 60.0
+"""Seconds after which what was added and is not shown was taken away again: it shows within 2."""
 _KNOWN = 4096
 """Contents whose details are kept: finding them out takes 40 us each, and some clients ask for a thousand a second."""
 
@@ -52,25 +54,27 @@ class Board:
         self._pending: dict[str, Facts] = {}
         self._hidden: set[str] = set()
         self._removed: dict[str, Json] = {}
-        self._gone: set[str] = set()
+        self._gone: dict[str, str] = {}
         self._known: LRUCache[str, tuple[object, Details]] = LRUCache(_KNOWN)
 
     # -- what there is ----------------------------------------------------------------------------------------
 
     @property
     def gids(self) -> Mapping[str, str]:
-        """The gids of descriptors that clients added, by name."""
-        return {name: mark.gid for name, mark in self.marks.items()}
+        """The gids of descriptors that clients added, by name; those that are removed too, while they are shown."""
+        return {**self._gone, **{name: mark.gid for name, mark in self.marks.items()}}
 
     async def refresh(self) -> Index:
         """Look at what may have changed."""
         index = await self._survey.refresh()
-        self._pending = {gid: facts for gid, facts in self._pending.items() if gid not in index.by_gid}
-        shown_now = (
-            {row.node.descriptor for row in index.rows if row.node.descriptor in self._gone} if self._gone else ()
-        )
-        self._gone.intersection_update(shown_now)
+        self._pending = {gid: each for gid, each in self._pending.items() if self._awaited(each.descriptor, index)}
+        self._gone = {name: gid for name, gid in self._gone.items() if name in index.added}
         return index
+
+    def _awaited(self, name: str, index: Index) -> bool:
+        """Say whether the descriptor *name*, which was just added, is still to be shown."""
+        mark = self.marks.get(name)
+        return name not in index.added and mark is not None and time.time() - mark.added < SOON
 
     def changes(self) -> list[Change]:
         """Return what became of rows since this was asked before, oldest first."""
@@ -146,6 +150,10 @@ class Board:
         if isinstance(found, Row):
             return found
         raise Fault(f"GID {text} is not shown yet" if isinstance(found, Facts) else f"GID {text} was removed")
+
+    def look(self, row: Row) -> str:
+        """Return the status of *row* now."""
+        return self._survey.look(row)
 
     # -- one row ----------------------------------------------------------------------------------------------
 
@@ -255,7 +263,7 @@ class Board:
         drop, gid = self.drop, self.gid(options)
         made = await trio.to_thread.run_sync(make)
         name, mark = await trio.to_thread.run_sync(drop.put, made.name, made.data, gid, time.time())
-        self._gone.discard(name)
+        self._gone.pop(name, None)
         self.marks[name] = mark
         if options.get("pause", "").lower() == "true":
             self.paused_at_first.add(name)
@@ -275,8 +283,11 @@ class Board:
             raise Fault(f"GID {found.gid} was not added by RPC: remove its descriptor {where}")
         facts = self.facts(found) if isinstance(found, Row) else found
         await trio.to_thread.run_sync(self.drop.remove, name)
-        self.marks.pop(name, None)
-        self._gone.add(name)
+        mark = self.marks.pop(name, None)
+        if isinstance(found, Row) and mark is not None:
+            self._gone[name] = mark.gid
+        else:
+            self._survey.changes.append(Change(facts.gid, facts.status, REMOVED, facts.torrent))
         self._forget(name, facts)
         return found.gid
 
@@ -286,7 +297,6 @@ class Board:
         self._removed[facts.gid] = structs.removed(facts)
         if len(self._removed) > MOST_REMOVED:
             del self._removed[next(iter(self._removed))]
-        self._survey.changes.append(Change(facts.gid, facts.status, REMOVED, facts.torrent))
 
     def limit(self, each: float | None, overall: float | None) -> None:
         """Change the rates of mirrors, in bytes a second; 0 is none, None as it was."""

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from mountdl.descriptors.names import numbered
 _GID = re.compile(r"[0-9a-f]{16}")
 _LONGEST_MARK = 1 << 12
 _MOST_NUMBERS = 1000
+_LEFT = 3600.0
+"""Seconds after which a mark without its descriptor is taken away: somebody removed that by hand."""
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES})
 
 
@@ -50,9 +53,11 @@ class Drop:
             for name in os.listdir(self.folder):  # noqa: PTH208  # names suffice
                 if name.startswith(".") and name.endswith(".rpc"):
                     own = name[1:-4]
-                    mark = self._mark(own)
-                    if mark is not None and self._digest(own) == mark.digest:
+                    mark, digest = self._mark(own), self._digest(own)
+                    if mark is not None and digest == mark.digest:
                         found[own] = mark
+                    elif mark is not None and digest is None and time.time() - mark.added > _LEFT:
+                        self._beside(own).unlink(missing_ok=True)
         return dict(sorted(found.items(), key=lambda each: each[1].added))
 
     def put(self, name: str, data: bytes, gid: str, now: float) -> tuple[str, Mark]:

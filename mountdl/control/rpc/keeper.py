@@ -77,13 +77,14 @@ class Keeper:
     def _due(self, row: Row, open_now: frozenset[ContentKey]) -> bool:
         """Say whether *row* is to be begun now."""
         key = row.key
-        if key is None or (key in self._wants and key in open_now):
+        if key is None or key in self._done or (key in self._wants and key in open_now):
             return False
-        if row.status == COMPLETE:
+        status = self._board.look(row)
+        if status == COMPLETE:
             self._done.add(key)
-        if key in self._done or row.status == PAUSED or self._engine.evicted(key):
+        if status in {COMPLETE, PAUSED} or self._engine.evicted(key):
             return False
-        return row.status != ERROR or trio.current_time() >= self._again.get(key, 0.0)
+        return status != ERROR or trio.current_time() >= self._again.get(key, 0.0)
 
     def _begin(self, row: Row) -> bool:
         """Want all of *row*; say whether that worked."""

@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +18,9 @@ import trio
 
 from mountdl.catalog.watch import Watch
 from mountdl.control.crowd import Crowd
+from mountdl.control.logs import NOTICE
 from mountdl.control.rpc import answering, jsonwire
-from mountdl.control.rpc.access import Gate, refusal
+from mountdl.control.rpc.access import Gate, foreign, refusal
 from mountdl.control.rpc.answering import Answer
 from mountdl.control.rpc.board import Board
 from mountdl.control.rpc.drop import Drop
@@ -36,6 +38,8 @@ log = logging.getLogger(__name__)
 MOST_CLIENTS = 64
 MOST_SESSIONS = 24
 """Clients of those that may listen by WebSocket."""
+MOST_KNOWN = 1000
+"""Addresses that are remembered for a good token."""
 RHYTHM = 1.0
 """Seconds between two looks at what became of files, while somebody listens."""
 _NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
@@ -97,6 +101,8 @@ async def serve(
         nursery.start_soon(Keeper(board, engine).run)
         nursery.start_soon(server.tell)
         await nursery.start(trio.serve_listeners, server.welcome, listeners)
+        where = "all addresses" if settings.rpc.listen_all else "127.0.0.1"
+        log.log(NOTICE, "clients of aria2 are answered on port %d of %s", settings.rpc.port, where)
         task_status.started()
 
 
@@ -112,13 +118,34 @@ def _drop(source: str) -> tuple[Drop | None, str]:
     return Drop(folder), ""
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told what happens, once a token was right: its own, or that of somebody else at *host*, as aria2p has it.
+
+    Not where a *foreign* page listens: that is on the same host as whoever looks at it.
+    """
+
+    gate: Gate
+    host: str
+    foreign: bool
+
+
+def _host(stream: trio.abc.Stream) -> str:
+    """Return the address of who is at the other end of *stream*; "" where there is none."""
+    try:
+        return str(stream.socket.getpeername()[0]) if isinstance(stream, trio.SocketStream) else ""
+    except OSError:
+        return ""
+
+
 class Server:
     """Who is connected to one mount."""
 
     def __init__(self, settings: RpcSettings, board: Board) -> None:
         self._settings, self._board = settings, board
         self._crowd = Crowd(MOST_CLIENTS)
-        self._sessions: dict[Session, Gate] = {}
+        self._sessions: dict[Session, Listener] = {}
+        self._known: set[str] = set()
 
     async def welcome(self, stream: trio.SocketStream) -> None:
         """Serve one client; whatever goes wrong with it stays with it."""
@@ -151,8 +178,8 @@ class Server:
     def _spread(self, changes: Iterable[tuple[str, str | None, str, bool]]) -> None:
         for gid, before, after, torrent in changes:
             for event in events(before, after, torrent=torrent):
-                for session, gate in self._sessions.items():
-                    if gate.admitted:
+                for session, listener in self._sessions.items():
+                    if listener.gate.admitted or (listener.host in self._known and not listener.foreign):
                         session.tell(jsonwire.notice(event, gid))
 
     async def _handle(self, client: trio.CancelScope, stream: trio.abc.Stream, request: Request) -> Reply | None:
@@ -165,11 +192,18 @@ class Server:
                 return await self._converse(stream, request, query)
             if request.method == "OPTIONS":
                 return Reply(200, headers=self._preflight(request))
-            answer = await self._answer(request, path, query)
+            answer = await self._answer(stream, request, path, query)
             return Reply(404, close=True) if answer is None else self._reply(answer)
 
-    async def _answer(self, request: Request, path: str, query: str) -> Answer | None:
+    async def _answer(self, stream: trio.abc.Stream, request: Request, path: str, query: str) -> Answer | None:
         gate = Gate(self._settings.secret)
+        try:
+            return await self._asked(gate, request, path, query)
+        finally:
+            if gate.admitted and len(self._known) < MOST_KNOWN:
+                self._known.add(_host(stream))
+
+    async def _asked(self, gate: Gate, request: Request, path: str, query: str) -> Answer | None:
         if path == "/jsonrpc" and request.method == "POST":
             return await answering.of_json(self._board, gate, request.body)
         if path == "/jsonrpc" and request.method == "GET":
@@ -202,11 +236,12 @@ class Server:
         if len(self._sessions) >= MOST_SESSIONS:
             return Reply(503, close=True)
         session, gate = Session(stream), Gate(self._settings.secret)
+        listener = Listener(gate, _host(stream), foreign(request.headers))
 
         async def respond(body: bytes) -> bytes:
             return (await answering.of_json(self._board, gate, body)).body
 
-        self._sessions[session] = gate
+        self._sessions[session] = listener
         try:
             await session.run(request.headers, request.target, request.rest, respond)
         finally:

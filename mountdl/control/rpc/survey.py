@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import trio
 
-from mountdl.catalog.tree import File, Tree
+from mountdl.catalog.build import SERVERS
+from mountdl.catalog.tree import Note, Tree
 from mountdl.content import ContentKey
 from mountdl.control.rpc.rows import A_TURN, ACTIVE, COMPLETE, ERROR, PAUSED, REMOVED, WAITING, Index, Row, indexed
 from mountdl.engine.engine import Engine
@@ -64,6 +65,8 @@ class Survey:
             if number % A_TURN == 0:
                 await trio.lowlevel.checkpoint()
             row.status = self._status(row)
+        if tree is self._tree and gids == self._gids:
+            return  # somebody else who asked was faster
         first = self._tree is None
         self._tree, self._gids, self._looked = tree, gids, trio.current_time()
         self._open = frozenset(self._engine.active())
@@ -96,11 +99,16 @@ class Survey:
         return status
 
     def _status(self, row: Row) -> str:
-        if not isinstance(row.node, File):
-            return ERROR if row.node.state == "error" else WAITING
+        if isinstance(row.node, Note):
+            return ERROR if _failed(row.node) else WAITING
         state = self._engine.status(row.node.outline, brief=True).state
         if state == "complete":
             return COMPLETE
         if self._engine.paused(row.node.outline):
             return PAUSED
         return {"active": ACTIVE, "error": ERROR}.get(state, WAITING)
+
+
+def _failed(note: Note) -> bool:
+    """Say whether *note* stands for what will not come by itself: refused, or no mirror tells how long it is."""
+    return note.state == "error" or not (note.peers or note.reason == SERVERS)
