@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import urllib.error
 import urllib.request
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.content import pattern
 from tests.support.mirrors import Mirrors, paced
 from tests.support.mounts import Mount, Mounts, eventually, mountdl, mounted_on, needs_fuse
 from tests.support.ports import free_port
@@ -176,3 +179,80 @@ def test_the_secret_shows_nowhere(mount: Mount, client: Client) -> None:
     assert SECRET not in json.dumps(client("getGlobalOption"))
     assert SECRET not in json.dumps(mount.status())
     assert SECRET not in (mount.log.read_text() if mount.log.exists() else "")
+
+
+def test_torrents_and_magnet_links_are_added(mount: Mount, client: Client, tmp_path: Path) -> None:
+    """Each file is a download with the torrent's own words; the gid that is told is that of the first."""
+    pytest.importorskip("libtorrent")
+    from tests.support.swarms import info_hash, many_files, one_file, seeding
+
+    one = one_file(tmp_path / "one", pattern(3_000_000, 1), name="one.bin")
+    many = many_files(tmp_path / "many", {"a.bin": pattern(300_000, 2), "b.bin": pattern(300_000, 3)})
+    with seeding(one, tmp_path / "one") as first, seeding(many, tmp_path / "many") as second:
+        link = f"magnet:?xt=urn:btih:{info_hash(many)}&dn=many&x.pe={second.address}"
+        by_link = client("addUri", [link])
+        by_file = client("addTorrent", base64.b64encode(one).decode())
+        with_peer = client("addUri", [f"magnet:?xt=urn:btih:{info_hash(one)}&x.pe={first.address}"])
+        eventually(60, lambda: client("tellStatus", by_link)["status"] == "complete")
+        eventually(60, lambda: client("tellStatus", by_file)["status"] == "complete")
+
+    told = client("tellStatus", by_file)
+    assert told["infoHash"] == info_hash(one)
+    assert told["bittorrent"]["info"]["name"]
+    assert told["files"][0]["path"].endswith("one.bin")
+    paths = [row["files"][0]["path"] for row in client("tellStopped", 0, 10)]
+    assert len([path for path in paths if path.startswith(str(mount.path))]) >= 3
+    assert client("getPeers", by_file) == []
+    for gid in (by_link, by_file, with_peer):
+        client("remove", gid)
+    eventually(20, lambda: list(mount.path.iterdir()) == [])
+    assert list(mount.source.iterdir()) == []
+
+
+def test_a_metalink_is_added(mount: Mount, client: Client, url: str, film_bytes: bytes) -> None:
+    """As many gids as it has files; it is verified by what it says."""
+    digest = hashlib.sha256(film_bytes).hexdigest()
+    file = '<file name="{}"><size>{}</size><hash type="sha-256">{}</hash><url>{}</url></file>'
+    files = [file.format(name, len(film_bytes), digest, url) for name in ("one.bin", "two.bin")]
+    text = f'<metalink xmlns="urn:ietf:params:xml:ns:metalink">{"".join(files)}</metalink>'
+
+    gids = client("addMetalink", base64.b64encode(text.encode()).decode())
+
+    assert len(gids) == 2
+    eventually(60, lambda: {client("tellStatus", gid)["status"] for gid in gids} == {"complete"})
+    assert {client("tellStatus", gid)["files"][0]["path"] for gid in gids} == {
+        str(mount / "one.bin"), str(mount / "two.bin")
+    }  # fmt: skip
+    assert mount.xattr("two.bin", "verified") == str(len(film_bytes))
+
+
+def test_rubbish_leaves_no_file(mount: Mount, client: Client, url: str) -> None:
+    """What is no descriptor, or leads out of the mount, is an error; an address that nobody serves is one a little later."""
+    for method, *params in (
+        ("addUri", []),
+        ("addUri", ["gopher://a/b"]),
+        ("addUri", [url], {"out": "../../x"}),
+        ("addTorrent", "cnViYmlzaA=="),
+        ("addMetalink", "!"),
+    ):
+        with pytest.raises(ValueError, match="."):
+            client(method, *params)
+    assert list(mount.source.iterdir()) == []
+
+    gid = client("addUri", [f"{url}.not-there"])
+    told = eventually(60, lambda: (t := client("tellStatus", gid))["status"] == "error" and t)
+    assert told["errorMessage"]
+    assert client("remove", gid) == gid
+
+
+def test_what_is_begun_before_a_restart_goes_on(mounted: Mounts, source: Path, port: int, url: str) -> None:
+    """What was added is fetched by the next mount, under the same gid."""
+    mount = mounted(source, enable_rpc=True, rpc_listen_port=port, max_download_limit="1M")
+    client = Client(port, None)
+    gid = client("addUri", [url])
+    eventually(60, lambda: client("tellStatus", gid)["status"] == "active")
+    mount.unmount()
+
+    mounted(source, enable_rpc=True, rpc_listen_port=port)
+    assert int(client("tellStatus", gid)["completedLength"]) > 0
+    eventually(60, lambda: client("tellStatus", gid)["status"] == "complete")

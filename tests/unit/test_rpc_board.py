@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mountdl.control.options import OPTIONS
 from mountdl.control.rpc import adding, structs
 from mountdl.control.rpc.access import Gate, refusal
+from mountdl.control.rpc.adding import Addition
 from mountdl.control.rpc.answering import ask, of_json, of_value
 from mountdl.control.rpc.drop import Drop
 from mountdl.control.rpc.faults import Fault, Unauthorized
@@ -306,6 +307,24 @@ async def test_adding_and_removing(source: Path) -> None:
     assert (await call(again, "tellStatus", gid))["status"] == "removed"
 
 
+async def test_two_descriptors_that_show_one_file(source: Path) -> None:
+    """Each gid leads to it; to remove one leaves the file to the other."""
+    desk = Desk(source)
+    (source / "0.meta4").write_bytes(metalink("a.bin"))
+    [gid] = await call(desk, "addMetalink", metalink("a.bin"))
+    desk.show()
+    desk.engine.becomes(desk.outline("a.bin"), "complete", 1000)
+
+    assert (await call(desk, "tellStatus", gid, ["gid", "status"])) == {"gid": gid, "status": "complete"}
+    assert (await call(desk, "tellStatus", gid_of("a.bin"), ["status"])) == {"status": "complete"}
+    assert (await call(desk, "getGlobalStat"))["numStopped"] == "1"
+    assert await call(desk, "remove", gid) == gid
+    desk.show()
+    assert (await call(desk, "tellStatus", gid, ["status"])) == {"status": "removed"}
+    with pytest.raises(Fault, match=r"0\.meta4"):
+        await call(desk, "remove", gid_of("a.bin"))
+
+
 async def test_a_descriptor_that_was_changed_is_not_removed(source: Path) -> None:
     """Somebody made it their own since."""
     desk = Desk(source)
@@ -333,7 +352,7 @@ async def test_the_clients_own_gid(source: Path) -> None:
 async def test_marks_of_others_are_no_good(source: Path) -> None:
     """A mark whose gid is none, or that is no JSON, marks nothing."""
     drop = Drop(source)
-    drop.put("a.uris", b"http://m.example/a\n", "0011223344556677", 1.0)
+    drop.put(Addition("a.uris", b"http://m.example/a\n", ("a",)), "0011223344556677", 1.0)
     (source / ".a.uris.rpc").write_text('{"gid": "../x", "sha256": "", "added": 1}')
     (source / ".b.uris.rpc").write_text("[")
     (source / ".c.uris.rpc").mkdir()
@@ -344,7 +363,7 @@ async def test_marks_of_others_are_no_good(source: Path) -> None:
 def test_nobodys_place_is_taken(source: Path) -> None:
     """What is there stays; the next name is taken."""
     (source / "a.iso.uris").write_bytes(b"mine")
-    name, _ = Drop(source).put("a.iso.uris", b"other", "0011223344556677", 1.0)
+    name, _ = Drop(source).put(Addition("a.iso.uris", b"other", ("a.iso",)), "0011223344556677", 1.0)
 
     assert name == "a (2).iso.uris"
     assert (source / "a.iso.uris").read_bytes() == b"mine"

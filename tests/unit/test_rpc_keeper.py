@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 
+from mountdl.control.rpc.adding import Addition
 from mountdl.control.rpc.keeper import AGAIN, AT_ONCE, Keeper
 from mountdl.engine.engine import Engine
 from tests.support.rpcs import Desk, metalink
@@ -15,10 +16,9 @@ async def added(source: Path, count: int) -> tuple[Desk, Keeper]:
     desk = Desk(source)
     (source / "other.bin.meta4").write_bytes(metalink("other.bin", number=99))
     for number in range(count):
-        data = metalink(f"{number}.bin", number=number)
-        desk.board.marks[f"{number}.bin.meta4"] = desk.board.drop.put(
-            f"{number}.bin.meta4", data, f"{number + 1:016x}", float(number)
-        )[1]
+        name = f"{number}.bin"
+        made = Addition(f"{name}.meta4", metalink(name, number=number), (name,))
+        _, desk.board.marks[made.name] = desk.board.drop.put(made, f"{number + 1:016x}", float(number))
     desk.show()
     return desk, Keeper(desk.board, cast("Engine", desk.engine))
 

@@ -7,6 +7,7 @@ restart: what is paused, what was hidden, and what is told of removed ones.
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
 
@@ -20,7 +21,7 @@ from mountdl.control.rpc import structs
 from mountdl.control.rpc.adding import Addition
 from mountdl.control.rpc.drop import Drop, Mark
 from mountdl.control.rpc.faults import Fault
-from mountdl.control.rpc.rows import A_TURN, ACTIVE, PAUSED, REMOVED, STOPPED, WAITING, Index, Row, gid_of
+from mountdl.control.rpc.rows import A_TURN, ACTIVE, PAUSED, REMOVED, STOPPED, WAITING, Added, Index, Row, gid_of
 from mountdl.control.rpc.structs import Details, Facts, Json
 from mountdl.control.rpc.survey import Change, Survey
 from mountdl.control.text import shown
@@ -48,27 +49,27 @@ class Board:
         self.folder = str(settings.mount.mountpoint)
         self._reason = reason
         self.session = secrets.token_hex(20)
-        self._survey = Survey(lambda: watch.built.tree, engine, lambda: self.gids)
+        self._survey = Survey(lambda: watch.built.tree, engine, self._added)
         self.marks: dict[str, Mark] = {}
         self.paused_at_first: set[str] = set()
         self._pending: dict[str, Facts] = {}
         self._hidden: set[str] = set()
         self._removed: dict[str, Json] = {}
-        self._gone: dict[str, str] = {}
+        self._gone: dict[str, Added] = {}
         self._known: LRUCache[str, tuple[object, Details]] = LRUCache(_KNOWN)
 
     # -- what there is ----------------------------------------------------------------------------------------
 
-    @property
-    def gids(self) -> Mapping[str, str]:
-        """The gids of descriptors that clients added, by name; those that are removed too, while they are shown."""
-        return {**self._gone, **{name: mark.gid for name, mark in self.marks.items()}}
+    def _added(self) -> Mapping[str, Added]:
+        """Return what clients added, by descriptor; what was removed too, while it is shown."""
+        return {**self._gone, **{name: Added(mark.gid, mark.path) for name, mark in self.marks.items()}}
 
     async def refresh(self) -> Index:
         """Look at what may have changed."""
         index = await self._survey.refresh()
         self._pending = {gid: each for gid, each in self._pending.items() if self._awaited(each.descriptor, index)}
-        self._gone = {name: gid for name, gid in self._gone.items() if name in index.added}
+        still = {row.node.descriptor for name in self._gone for row in index.added.get(name, ())}
+        self._gone = {name: each for name, each in self._gone.items() if name in still}
         return index
 
     def _awaited(self, name: str, index: Index) -> bool:
@@ -133,7 +134,7 @@ class Board:
     async def find(self, text: str) -> "Row | Facts | Json":
         """Return the one whose gid *text* is, or is the beginning of. Raises Fault."""
         index = await self.refresh()
-        gid = index.gid(text, [*self._pending, *self._removed])
+        gid = self.whole(text)
         if gid in self._pending:
             return self._pending[gid]
         row = index.by_gid.get(gid)
@@ -143,6 +144,10 @@ class Board:
             raise Fault(f"GID {gid} is not found")
         self._survey.look(row)
         return row
+
+    def whole(self, text: str) -> str:
+        """Return the whole gid that *text* is the beginning of. Raises Fault."""
+        return self._survey.index.gid(text, [*self._pending, *self._removed])
 
     async def row(self, text: str) -> Row:
         """Return the row whose gid *text* is, or is the beginning of. Raises Fault."""
@@ -262,7 +267,7 @@ class Board:
         """Write the descriptor that *make* returns; return the gids of what it will show, the first at least."""
         drop, gid = self.drop, self.gid(options)
         made = await trio.to_thread.run_sync(make)
-        name, mark = await trio.to_thread.run_sync(drop.put, made.name, made.data, gid, time.time())
+        name, mark = await trio.to_thread.run_sync(drop.put, made, gid, time.time())
         self._gone.pop(name, None)
         self.marks[name] = mark
         if options.get("pause", "").lower() == "true":
@@ -277,19 +282,21 @@ class Board:
         found = await self.find(text)
         if isinstance(found, dict):
             raise Fault(f"GID {text} was removed already")
+        gid = self.whole(text)
         name = found.node.descriptor if isinstance(found, Row) else found.descriptor
+        name = next((own for own, mark in self.marks.items() if mark.gid == gid), name)
         where = shown(f"{self.settings.mount.source}/{name}")
         if name not in self.marks:
-            raise Fault(f"GID {found.gid} was not added by RPC: remove its descriptor {where}")
-        facts = self.facts(found) if isinstance(found, Row) else found
+            raise Fault(f"GID {gid} was not added by RPC: remove its descriptor {where}")
+        facts = replace(self.facts(found) if isinstance(found, Row) else found, gid=gid)
         await trio.to_thread.run_sync(self.drop.remove, name)
         mark = self.marks.pop(name, None)
-        if isinstance(found, Row) and mark is not None:
-            self._gone[name] = mark.gid
+        if isinstance(found, Row) and mark is not None and found.node.descriptor == name:
+            self._gone[name] = Added(mark.gid, mark.path)
         else:
             self._survey.changes.append(Change(facts.gid, facts.status, REMOVED, facts.torrent))
         self._forget(name, facts)
-        return found.gid
+        return gid
 
     def _forget(self, name: str, facts: Facts) -> None:
         """Take in that the descriptor *name* is gone, and with it what has *facts*."""

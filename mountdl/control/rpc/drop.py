@@ -16,12 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mountdl.control.rpc.adding import Addition
 from mountdl.control.rpc.faults import Fault
 from mountdl.control.text import shown
 from mountdl.descriptors.names import numbered
 
 _GID = re.compile(r"[0-9a-f]{16}")
-_LONGEST_MARK = 1 << 12
+_LONGEST_MARK = 1 << 16
 _MOST_NUMBERS = 1000
 _LEFT = 3600.0
 """Seconds after which a mark without its descriptor is taken away: somebody removed that by hand."""
@@ -32,12 +33,13 @@ _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, e
 class Mark:
     """What is known of a descriptor that a client added: the *gid* of its first file, the *digest* of its bytes.
 
-    *added* is Unix time.
+    *added* is Unix time, *path* where in the mount that file was to be.
     """
 
     gid: str
     digest: str
     added: float
+    path: str
 
 
 class Drop:
@@ -60,9 +62,10 @@ class Drop:
                         self._beside(own).unlink(missing_ok=True)
         return dict(sorted(found.items(), key=lambda each: each[1].added))
 
-    def put(self, name: str, data: bytes, gid: str, now: float) -> tuple[str, Mark]:
-        """Write *data* as *name*, or as the next free one of its kind; return its name and mark."""
-        mark = Mark(gid, hashlib.sha256(data).hexdigest(), now)
+    def put(self, made: Addition, gid: str, now: float) -> tuple[str, Mark]:
+        """Write what was *made* under its name, or the next free one of its kind; return its name and mark."""
+        name, data = made.name, made.data
+        mark = Mark(gid, hashlib.sha256(data).hexdigest(), now, made.paths[0] if made.paths else "")
         stem, dot, suffix = name.rpartition(".")
         for number in range(1, _MOST_NUMBERS):
             own = name if number == 1 else f"{numbered(stem, number)}{dot}{suffix}"
@@ -73,7 +76,7 @@ class Drop:
         raise Fault(f"{shown(name)} is there too often already")
 
     def _write(self, name: str, data: bytes, mark: Mark) -> None:
-        told = json.dumps({"gid": mark.gid, "sha256": mark.digest, "added": mark.added})
+        told = json.dumps({"gid": mark.gid, "sha256": mark.digest, "added": mark.added, "path": mark.path})
         beside = self._beside(name)
         try:
             self._place(beside, told.encode())
@@ -123,11 +126,11 @@ class Drop:
         try:
             with self._beside(name).open("rb") as file:
                 said = json.loads(file.read(_LONGEST_MARK))
-            gid, digest, added = said["gid"], said["sha256"], float(said["added"])
+            gid, digest, added, path = said["gid"], said["sha256"], float(said["added"]), str(said["path"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         sound = isinstance(gid, str) and isinstance(digest, str) and _GID.fullmatch(gid) is not None
-        return Mark(gid, digest, added) if sound else None
+        return Mark(gid, digest, added, path) if sound else None
 
     def _digest(self, name: str) -> str | None:
         """Return the digest of the bytes of descriptor *name*; None where there is none."""

@@ -106,6 +106,8 @@ async def dispatch(method: str, params: list[object], board: Board) -> object:
 async def _tell_status(board: Board, given: Arguments) -> object:
     found = await board.find(given.text(0))
     [told] = await board.told([found], given.texts(1))
+    if "gid" in told:
+        told["gid"] = board.whole(given.text(0))  # one of two, where two descriptors show one file
     return told
 
 
@@ -129,7 +131,7 @@ async def _statistics(board: Board, _: Arguments) -> object:
 
 async def _version(board: Board, _: Arguments) -> object:
     del board
-    features = ["BitTorrent", "GZip", "HTTPS", "Message Digest", "Metalink", "XML-RPC", "SFTP"]
+    features = ["BitTorrent", "HTTPS", "Message Digest", "Metalink", "XML-RPC", "SFTP"]
     return {"version": SPOKEN, "enabledFeatures": features}
 
 

@@ -9,6 +9,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -49,24 +50,43 @@ def gid_of(path: str) -> str:
     return hashlib.sha256(path.encode(errors="backslashreplace")).hexdigest()[:16]
 
 
-class Index:
-    """All rows of one tree, in its order; those of descriptors that were *added*, by descriptor too."""
+class Added(NamedTuple):
+    """What a client was told of a descriptor that it added: the *gid* of its first file, which was to be at *path*."""
 
-    def __init__(self, rows: Iterable[Row] = (), added: Mapping[str, str] | None = None) -> None:
-        self.rows = list(rows)
+    gid: str
+    path: str
+
+
+class Index:
+    """All rows of one tree, in its order; those of descriptors that were *added*, by descriptor too.
+
+    Where another descriptor shows the same file, one that was added leads to that: its gid is a second one of the row.
+    """
+
+    def __init__(self, rows: Iterable[Row] = (), added: Mapping[str, Added] | None = None) -> None:
+        self.rows, told = list(rows), added or {}
         self.added: dict[str, list[Row]] = {}
         for row in self.rows:
-            if added and row.node.descriptor in added:
+            if row.node.descriptor in told:
                 self.added.setdefault(row.node.descriptor, []).append(row)
         for name, mine in self.added.items():
             mine.sort(key=lambda row: row.path.split("/"))
-            mine[0].gid = (added or {})[name]
+            mine[0].gid = told[name].gid
         self.by_gid = {row.gid: row for row in self.rows}
+        self._share({name: each for name, each in told.items() if name not in self.added})
         self.by_key: dict[ContentKey, list[Row]] = {}
         for row in self.rows:
             if row.key is not None:
                 self.by_key.setdefault(row.key, []).append(row)
         self._gids: list[str] | None = None
+
+    def _share(self, others: Mapping[str, Added]) -> None:
+        """Have *others*, of which no row is, lead to what is shown at their paths."""
+        by_path = {row.path: row for row in self.rows if isinstance(row.node, File)} if others else {}
+        for name, (gid, path) in others.items():
+            if path in by_path:
+                self.added[name] = [by_path[path]]
+                self.by_gid.setdefault(gid, by_path[path])
 
     def gid(self, text: str, more: Iterable[str] = ()) -> str:
         """Return the whole gid that *text* is the beginning of, among the rows' and *more*. Raises Fault."""
@@ -88,8 +108,8 @@ class Index:
         return found.pop()
 
 
-async def indexed(tree: Tree, added: Mapping[str, str]) -> Index:
-    """Return the index of *tree*, while others get turns; *added* are gids of descriptors that clients added."""
+async def indexed(tree: Tree, added: Mapping[str, Added]) -> Index:
+    """Return the index of *tree*, while others get turns; *added* are descriptors that clients added, by name."""
     rows = []
     for number, node in enumerate(tree.nodes()):
         if number % A_TURN == 0:

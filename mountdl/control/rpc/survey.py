@@ -13,7 +13,19 @@ import trio
 from mountdl.catalog.build import SERVERS
 from mountdl.catalog.tree import Note, Tree
 from mountdl.content import ContentKey
-from mountdl.control.rpc.rows import A_TURN, ACTIVE, COMPLETE, ERROR, PAUSED, REMOVED, WAITING, Index, Row, indexed
+from mountdl.control.rpc.rows import (
+    A_TURN,
+    ACTIVE,
+    COMPLETE,
+    ERROR,
+    PAUSED,
+    REMOVED,
+    WAITING,
+    Added,
+    Index,
+    Row,
+    indexed,
+)
 from mountdl.engine.engine import Engine
 
 STALE = 10.0
@@ -32,12 +44,12 @@ class Change(NamedTuple):
 
 
 class Survey:
-    """Keeps `index` in step with what *tree* returns; *added* returns gids of descriptors that clients added."""
+    """Keeps `index` in step with what *tree* returns; *added* returns descriptors that clients added, by name."""
 
-    def __init__(self, tree: Callable[[], Tree], engine: Engine, added: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, tree: Callable[[], Tree], engine: Engine, added: Callable[[], Mapping[str, Added]]) -> None:
         self._current, self._engine, self._added = tree, engine, added
         self._tree: Tree | None = None
-        self._gids: Mapping[str, str] = {}
+        self._told: Mapping[str, Added] = {}
         self._open: frozenset[ContentKey] = frozenset()
         self._looked = 0.0
         self.index = Index()
@@ -46,9 +58,9 @@ class Survey:
 
     async def refresh(self) -> Index:
         """Look at what may have changed, and return the index."""
-        tree, gids = self._current(), dict(self._added())
-        if tree is not self._tree or gids != self._gids:
-            await self._renew(tree, gids)
+        tree, told = self._current(), dict(self._added())
+        if tree is not self._tree or told != self._told:
+            await self._renew(tree, told)
         elif trio.current_time() - self._looked > STALE:
             await self._look_at(self.index.rows)
             self._looked = trio.current_time()
@@ -58,17 +70,17 @@ class Survey:
             await self._look_at([row for key in keys for row in self.index.by_key.get(key, ())])
         return self.index
 
-    async def _renew(self, tree: Tree, gids: Mapping[str, str]) -> None:
-        index = await indexed(tree, gids)
+    async def _renew(self, tree: Tree, told: Mapping[str, Added]) -> None:
+        index = await indexed(tree, told)
         before = self.index.by_gid
         for number, row in enumerate(index.rows):
             if number % A_TURN == 0:
                 await trio.lowlevel.checkpoint()
             row.status = self._status(row)
-        if tree is self._tree and gids == self._gids:
+        if tree is self._tree and told == self._told:
             return  # somebody else who asked was faster
         first = self._tree is None
-        self._tree, self._gids, self._looked = tree, gids, trio.current_time()
+        self._tree, self._told, self._looked = tree, told, trio.current_time()
         self._open = frozenset(self._engine.active())
         self.index, self.counts = index, Counter(row.status or WAITING for row in index.rows)
         if not first:
