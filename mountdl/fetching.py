@@ -4,7 +4,6 @@ Law: a file that stands there under its name is whole and was checked; what is n
 is gone on with by the next fetch. What is there already is never replaced. The tree is that of a mount.
 """
 
-import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,16 +18,15 @@ from mountdl.catalog.build import Built
 from mountdl.catalog.tree import File, Note
 from mountdl.catalog.watch import Watch
 from mountdl.content import Content, ContentKey, Level
-from mountdl.control import fetch_store, text
+from mountdl.control import fetch_rules, fetch_store, text
 from mountdl.control.fetch import Order
 from mountdl.control.fetch_report import RHYTHM, Line, Report, Totals
 from mountdl.control.handing_out import doubled, matching, moved_before, moved_out
 from mountdl.control.text import shown
+from mountdl.descriptors.model import Caution
 from mountdl.engine.download import Download
-from mountdl.engine.status import DownloadStatus
-from mountdl.errors import ExitStatus, MountdlError, StoreFrozen, StoreFull, UsageError
+from mountdl.errors import ExitStatus, MountdlError, UsageError
 from mountdl.extents import Extent
-from mountdl.integrity import Digest, strength
 from mountdl.layers import Layers
 from mountdl.settings import Settings
 from mountdl.store.place import Place
@@ -45,7 +43,8 @@ which a mirror near by sends a hundred a second, waits no 0.1 s in which its pla
 MAGNETS = 3.0
 """Seconds for which files wait for magnet links beside them, which may have a say in their names."""
 
-_MORE_ROOM = "make room, and the same command goes on"
+MOST_WARNINGS = 20
+"""Of one source that are told in full."""
 
 
 def fetch(settings: Settings, order: Order, report: Report) -> int:
@@ -68,7 +67,7 @@ def _placed(documents: Sequence[str]) -> Iterator[tuple[str, ...]]:
         return
     with remote.scratch("--input-file") as folder:
         for number, document in enumerate(documents, 1):
-            remote.put(Path(folder), f"{number:06}.uris", document.encode(errors="surrogateescape"))
+            remote.put(Path(folder), f"list-{number:06}.uris", document.encode(errors="surrogateescape"))
         yield (folder,)
 
 
@@ -155,6 +154,17 @@ class _Fetching:
             for node in nodes:
                 if isinstance(node, Note):
                     self._fail(UsageError(node.reason, _status_of(node)), PurePath(node.name).stem)
+            self._warn(watch.built.cautions)
+
+    def _warn(self, cautions: Sequence[Caution]) -> None:
+        """Tell what *cautions* say of a source: what was left out of it has failed."""
+        for number, caution in enumerate(cautions):
+            if caution.code != "renamed":
+                self._fail(UsageError(caution.message, ExitStatus.BAD_METALINK), "" if number < MOST_WARNINGS else None)
+            elif number < MOST_WARNINGS and not self._report.quiet:
+                self._report.remark(f"warning: {caution.message}")
+        if len(cautions) > MOST_WARNINGS:
+            self._report.remark(f"and {text.counted(len(cautions) - MOST_WARNINGS, 'warning')} more")
 
     def _published(self, built: Built) -> None:
         self._engine.update(built.contents)
@@ -246,14 +256,9 @@ class _Fetching:
     def _find_room(self, job: _Job) -> None:
         """Raise UsageError when the disk has no room for *job* beside what is on its way: all would be left half."""
         store, size = self._layers.store, job.node.size
-        space, missing = store.space(), size - store.glance(job.key, size).written
-        statuses = [download.statistics() for _, download in self._under_way.values()]
-        room = max(0, space.available - sum(each.size - each.written for each in statuses))
-        if missing > room and space.total:  # some file systems don't tell
-            beside = " beside what is on its way" if statuses else ""
-            has = f"the disk of {shown(self._order.directory)} has room for {text.size(room)}{beside}"
-            told = f"{text.size(missing)} are yet to come, and {has}; {_MORE_ROOM}"
-            raise UsageError(told, ExitStatus.DISK_FULL)
+        missing = size - store.glance(job.key, size).written
+        others = [download.statistics() for _, download in self._under_way.values()]
+        fetch_rules.refuse_crowded(missing, store.space(), others, self._order.directory)
 
     async def _complete(self, job: _Job) -> None:
         """Return once all of *job*'s bytes are stored and judged. Raises MountdlError."""
@@ -268,7 +273,7 @@ class _Fetching:
                 pause = FIRST_LOOK
                 while not self._engine.complete(job.key):
                     if (error := self._engine.trouble(job.key)) is not None:
-                        raise _with_remedy(error, download.statistics())
+                        raise fetch_rules.with_remedy(error, download.statistics())
                     await trio.sleep(pause)
                     pause = min(pause * 1.25, RHYTHM / 2)
             finally:
@@ -285,16 +290,14 @@ class _Fetching:
                 raise UsageError(
                     "something has this name already, and no digest tells whether it is the same: move it away"
                 )
-            await in_thread(_refuse_half, job.target)
+            await in_thread(fetch_rules.refuse_half, job.target)
         if not await self._check(job, lambda tell: matching(job.target, content, tell)):
-            wanted = content.digest or ("the one of its pieces" if content.chunk_map.algorithm else None)
-            wanted = wanted or f"this one of {content.size} bytes"
-            raise UsageError(f"this name is taken by another file than {wanted}: move that away", ExitStatus.CHECKSUM)
+            raise fetch_rules.taken_by_another(content)
 
     async def _move(self, job: _Job) -> None:
         """Give *job* its name."""
         content, place = job.node.content, Place(self._contents, job.key)
-        digest = _unjudged(content)
+        digest = fetch_rules.unjudged(content)
 
         def move(tell: Callable[[int], None]) -> None:
             fetch_store.make_folder(job.target.parent)
@@ -337,9 +340,12 @@ class _Fetching:
 
     # -- what is told -----------------------------------------------------------------------------------------
 
-    def _fail(self, error: MountdlError, name: str) -> None:
+    def _fail(self, error: MountdlError, name: str | None) -> None:
+        """Take in that what is called *name*, or by the text of *error*, is not to be had; None: that is not told."""
         self._failed += 1
         self.status = self.status or error.exit_status
+        if name is None:
+            return
         said = str(error)
         self._report.remark(said if said.startswith(name) else f"{name}: {said}")
 
@@ -355,33 +361,6 @@ def _line(job: _Job, download: Download) -> Line:
     now = download.statistics()
     here = now.verified if job.node.content.level is Level.CHUNK else now.written
     return Line(job.node.path, now.size, here, now.rate, "" if now.rate else now.state)
-
-
-def _unjudged(content: Content) -> Digest | None:
-    """Return the digest by which all of *content*, which is complete, has yet to be judged, if there is one.
-
-    Pieces that matched digests as strong leave nothing to find out, and to read it once more takes as long as a fast
-    mirror took for it.
-    """
-    digest, pieces = content.digest, content.chunk_map.algorithm
-    if digest is None or pieces is None or content.level is not Level.CHUNK:
-        return None  # it has none, or was judged by it
-    return digest if strength(pieces) < strength(digest.algorithm) else None
-
-
-def _with_remedy(error: MountdlError, status: DownloadStatus) -> MountdlError:
-    """Return *error*, which ends a download, with what is missing and what to do where the disk is full."""
-    if not isinstance(error, StoreFull) or isinstance(error, StoreFrozen):
-        return error
-    missing = f"{text.size(status.size - status.written)} of {text.size(status.size)} are yet to come"
-    return StoreFull(f"{error}, and {missing}; {_MORE_ROOM}")
-
-
-def _refuse_half(target: Path) -> None:
-    """Raise UsageError where aria2 is not done with *target*: that may be as long as it will be from the start."""
-    beside = f"{target.name}.aria2"
-    if os.path.lexists(target.with_name(beside)):
-        raise UsageError(f"aria2 has yet to end it: {shown(beside)} is beside it; move both away")
 
 
 def _may_come(node: File | Note) -> bool:

@@ -12,7 +12,7 @@ from tests.support.content import pattern
 from tests.support.fetches import STORE, fetched
 from tests.support.httpserver import Request, Stream
 from tests.support.mirrors import Mirror, Mirrors, head, span
-from tests.support.samples import publish
+from tests.support.samples import metalink3, publish
 
 NAME = "film.bin"
 DATA = pattern(300_000)
@@ -108,3 +108,20 @@ def test_a_name_that_can_not_be_had_is_the_trouble_of_one_file(
     assert mirror.sent < 1.5 * len(DATA)
     assert (tmp_path / "b.bin").read_bytes() == b"another file"
     assert not (tmp_path / STORE).exists()
+
+
+def test_what_a_descriptor_names_in_vain_is_told(mirrors: Mirrors, source: Path, tmp_path: Path) -> None:
+    """A file that is left out is a failure, one that gets another name a warning; both went without a word."""
+    mirror = mirrors.add("only", {NAME: DATA, "other": DATA[1:]})
+    place = publish(source, NAME, DATA, [mirror.of(NAME)])
+    more = '<file name="../x"><size>9</size><url>http://h/</url></file></metalink>'
+    place.write_text(place.read_text().replace("</metalink>", more))
+    (source / f"{NAME}.metalink").write_text(metalink3(NAME, DATA[1:], [mirror.of("other")]))
+    done = fetched("-d", tmp_path / "out", source)
+    assert done.returncode == 20
+    assert {f"{tmp_path / 'out' / NAME}", f"{tmp_path / 'out' / 'film (2).bin'}"} == set(done.stdout.splitlines())
+    renamed, lost = sorted(done.stderr.splitlines(), reverse=True)
+    assert renamed.startswith(f"mountdl: warning: {NAME}.metalink: {NAME} is already there with other content")
+    assert lost.startswith(f"mountdl: {NAME}.meta4: not all that it names is shown as it stands: ")
+    quiet = fetched("-q", "-d", tmp_path / "out", source)
+    assert (quiet.returncode, quiet.stderr) == (20, f"{lost}\n")
