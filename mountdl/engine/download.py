@@ -80,7 +80,7 @@ class Download:
         self._background = Background(self._demand, content.chunk_map)
         Sparing(self._demand, self._background, self._settling, content.chunk_map).attach(stored, self.incidents)
         self._no_background_until, self._failure = 0.0, StoreError()
-        self._alarm, self._due = trio.Event(), 0.0  # when it looks after all again
+        self._alarm, self._nap = trio.Event(), trio.CancelScope()  # until it looks after all again
         self._nursery: trio.Nursery | None = None
         self.hearing = Hearing(stored, self._settling, roster, self.incidents, weakly(self.poke), weakly(self._filed))
 
@@ -102,8 +102,7 @@ class Download:
         self._replan()
         try:
             self.hear()  # from now on threads tell what they find, for somebody waits
-            if self._due > waiter.since + self._interval():
-                self._alarm.set()
+            self._nap.deadline = min(self._nap.deadline, waiter.since + self._interval())
             with trio.move_on_after(self._settings.read_timeout):
                 await waiter.answered(self.readable, self._replan)
             if waiter.error is not None or not waiter.event.is_set():
@@ -204,8 +203,8 @@ class Download:
             self._tick()
             if self._settling.whole_due:
                 await self._judge_whole()
-            self._due = trio.current_time() + self._interval()
-            with trio.move_on_at(self._due):
+            self._nap = trio.CancelScope(deadline=trio.current_time() + self._interval())
+            with self._nap:
                 await self._alarm.wait()
             self._alarm = trio.Event()
 

@@ -69,7 +69,7 @@ async def read_all(bench: Bench, what: Content, step: int = 1 << 15) -> bytes:
     """Read from end to end."""
     reader = bench.engine.open(what)
     try:
-        return b"".join([await reader.read(Extent(at, at + step)) for at in range(0, SIZE, step)])
+        return b"".join([bytes(await reader.read(Extent(at, at + step))) for at in range(0, SIZE, step)])
     finally:
         reader.close()
 
@@ -104,7 +104,7 @@ async def test_reads_go_on_through_memory_and_nothing_of_it_is_on_record(
 async def read_all_of_first(bench: Bench, what: Content) -> bytes:
     reader = bench.engine.open(what)
     try:
-        return await reader.read(Extent(0, CHUNK))
+        return bytes(await reader.read(Extent(0, CHUNK)))
     finally:
         reader.close()
 
