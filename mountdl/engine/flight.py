@@ -187,13 +187,14 @@ class Flight:
             priority=self.priority,
             wait=self._wait(now),
             rate=self._rate(now),
-            stalled=self._stalled(now),
+            stalled=self.stalled(now),
             filled=bool(rest) and held.covers(rest),
             limited=self._limited(now),
             given_up=self.state.host.given_up,
         )
 
-    def _stalled(self, now: float) -> bool:
+    def stalled(self, now: float) -> bool:
+        """Say whether it is silent for longer than its host ever is."""
         bound = self.state.host.latency.bound
         return now - self.last_at > (max(SILENCE, bound) if self.delivers else bound)
 
@@ -202,18 +203,18 @@ class Flight:
         self._let_go(self.last_at)
         if self.first_at is not None:
             self.state.host.flown(self.delivered, self.last_at - self.first_at - (self._held - self._held_at_first))
-        elif self._stalled(trio.current_time()):
+        elif self.stalled(trio.current_time()):
             self.state.host.was_silent()
 
     def _limited(self, now: float) -> bool:
         """Say whether it delivers, and is as slow as it is because it was told to wait."""
         held = self._held + (now - self._held_since if self._held_since is not None else 0.0)
-        return held > 0 and held >= (now - self.started_at) * LIMITED and not self._stalled(now)
+        return held > 0 and held >= (now - self.started_at) * LIMITED and not self.stalled(now)
 
     def _wait(self, now: float) -> float:
         """Return the seconds until the next byte is expected."""
         silence = now - self.last_at
-        if self._stalled(now):
+        if self.stalled(now):
             return 2 * silence  # late beyond what this host usually takes: expect as long again, and more
         return 0.0 if self.delivers else max(self.state.host.latency.mean - silence, 0.0)
 

@@ -76,8 +76,9 @@ class Roster:
         """Return the sources that may be asked now, as the planner sees them; *awaited*: a reader waits."""
         if awaited and self._none_works:
             self._resort_to_dropped(now)
-        for extent in [extent for extent in self._avoid if not any(self._able(extent, now, self._chosen(extent)))]:
-            self._choose_another(extent, now)
+        for extent in list(self._avoid):
+            if not any(_works(state, now) for state in self._able(extent, now, self._chosen(extent))):
+                self._choose_another(extent, now)
         return [view for i, state in self._offered(now) if (view := self._view(i, state, now)) is not None]
 
     def _offered(self, now: float) -> list[tuple[int, SourceState]]:
@@ -140,8 +141,13 @@ class Roster:
                 yield state
 
     def _choose_another(self, extent: Extent, now: float) -> None:
-        """Have one of those that can bring *extent* bring it alone; where none can, anybody may bring what it can."""
-        another = next(self._able(extent, now, sorted(self.states, key=lambda state: state.score.bad_chunks)), None)
+        """Have one of those that can bring *extent* bring it alone; where none can, anybody may bring what it can.
+
+        One that fails or is silent is the last to be chosen: several of these, asked by turns, would keep a reader
+        waiting for ever, though one of the accused is honest.
+        """
+        able = self._able(extent, now, self.states)
+        another = min(able, key=lambda state: (not _works(state, now), state.score.bad_chunks), default=None)
         if another is None:
             del self._avoid[extent]
         else:
@@ -292,6 +298,10 @@ class Roster:
         if state.flights:
             return "active"
         return "failing" if state.score.strikes else "idle"
+
+
+def _works(state: SourceState, now: float) -> bool:
+    return not state.score.strikes and not state.host.silent(now)
 
 
 def _trial_flight(host: HostScore) -> int:

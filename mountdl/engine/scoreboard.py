@@ -200,6 +200,9 @@ class Flying(Protocol):
     def ending(self, now: float) -> bool:
         """Say whether it delivers, and will have ended before another flight's first byte could arrive."""
 
+    def stalled(self, now: float) -> bool:
+        """Say whether it is silent for longer than its host ever is."""
+
 
 class HostScore:
     """One host, over all contents: how long until its first byte, how fast, how many lanes."""
@@ -245,6 +248,10 @@ class HostScore:
         ending = [flight for flight in self.flying if flight.ending(now)]
         ahead = sum(1 for flight in ending if flight.priority is not Priority.READ)
         return len(self.flying) - len(ending) + max(0, ahead - self.lanes.allowed)
+
+    def silent(self, now: float) -> bool:
+        """Say whether a flight to it is silent for longer than it ever was."""
+        return any(flight.stalled(now) for flight in self.flying)
 
     def sample(self, now: float) -> None:
         """Have its lanes judged by what came.

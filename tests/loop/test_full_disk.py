@@ -102,9 +102,13 @@ async def test_reads_go_on_through_memory_and_nothing_of_it_is_on_record(
 
 
 async def read_all_of_first(bench: Bench, what: Content) -> bytes:
+    """Read the first bytes; they are on the disk then."""
     reader = bench.engine.open(what)
     try:
-        return bytes(await reader.read(Extent(0, CHUNK)))
+        found = bytes(await reader.read(Extent(0, CHUNK)))
+        while bench.engine.status(what).written < CHUNK:
+            await trio.sleep(0.01)
+        return found
     finally:
         reader.close()
 

@@ -28,8 +28,14 @@ class Ahead:
 
     priority, delivers = Priority.READAHEAD, True
 
+    def __init__(self, silent_at: float = float("inf")) -> None:
+        self._silent_at = silent_at
+
     def ending(self, now: float) -> bool:
         return False
+
+    def stalled(self, now: float) -> bool:
+        return now >= self._silent_at
 
 
 def state(name: str, rank: int = 0, *, parallel: int = 8, sequential: bool = False, lanes: int = 8) -> SourceState:
@@ -405,6 +411,43 @@ def test_an_accused_chunk_stays_available_when_the_third_source_refuses() -> Non
     assert [1] == may(made, CHUNK)
     made.failed(b, SourceRefused("b", "404"), 0.0)
     assert [] == may(made, CHUNK)
+
+
+def test_an_accused_chunk_does_not_wait_for_those_that_never_deliver() -> None:
+    """Two that fail whenever they are asked, by turns, keep nobody from the honest one of the accused."""
+    made, a, b, c = three()
+    d = state("d", 3)
+    made.states = [c, d, a, b]
+    made.accuse(0, [(a, Extent(0, 8), b"1"), (b, Extent(8, 16), b"2")], CHUNK)
+
+    assert may(made, CHUNK) == [0, 1]
+    made.failed(c, unavailable("connection refused"), 1.0)
+    assert may(made, CHUNK, 1.4) == [1]
+    made.failed(d, unavailable("connection refused"), 1.5)
+    assert may(made, CHUNK, 2.1) == [2]  # c may be asked again
+    a.score.blamed(CHUNK, 2.2, "sent wrong bytes")
+    assert may(made, CHUNK, 2.3) == [3]
+
+
+def test_an_accused_chunk_does_not_wait_for_silence() -> None:
+    """A third that was asked and says nothing is no reason not to ask one of the accused, either."""
+    made, a, b, c = three()
+    made.accuse(0, [(a, Extent(0, 8), b"1"), (b, Extent(8, 16), b"2")], CHUNK)
+    c.host.flying.add(Ahead(silent_at=1.0))
+
+    assert may(made, CHUNK, 0.9) == [2]
+    assert may(made, CHUNK, 1.0) == [0]
+
+
+def test_an_accused_chunk_that_only_failing_sources_can_bring() -> None:
+    """Is asked of whoever comes round again."""
+    made, a, b, c = three()
+    made.accuse(0, [(a, Extent(0, 8), b"1"), (b, Extent(8, 16), b"2")], CHUNK)
+    for each in (a, b, c):
+        made.failed(each, unavailable(), 1.0)
+
+    assert may(made, CHUNK, 1.5) == []
+    assert may(made, CHUNK, 3.0) == [0, 1, 2]
 
 
 # -- status -----------------------------------------------------------------------------------------------------

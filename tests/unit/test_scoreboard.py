@@ -66,6 +66,9 @@ class Ending:
     def ending(self, now: float) -> bool:
         return self.ends
 
+    def stalled(self, now: float) -> bool:
+        return False
+
 
 def test_flights_about_to_end_take_no_lane() -> None:
     """The next request is sent while the last one ends."""
