@@ -374,6 +374,8 @@ async def test_tokens() -> None:
     """A wrong one bars all that came with it; lists of methods need none, and one is stripped where none is needed."""
     desk = Desk(secret="s")
     gate = Gate("s")
+    with pytest.raises(Unauthorized):
+        await ask(desk.board, gate, "aria2.whatever", [])
     for params in ([], ["token:x"], ["s"], [3], ["token:s"]):
         with pytest.raises(Unauthorized):
             await ask(desk.board, gate, "aria2.getVersion", params)

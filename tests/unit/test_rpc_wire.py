@@ -42,6 +42,8 @@ def test_what_clients_get_wrong_is_passed_over(body: str, expected: Call) -> Non
         ('{"id":1,"method":2}', -32600, 400),
         ('{"id":1,"method":"m","params":{"a":1}}', -32602, 500),
         ("3", -32700, 500),
+        ("null", -32600, 400),
+        ('"x"', -32600, 400),
         ("{", -32700, 500),
         ("[" * 40_000, -32700, 500),
         ("[" + "1," * 50_000 + "1]", -32700, 500),
@@ -88,6 +90,11 @@ def test_answers_are_json(value: object) -> None:
     told = json.loads("".join(jsonwire.answer(3, value)))
 
     assert told == {"id": 3, "jsonrpc": "2.0", "result": value}
+
+
+def test_what_is_no_object_in_a_batch_is_passed_over() -> None:
+    """As aria2 does."""
+    assert jsonwire.calls([3, {"id": 1, "method": "m"}, None, []]) == [Call(1, "m", [])]
 
 
 def test_get() -> None:

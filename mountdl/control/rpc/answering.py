@@ -14,7 +14,7 @@ from mountdl.control.rpc.access import Gate
 from mountdl.control.rpc.board import Board
 from mountdl.control.rpc.faults import INVALID_REQUEST, Fault
 from mountdl.control.rpc.jsonwire import Call, Refused
-from mountdl.control.rpc.methods import METHODS, MULTICALL, OPEN, dispatch
+from mountdl.control.rpc.methods import MULTICALL, OPEN, dispatch
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,8 @@ async def ask(board: Board, gate: Gate, method: str, params: list[object]) -> ob
     if method == MULTICALL:
         return await _several(board, gate, params)
     try:
-        if method not in METHODS or method not in OPEN:
-            params = gate.pass_through(params) if method in METHODS else params
+        if method not in OPEN:
+            params = gate.pass_through(params)
         return await dispatch(method, params, board)
     except Fault:
         raise

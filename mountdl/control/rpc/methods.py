@@ -66,9 +66,9 @@ class Arguments:
             raise _wrong(place)
         return [each for each in value if isinstance(each, str)]
 
-    def options(self, place: int) -> dict[str, str]:
+    def options(self, place: int, *, needed: bool = False) -> dict[str, str]:
         """Return options as texts: those of numbers and truths too, nothing where they are missing. Raises Fault."""
-        value = self._params[place] if place < len(self._params) else None
+        value = self._at(place) if needed or place < len(self._params) else None
         if value is None:
             return {}
         if not isinstance(value, dict):
@@ -239,12 +239,12 @@ async def _options(board: Board, _: Arguments) -> object:
 
 async def _change_option(board: Board, given: Arguments) -> object:
     await _facts(board, given)
-    given.options(1)
+    given.options(1, needed=True)
     return "OK"
 
 
 async def _change_options(board: Board, given: Arguments) -> object:
-    wanted = given.options(0)
+    wanted = given.options(0, needed=True)
     rates: list[float | None] = []
     for name in ("max-download-limit", "max-overall-download-limit"):
         try:
