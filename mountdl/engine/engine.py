@@ -340,6 +340,10 @@ class Engine:
         """Change what mirrors may send of each file and of all, in bytes a second: 0 is no limit, None no change."""
         self._traffic.limit(each, overall)
 
+    def limit_one(self, key: ContentKey, rate: float) -> None:
+        """Change what mirrors may send of one content, in bytes a second: 0 is no limit."""
+        self._traffic.limit_one(key, rate)
+
     def complete(self, key: ContentKey) -> bool:
         """Say whether the running download of *key* has all of it on disk, judged; False if none is running."""
         download = self._downloads.get(key)

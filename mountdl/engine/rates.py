@@ -49,6 +49,7 @@ class Rates:
 
     def __init__(self, each: float = 0.0, overall: float = 0.0) -> None:
         self._each, self._overall = each, Bucket(overall) if overall else None
+        self._own: dict[Hashable, float] = {}
         self._shares: dict[Hashable, _Share] = {}
 
     def change(self, each: float | None, overall: float | None) -> None:
@@ -59,8 +60,13 @@ class Rates:
             self._overall = Bucket(overall) if overall else None
         self._shares.clear()
 
+    def change_one(self, key: Hashable, rate: float) -> None:
+        """Let the file *key* have a limit of its own from now on in place of that of each; 0 is none."""
+        self._own[key] = rate
+        self._shares.pop(key, None)
+
     def __bool__(self) -> bool:
-        return bool(self._each or self._overall)
+        return bool(self._each or self._overall or self._own)
 
     def took(self, key: Hashable, length: int, now: float) -> None:
         """Take in that *length* bytes of the file *key* came."""
@@ -114,5 +120,7 @@ class Rates:
     def _share(self, key: Hashable) -> _Share:
         share = self._shares.get(key)
         if share is None:
-            share = self._shares[key] = _Share(self._each, self._overall.rate if self._overall is not None else 1.0)
+            share = self._shares[key] = _Share(
+                self._own.get(key, self._each), self._overall.rate if self._overall is not None else 1.0
+            )
         return share

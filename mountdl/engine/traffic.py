@@ -80,6 +80,10 @@ class Traffic:
         """Change the user's limits, in bytes a second: 0 is none, None no change."""
         self._rates.change(each, overall)
 
+    def limit_one(self, key: ContentKey, rate: float) -> None:
+        """Change the limit of one content, in bytes a second; 0 is none."""
+        self._rates.change_one(key, rate)
+
     def enough(self, length: int, seconds: float) -> str | None:
         """Say why *length* bytes can't come within *seconds*: the user's limits. None when they can."""
         return self._rates.enough(length, seconds)

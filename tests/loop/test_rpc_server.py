@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -14,6 +15,8 @@ from urllib.parse import quote
 import pytest
 import trio
 import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Pong, RejectConnection, Request, TextMessage
 
@@ -220,6 +223,39 @@ async def test_who_sends_a_head_in_drops_is_let_go(clock: trio.testing.MockClock
         with pytest.raises(trio.BrokenResourceError):
             await over_and_over(ours, b"x", pause=1.0)
         assert trio.current_time() - start <= IDLE + 2
+
+
+GOOD = post(VERSION)
+HELLO = (
+    b"GET /jsonrpc HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+@settings(max_examples=50)
+@given(st.sampled_from([b"", GOOD, HELLO]), st.binary(max_size=80), st.binary(max_size=80), st.integers(0, 250))
+def test_any_bytes_are_no_defect(before: bytes, inside: bytes, after: bytes, at: int) -> None:
+    """Whatever comes on a connection, in a request, behind it or as frames: it ends, and nothing is logged."""
+    told: list[logging.LogRecord] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = told.append  # type: ignore[method-assign]
+
+    async def body() -> None:
+        desk = Desk()
+        ours, theirs = trio.testing.memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Server(desk.settings.rpc, desk.board).welcome, theirs)
+            await ours.send_all(before[:at] + inside + before[at:] + after)
+            await ours.send_eof()
+            while await ours.receive_some(1 << 16):
+                pass
+
+    logging.getLogger("mountdl").addHandler(handler)
+    try:
+        trio.run(body, clock=trio.testing.MockClock(autojump_threshold=0))
+    finally:
+        logging.getLogger("mountdl").removeHandler(handler)
+    assert told == []
 
 
 class Ws:

@@ -81,6 +81,9 @@ class FakeEngine:
     def limit(self, each: float | None, overall: float | None) -> None:
         self.did.append(("limit", each, overall))
 
+    def limit_one(self, key: ContentKey, rate: float) -> None:
+        self.did.append(("limit", rate))
+
     def becomes(self, outline: Outline, state: str, done: int = 0, rate: float = 0.0) -> None:
         """Have the content of *outline* be in *state* from now on, with *done* bytes."""
         self.told[outline.key] = DownloadStatus(outline.size, done, done, state, rate, 0, (), None)

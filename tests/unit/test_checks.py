@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from mountdl.control.checks import check_apart, check_outside, check_places
+from mountdl.control.checks import check_apart, check_outside, check_places, check_rpc
 from mountdl.control.configuration import settings
 from mountdl.control.given import Given
-from mountdl.errors import UsageError
+from mountdl.errors import ExitStatus, UsageError
+from mountdl.settings import RpcSettings
 
 
 @pytest.mark.parametrize("option", ["cache-dir", "log", "graduate", "save-cookies"])
@@ -100,3 +101,13 @@ def test_what_is_complete_has_a_place(tmp_path: Path) -> None:
     """The folder is made, and its parents."""
     assert check_places(settings("s", tmp_path, [Given("graduate", str(tmp_path / "a/b"), "--graduate")], {})) == []
     assert (tmp_path / "a/b").is_dir()
+
+
+def test_who_listens_on_all_addresses_needs_a_secret() -> None:
+    """Else anybody in the network could control the mount; on loopback nobody needs one."""
+    check_rpc(RpcSettings(enabled=True))
+    check_rpc(RpcSettings(enabled=True, listen_all=True, secret="s"))
+    check_rpc(RpcSettings(listen_all=True))
+    with pytest.raises(UsageError, match="--rpc-secret") as caught:
+        check_rpc(RpcSettings(enabled=True, listen_all=True))
+    assert caught.value.exit_status == ExitStatus.BAD_OPTION

@@ -87,3 +87,19 @@ def test_a_limit_says_what_it_does_not_let_through() -> None:
     assert Rates(1000, 500).enough(5000, 10) is None
     assert "--max-overall-download-limit=500 " in (Rates(1000, 500).enough(5001, 10) or "")
     assert "--max-download-limit=100 " in (Rates(100, 500).enough(5001, 10) or "")
+
+
+def test_limits_can_be_changed_while_bytes_come() -> None:
+    """From then on the new ones hold; a file may have one of its own, and 0 is none."""
+    rates = Rates(each=10_000, overall=0)
+    assert simulated(rates, {"a": (4, 1e6)}, 4)["a"] < 12_000
+
+    rates.change(40_000, None)
+    assert 35_000 < simulated(rates, {"a": (4, 1e6)}, 4)["a"] < 45_000
+    rates.change_one("a", 20_000)
+    got = simulated(rates, {"a": (4, 1e6), "b": (4, 1e6)}, 4)
+    assert 15_000 < got["a"] < 25_000
+    assert 35_000 < got["b"] < 45_000
+    rates.change(0, 0)
+    rates.change_one("a", 0)
+    assert simulated(rates, {"a": (4, 1e6)}, 1)["a"] > 500_000

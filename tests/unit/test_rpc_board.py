@@ -1,8 +1,10 @@
 """What each method tells of a mount, and does to it: the words are aria2's."""
 
 import base64
+import errno
 import json
 import tempfile
+import time
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -179,6 +181,11 @@ async def test_options(desk: Desk) -> None:
     assert (await call(desk, "getOption", gid_of("a.bin")))["out"] == "a.bin"
     assert await call(desk, "changeGlobalOption", {"max-overall-download-limit": "1M", "x": True}) == "OK"
     assert desk.engine.did == [("limit", None, float(1 << 20))]
+    assert (await call(desk, "getGlobalOption"))["max-overall-download-limit"] == str(1 << 20)
+    assert await call(desk, "changeOption", gid_of("a.bin"), {"max-download-limit": "2K"}) == "OK"
+    assert desk.engine.did[1:] == [("limit", 2048.0)]
+    assert (await call(desk, "getOption", gid_of("a.bin")))["max-download-limit"] == "2048"
+    assert (await call(desk, "getOption", gid_of("b.bin")))["max-download-limit"] == "0"
     with pytest.raises(Fault):
         await call(desk, "changeGlobalOption", {"max-download-limit": "fast"})
 
@@ -358,6 +365,36 @@ async def test_marks_of_others_are_no_good(source: Path) -> None:
     (source / ".c.uris.rpc").mkdir()
 
     assert drop.marks() == {}
+
+
+def test_a_file_system_without_hard_links(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descriptors are put there by renaming, and nothing is left beside them."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr("os.link", refuse)
+    name, mark = Drop(source).put(Addition("a.iso.uris", b"x", ("a.iso",)), "0011223344556677", 1.0)
+
+    assert Drop(source).marks() == {name: mark}
+    assert sorted(path.name for path in source.iterdir()) == [".a.iso.uris.rpc", "a.iso.uris"]
+
+
+def test_a_folder_that_is_gone_or_closed(tmp_path: Path) -> None:
+    """The sentence names the file."""
+    with pytest.raises(Fault, match=r"a\.uris can't be written"):
+        Drop(tmp_path / "gone").put(Addition("a.uris", b"x", ("a",)), "0011223344556677", 1.0)
+    assert Drop(tmp_path / "gone").marks() == {}
+
+
+def test_a_mark_whose_descriptor_went_goes_too(source: Path) -> None:
+    """An hour later, so that nobody who is just writing loses his."""
+    for name, now in (("old.uris", 1.0), ("new.uris", time.time())):
+        Drop(source).put(Addition(name, b"x", ()), "0011223344556677", now)
+        (source / name).unlink()
+
+    assert Drop(source).marks() == {}
+    assert [path.name for path in source.iterdir()] == [".new.uris.rpc"]
 
 
 def test_nobodys_place_is_taken(source: Path) -> None:

@@ -17,7 +17,7 @@ from cachetools import LRUCache
 from mountdl.catalog.tree import File, Tree
 from mountdl.catalog.watch import Watch
 from mountdl.content import Content, Level
-from mountdl.control.rpc import structs
+from mountdl.control.rpc import settled, structs
 from mountdl.control.rpc.adding import Addition
 from mountdl.control.rpc.drop import Drop, Mark
 from mountdl.control.rpc.faults import Fault
@@ -56,6 +56,8 @@ class Board:
         self._hidden: set[str] = set()
         self._removed: dict[str, Json] = {}
         self._gone: dict[str, Added] = {}
+        self._changed: dict[str, str] = {}
+        self._limits: dict[str, str] = {}
         self._known: LRUCache[str, tuple[object, Details]] = LRUCache(_KNOWN)
 
     # -- what there is ----------------------------------------------------------------------------------------
@@ -77,8 +79,9 @@ class Board:
         mark = self.marks.get(name)
         return name not in index.added and mark is not None and time.time() - mark.added < SOON
 
-    def changes(self) -> list[Change]:
-        """Return what became of rows since this was asked before, oldest first."""
+    def changes(self, *, listening: bool = True) -> list[Change]:
+        """Return what became of rows since this was asked before, oldest first; *listening*: it is to be followed."""
+        self._survey.listening = listening
         found = list(self._survey.changes)
         self._survey.changes.clear()
         return found
@@ -308,6 +311,23 @@ class Board:
     def limit(self, each: float | None, overall: float | None) -> None:
         """Change the rates of mirrors, in bytes a second; 0 is none, None as it was."""
         self._engine.limit(each, overall)
+        rates = {"max-download-limit": each, "max-overall-download-limit": overall}
+        self._changed |= {name: str(int(rate)) for name, rate in rates.items() if rate is not None}
+
+    async def limit_one(self, text: str, rate: float | None) -> None:
+        """Change the rate of one file from mirrors, in bytes a second; 0 is none, None as it was. Raises Fault."""
+        found = await self.find(text)
+        if rate is not None and isinstance(found, Row) and found.key is not None:
+            self._engine.limit_one(found.key, rate)
+            self._limits[found.gid] = str(int(rate))
+
+    def options(self, facts: Facts | None = None) -> dict[str, str]:
+        """Return the options of the mount, or those of what has *facts*."""
+        told = {**settled.options(self.settings), **self._changed}
+        if facts is not None:
+            told |= {"gid": facts.gid, "out": facts.path.rpartition("/")[2]}
+            told["max-download-limit"] = self._limits.get(facts.gid, told["max-download-limit"])
+        return told
 
 
 def _there(tree: Tree, path: str) -> bool:

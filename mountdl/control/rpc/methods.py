@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import PurePosixPath
 
 from mountdl.control import values
-from mountdl.control.rpc import adding, settled, structs
+from mountdl.control.rpc import adding, structs
 from mountdl.control.rpc.board import Board
 from mountdl.control.rpc.faults import Fault
 from mountdl.control.rpc.notices import EVENTS
@@ -229,30 +229,31 @@ async def _hide_all(board: Board, _: Arguments) -> object:
 
 
 async def _option_of(board: Board, given: Arguments) -> object:
-    facts = await _facts(board, given)
-    return {**settled.options(board.settings), "gid": facts.gid, "out": facts.path.rpartition("/")[2]}
+    return board.options(await _facts(board, given))
 
 
 async def _options(board: Board, _: Arguments) -> object:
-    return settled.options(board.settings)
+    return board.options()
 
 
 async def _change_option(board: Board, given: Arguments) -> object:
-    await _facts(board, given)
-    given.options(1, needed=True)
+    wanted = given.options(1, needed=True)
+    await board.limit_one(given.text(0), _rate(wanted, "max-download-limit"))
     return "OK"
 
 
 async def _change_options(board: Board, given: Arguments) -> object:
     wanted = given.options(0, needed=True)
-    rates: list[float | None] = []
-    for name in ("max-download-limit", "max-overall-download-limit"):
-        try:
-            rates.append(values.rate(wanted[name]) if name in wanted else None)
-        except ValueError as error:
-            raise Fault(f"{name} is not allowed; allowed is {error}") from error
-    board.limit(*rates)
+    board.limit(_rate(wanted, "max-download-limit"), _rate(wanted, "max-overall-download-limit"))
     return "OK"
+
+
+def _rate(wanted: Mapping[str, str], name: str) -> float | None:
+    """Return the rate that *wanted* has as *name*, None where it has none. Raises Fault."""
+    try:
+        return values.rate(wanted[name]) if name in wanted else None
+    except ValueError as error:
+        raise Fault(f"{name} is not allowed; allowed is {error}") from error
 
 
 async def _saved(board: Board, _: Arguments) -> object:

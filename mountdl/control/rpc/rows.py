@@ -63,25 +63,31 @@ class Index:
     Where another descriptor shows the same file, one that was added leads to that: its gid is a second one of the row.
     """
 
-    def __init__(self, rows: Iterable[Row] = (), added: Mapping[str, Added] | None = None) -> None:
-        self.rows, told = list(rows), added or {}
+    def __init__(self, added: Mapping[str, Added] | None = None) -> None:
+        self._told = added or {}
+        self._gids: list[str] | None = None
+        self.rows: list[Row] = []
         self.added: dict[str, list[Row]] = {}
-        for row in self.rows:
-            if row.node.descriptor in told:
-                self.added.setdefault(row.node.descriptor, []).append(row)
+        self.by_gid: dict[str, Row] = {}
+        self.by_key: dict[ContentKey, list[Row]] = {}
+
+    def add(self, row: Row) -> None:
+        """Take *row* in."""
+        self.rows.append(row)
+        self.by_gid[row.gid] = row
+        if row.key is not None:
+            self.by_key.setdefault(row.key, []).append(row)
+        if row.node.descriptor in self._told:
+            self.added.setdefault(row.node.descriptor, []).append(row)
+
+    def finish(self) -> None:
+        """Give what clients added the gids that they were told, once all rows are there."""
         for name, mine in self.added.items():
             mine.sort(key=lambda row: row.path.split("/"))
-            mine[0].gid = told[name].gid
-        self.by_gid = {row.gid: row for row in self.rows}
-        self._share({name: each for name, each in told.items() if name not in self.added})
-        self.by_key: dict[ContentKey, list[Row]] = {}
-        for row in self.rows:
-            if row.key is not None:
-                self.by_key.setdefault(row.key, []).append(row)
-        self._gids: list[str] | None = None
-
-    def _share(self, others: Mapping[str, Added]) -> None:
-        """Have *others*, of which no row is, lead to what is shown at their paths."""
+            self.by_gid.pop(mine[0].gid, None)
+            mine[0].gid = self._told[name].gid
+            self.by_gid[mine[0].gid] = mine[0]
+        others = {name: each for name, each in self._told.items() if name not in self.added}
         by_path = {row.path: row for row in self.rows if isinstance(row.node, File)} if others else {}
         for name, (gid, path) in others.items():
             if path in by_path:
@@ -110,17 +116,17 @@ class Index:
 
 async def indexed(tree: Tree, added: Mapping[str, Added]) -> Index:
     """Return the index of *tree*, while others get turns; *added* are descriptors that clients added, by name."""
-    rows = []
+    index = Index(added)
     for number, node in enumerate(tree.nodes()):
         if number % A_TURN == 0:
             await trio.lowlevel.checkpoint()
         if isinstance(node, File):
-            rows.append(Row(gid_of(node.path), node.path, node))
+            index.add(Row(gid_of(node.path), node.path, node))
         elif isinstance(node, Note) and node.state in {"error", "resolving"}:
             path = _path(tree, node)
-            rows.append(Row(gid_of(path.removesuffix(_RESOLVING)), path, node))
-    await trio.lowlevel.checkpoint()
-    return Index(rows, added)
+            index.add(Row(gid_of(path.removesuffix(_RESOLVING)), path, node))
+    index.finish()
+    return index
 
 
 def _path(tree: Tree, node: Node) -> str:

@@ -170,7 +170,7 @@ class Server:
                     await self._board.refresh()
                     self._spread(self._board.changes())
                 else:
-                    self._board.changes()
+                    self._board.changes(listening=False)
             except Exception:
                 log.exception("RPC: a defect of mountdl")
             await trio.sleep(RHYTHM)

@@ -44,7 +44,10 @@ class Change(NamedTuple):
 
 
 class Survey:
-    """Keeps `index` in step with what *tree* returns; *added* returns descriptors that clients added, by name."""
+    """Keeps `index` in step with what *tree* returns; *added* returns descriptors that clients added, by name.
+
+    Trees are compared, to have `changes`, only while somebody is *listening*.
+    """
 
     def __init__(self, tree: Callable[[], Tree], engine: Engine, added: Callable[[], Mapping[str, Added]]) -> None:
         self._current, self._engine, self._added = tree, engine, added
@@ -55,6 +58,7 @@ class Survey:
         self.index = Index()
         self.counts: Counter[str] = Counter()
         self.changes: deque[Change] = deque(maxlen=MOST_CHANGES)
+        self.listening = True
 
     async def refresh(self) -> Index:
         """Look at what may have changed, and return the index."""
@@ -83,7 +87,7 @@ class Survey:
         self._tree, self._told, self._looked = tree, told, trio.current_time()
         self._open = frozenset(self._engine.active())
         self.index, self.counts = index, Counter(row.status or WAITING for row in index.rows)
-        if not first:
+        if self.listening and not first:
             self._compare(before, index)
 
     def _compare(self, before: Mapping[str, Row], index: Index) -> None:
