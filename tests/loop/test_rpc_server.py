@@ -429,6 +429,16 @@ async def test_handshakes_that_are_refused(target: str, fields: dict[str, str], 
         assert answer.status_code in {status, 404}
 
 
+@pytest.mark.parametrize(
+    "line", [b"Connection: \x80", b"Sec-WebSocket-Extensions: \xff", b"Sec-WebSocket-Protocol: \xfe"]
+)
+async def test_a_handshake_with_odd_bytes(line: bytes) -> None:
+    """It is answered, by whatever status, and it is no defect."""
+    async with client(Desk()) as http:
+        status, _, _ = await http.ask(HELLO[:-2] + line + b"\r\n\r\n")
+        assert status in {101, 400}
+
+
 async def test_an_old_version_is_refused() -> None:
     """RFC 6455 section 4.4: by a status, and the version that is spoken."""
     async with client(Desk()) as http:

@@ -445,6 +445,19 @@ async def test_multicall(desk: Desk) -> None:
     assert [each["code"] for each in told[1:]] == [1, 1, 1, 1]
 
 
+async def test_a_request_asks_for_so_much_and_no_more(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded whatever is asked at once: what would be too much is refused, call by call."""
+    monkeypatch.setattr("mountdl.control.rpc.answering.MOST_ROWS", 2)
+    monkeypatch.setattr("mountdl.control.rpc.answering.MOST_BYTES", 100)
+    entry = {"methodName": "aria2.tellStopped", "params": [0, 9]}
+    told: Any = await ask(desk.board, Gate(None), MULTICALL, [[entry] * 4])
+    assert [isinstance(each, list) for each in told] == [True, True, False, False]
+
+    batch = [{"id": n, "method": "aria2.getVersion"} for n in range(3)]
+    answers = json.loads((await of_value(desk.board, Gate(None), batch)).body)
+    assert [(each["id"], "error" in each) for each in answers] == [(0, False), (1, True), (2, True)]
+
+
 async def test_a_wrong_token_costs_a_second(clock: Any) -> None:
     """Who sent it waits; a batch is one guess."""
     start = trio.current_time()

@@ -4,19 +4,22 @@ Law: whatever is asked, there is an answer. A wrong token costs who sent it `DEL
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import trio
 
 from mountdl.control.rpc import jsonwire, xmlwire
 from mountdl.control.rpc.access import Gate
 from mountdl.control.rpc.board import Board
-from mountdl.control.rpc.faults import INVALID_REQUEST, Fault
+from mountdl.control.rpc.faults import FAILED, INVALID_REQUEST, Fault
 from mountdl.control.rpc.jsonwire import Call, Refused
 from mountdl.control.rpc.methods import MULTICALL, OPEN, dispatch
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 DELAY = 1.0
 """Seconds that an answer to a wrong token takes."""
@@ -24,6 +27,11 @@ _LARGE = 64 << 10
 """Bytes of a request from which on it is parsed by a thread: of 2 MiB that takes 5 ms."""
 _A_TURN = 50
 """Sections of an answer that are written before readers get a turn: some 2 ms."""
+MOST_ROWS = 20_000
+"""Rows that the calls of one request tell of, and a last one: each takes 3 KB until it is sent."""
+MOST_BYTES = 16 << 20
+"""Bytes of the answers to one batch, and a last one."""
+_TOO_MUCH = {"code": FAILED, "message": "the calls before this one had too much to tell: ask for less at once"}
 _JSON, _XML = "application/json-rpc", "text/xml"
 
 
@@ -59,7 +67,13 @@ async def _several(board: Board, gate: Gate, params: list[object]) -> list[objec
         )
     if len(entries) > jsonwire.MOST_CALLS:
         raise Fault(f"system.multicall takes {jsonwire.MOST_CALLS} calls at most")
-    return [await _one(board, gate, each) for each in entries]
+    answers, spent = [], 0
+    for each in entries:
+        answer = await _one(board, gate, each) if spent <= MOST_ROWS else _TOO_MUCH
+        answers.append(answer)
+        if isinstance(answer, list) and isinstance(answer[0], list):
+            spent += len(answer[0])
+    return answers
 
 
 async def _one(board: Board, gate: Gate, entry: object) -> object:
@@ -77,7 +91,7 @@ async def _one(board: Board, gate: Gate, entry: object) -> object:
 async def of_json(board: Board, gate: Gate, body: bytes) -> Answer:
     """Return the answer to the request *body* of JSON-RPC."""
     try:
-        value = await trio.to_thread.run_sync(jsonwire.read, body) if len(body) > _LARGE else jsonwire.read(body)
+        value = await _read(board, jsonwire.read, body)
     except Fault as fault:
         return Answer(fault.status, jsonwire.failure(None, fault).encode())
     return await of_value(board, gate, value)
@@ -91,8 +105,15 @@ async def of_value(board: Board, gate: Gate, value: object) -> Answer:
         return Answer(fault.status, jsonwire.failure(None, fault).encode())
     if not isinstance(found, list):
         return await _delayed(gate, await _answer(board, gate, found))
-    answers = [await _answer(board, gate, each) for each in found]
-    return await _delayed(gate, Answer(200, b"[" + b",".join(each.body for each in answers) + b"]"))
+    bodies, spent = [], 0
+    for each in found:
+        bodies.append((await _answer(board, gate, each) if spent <= MOST_BYTES else _refused(each)).body)
+        spent += len(bodies[-1])
+    return await _delayed(gate, Answer(200, b"[" + b",".join(bodies) + b"]"))
+
+
+def _refused(call: Call | Refused) -> Answer:
+    return Answer(400, jsonwire.failure(call.number, Fault(str(_TOO_MUCH["message"]))).encode())
 
 
 async def _answer(board: Board, gate: Gate, call: Call | Refused) -> Answer:
@@ -122,7 +143,7 @@ async def of_query(board: Board, gate: Gate, query: str) -> Answer:
 
 async def of_xml(board: Board, gate: Gate, body: bytes) -> Answer:
     """Return the answer to the request *body* of XML-RPC."""
-    call = await trio.to_thread.run_sync(xmlwire.read, body) if len(body) > _LARGE else xmlwire.read(body)
+    call = await _read(board, xmlwire.read, body)
     if call is None:
         return Answer(400, b"", _XML)
     try:
@@ -137,6 +158,10 @@ async def _delayed(gate: Gate, answer: Answer) -> Answer:
         await trio.sleep(DELAY)
         gate.barred = False
     return answer
+
+
+async def _read(board: Board, read: Callable[[bytes], T], body: bytes) -> T:
+    return read(body) if len(body) <= _LARGE else await trio.to_thread.run_sync(read, body, limiter=board.threads)
 
 
 async def _in_turns(sections: Iterable[str]) -> bytes:

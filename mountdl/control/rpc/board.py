@@ -49,6 +49,8 @@ class Board:
         self.folder = str(settings.mount.mountpoint)
         self._reason = reason
         self.session = secrets.token_hex(20)
+        self.threads = trio.CapacityLimiter(2)
+        """Threads of clients: those that hash for readers are others."""
         self._survey = Survey(lambda: watch.built.tree, engine, self._added)
         self.marks: dict[str, Mark] = {}
         self.paused_at_first: set[str] = set()
@@ -269,8 +271,8 @@ class Board:
     async def add(self, make: Callable[[], Addition], options: Mapping[str, str]) -> list[str]:
         """Write the descriptor that *make* returns; return the gids of what it will show, the first at least."""
         drop, gid = self.drop, self.gid(options)
-        made = await trio.to_thread.run_sync(make)
-        name, mark = await trio.to_thread.run_sync(drop.put, made, gid, time.time())
+        made = await trio.to_thread.run_sync(make, limiter=self.threads)
+        name, mark = await trio.to_thread.run_sync(drop.put, made, gid, time.time(), limiter=self.threads)
         self._gone.pop(name, None)
         self.marks[name] = mark
         if options.get("pause", "").lower() == "true":
@@ -292,7 +294,7 @@ class Board:
         if name not in self.marks:
             raise Fault(f"GID {gid} was not added by RPC: remove its descriptor {where}")
         facts = replace(self.facts(found) if isinstance(found, Row) else found, gid=gid)
-        await trio.to_thread.run_sync(self.drop.remove, name)
+        await trio.to_thread.run_sync(self.drop.remove, name, limiter=self.threads)
         mark = self.marks.pop(name, None)
         if isinstance(found, Row) and mark is not None and found.node.descriptor == name:
             self._gone[name] = Added(mark.gid, mark.path)

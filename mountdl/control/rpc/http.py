@@ -18,6 +18,8 @@ IDLE = 60.0
 """Seconds for a request to arrive whole, and between two."""
 PATIENCE = 30.0
 """Seconds for a client to take `AT_ONCE` bytes of an answer."""
+LONGEST = 120.0
+"""Seconds for it to take all of one: it is in memory as long."""
 AT_ONCE = 64 << 10
 
 
@@ -127,6 +129,7 @@ def _length(head: h11.Request) -> int:
 
 async def patiently(stream: trio.abc.Stream, data: bytes) -> None:
     """Send *data*. Raises TooSlowError when the client does not take it."""
-    for start in range(0, len(data), AT_ONCE):
-        with trio.fail_after(PATIENCE):
-            await stream.send_all(data[start : start + AT_ONCE])
+    with trio.fail_after(LONGEST):
+        for start in range(0, len(data), AT_ONCE):
+            with trio.fail_after(PATIENCE):
+                await stream.send_all(data[start : start + AT_ONCE])

@@ -5,6 +5,7 @@ Law: messages, silence and what waits to be sent are bounded. No extension and n
 
 from collections.abc import Awaitable, Callable
 
+import h11
 import trio
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import (
@@ -59,6 +60,10 @@ class Session:
         except RemoteProtocolError as error:
             hint = error.event_hint or RejectConnection(status_code=400)
             await patiently(self._stream, self._ws.send(hint))
+            return
+        except (ValueError, h11.ProtocolError):
+            # What fields with bytes that are no ASCII become in wsproto 1.3.
+            await patiently(self._stream, b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
             return
         self._heard = trio.current_time()
         async with trio.open_nursery() as nursery:
