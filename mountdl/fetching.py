@@ -4,6 +4,7 @@ Law: a file that stands there under its name is whole and was checked; what is n
 is gone on with by the next fetch. What is there already is never replaced. The tree is that of a mount.
 """
 
+import math
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,15 +34,9 @@ from mountdl.store.place import Place
 
 in_thread = trio.to_thread.run_sync
 
-GIVE_UP = 20.0
-"""Seconds for which a file whose length nobody tells is asked for again, a few times, before it has failed."""
-
 FIRST_LOOK = 0.002
 """Seconds after which it is looked whether a file is there; each pause is a quarter longer, so that a small file, of
 which a mirror near by sends a hundred a second, waits no 0.1 s in which its place among `-j` is nobody else's."""
-
-MAGNETS = 3.0
-"""Seconds for which files wait for magnet links beside them, which may have a say in their names."""
 
 MOST_WARNINGS = 20
 """Of one source that are told in full."""
@@ -131,25 +126,27 @@ class _Fetching:
         try:
             watch = await self._layers.watch(source, self._published, once=True)
             await nursery.start(watch.run)
-            nodes = await self._settled(watch)
         except MountdlError as error:
             self._waiting -= 1
             self._fail(error, remote.shown(source))
             return
-        if not nodes:
-            self._fail(
-                UsageError("there is nothing in it that describes a file", ExitStatus.NOT_FOUND), remote.shown(source)
-            )
         async with trio.open_nursery() as files:
-            while True:
+
+            def begin(nodes: Sequence[File | Note]) -> None:
                 new = [each for each in nodes if isinstance(each, File) and each.path not in begun]
                 begun.update(each.path for each in new)
                 self._files += len(new)
                 for each in new:
                     files.start_soon(self._attempt, _Job(each, self._order.directory / each.path), self._fetch)
-                if not any(_may_come(each) for each in nodes):
-                    break
-                nodes = await self._settled(watch)
+
+            nodes = await self._settled(watch, begin)
+            if not nodes:
+                nothing = UsageError("there is nothing in it that describes a file", ExitStatus.NOT_FOUND)
+                self._fail(nothing, remote.shown(source))
+            begin(nodes)
+            while any(fetch_rules.may_come(each) for each in nodes):
+                nodes = await self._settled(watch, begin)
+                begin(nodes)
             self._waiting -= 1
             for node in nodes:
                 if isinstance(node, Note):
@@ -170,12 +167,12 @@ class _Fetching:
         self._engine.update(built.contents)
         self._news.set()
 
-    async def _settled(self, watch: Watch) -> list[File | Note]:
+    async def _settled(self, watch: Watch, begin: Callable[[Sequence[File]], None]) -> list[File | Note]:
         """Return the files of *watch* once all is known of them, and notes on those of which nothing is known by then.
 
-        Peers may tell more later.
+        Peers may tell more later. Files whose names are theirs for sure *begin* meanwhile.
         """
-        since: float | None = None
+        since, patience = trio.current_time(), math.inf
         while True:
             nodes = [each for each in watch.built.tree.nodes() if isinstance(each, File | Note)]
             notes = [each for each in nodes if isinstance(each, Note) and each.state != "complete"]
@@ -183,11 +180,11 @@ class _Fetching:
             if not asked and not watch.statistics().unresolved:
                 break
             self._awaited = next((f"{PurePath(each.name).stem}: {each.reason}" for each in asked), "")
-            if asked and all(each.reason for each in asked):
-                since = trio.current_time() if since is None else since
-                patience = MAGNETS if all(_may_come(each) for each in asked) else GIVE_UP
-                if trio.current_time() >= since + patience:
-                    break
+            begin(fetch_rules.certain(nodes, asked))
+            before, patience = patience, fetch_rules.patience(asked, watch.statistics().unreached)
+            since = since if patience == before else trio.current_time()
+            if trio.current_time() >= since + patience:
+                break
             with trio.move_on_after(1.0):
                 await self._news.wait()
             self._news = trio.Event()
@@ -361,10 +358,6 @@ def _line(job: _Job, download: Download) -> Line:
     now = download.statistics()
     here = now.verified if job.node.content.level is Level.CHUNK else now.written
     return Line(job.node.path, now.size, here, now.rate, "" if now.rate else now.state)
-
-
-def _may_come(node: File | Note) -> bool:
-    return isinstance(node, Note) and node.state == "resolving" and node.peers
 
 
 def _status_of(note: Note) -> ExitStatus:

@@ -68,6 +68,11 @@ class Sizes:
         self._threads = trio.CapacityLimiter(1)
         self._nursery: trio.Nursery | None = None
 
+    @property
+    def unreached(self) -> int:
+        """Of how many that are asked for nobody answered at all when they were asked last."""
+        return len(self._unreached)
+
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Ask for what `ask_for` names until cancelled."""
         async with trio.open_nursery() as nursery:

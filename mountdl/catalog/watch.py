@@ -43,8 +43,7 @@ _T = TypeVar("_T")
 _STEP = 0.05
 """Seconds of work in a thread before the loop has a say: it can be cancelled that often."""
 SETTLE = 1.4
-"""Seconds: with the time until a change is looked at, and that of parsing, the `.error` of a descriptor that is no good
-shows within the 2 s that the manual promises."""
+"""Seconds: with looking and parsing, the `.error` of a descriptor that is no good shows within the promised 2 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +82,14 @@ class Helpers:
 class Statistics:
     """Where the watch stands.
 
-    *reachable* is False while the source can't be listed and the last tree stays; *error* says why, or
-    which folder can't be. *mode* is "reports" or "polling".
+    *reachable* is False while the source can't be listed and the last tree stays; *error* says why, or which folder
+    can't be. *mode* is "reports" or "polling". Of what is asked, *unreached* is what nobody answers for at all.
     """
 
     descriptors: int = 0
     refused: int = 0
     unresolved: int = 0
+    unreached: int = 0
     scanning: bool = False
     reachable: bool = True
     mode: str = "reports"
@@ -361,6 +361,7 @@ class Watch:
             descriptors=len(documents),
             refused=sum(known.refused for known in self._known.values()),
             unresolved=sum(awaited(entries[0]) and key not in sizes for key, entries in built.unresolved.items()),
+            unreached=self._sizes.unreached,
             cautions=built.cautions,
         )
         self._publish(built)

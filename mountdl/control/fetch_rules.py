@@ -1,9 +1,12 @@
 """What a fetch decides of one file, and what it says then. Pure, but for a look at a name."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mountdl.catalog.build import SERVERS
+from mountdl.catalog.tree import File, Note
 from mountdl.content import Content, Level
 from mountdl.control import text
 from mountdl.control.text import shown
@@ -12,7 +15,42 @@ from mountdl.errors import ExitStatus, MountdlError, StoreFrozen, StoreFull, Usa
 from mountdl.integrity import Digest, strength
 from mountdl.store.glances import Space
 
+GIVE_UP = 20.0
+"""Seconds for which files are asked for again, a few times, of whose length no server answered at all."""
+MAGNETS = 3.0
+"""Seconds for which files wait for magnet links beside them, which may have a say in their names."""
+
 _MORE_ROOM = "make room, and the same command goes on"
+
+
+def may_come(node: File | Note) -> bool:
+    """Say whether peers may tell at any time what *node* stands for."""
+    return isinstance(node, Note) and node.state == "resolving" and node.peers
+
+
+def patience(asked: Sequence[Note], unreached: int) -> float:
+    """Return for how many seconds more than now *asked* are waited for, of which *unreached* got no answer at all.
+
+    As long as a server is asked for the first time there is no end.
+    """
+    if not asked or any(each.reason == SERVERS for each in asked):
+        return math.inf
+    if all(may_come(each) for each in asked):
+        return MAGNETS
+    return GIVE_UP if unreached else MAGNETS if any(may_come(each) for each in asked) else 0.0
+
+
+def certain(nodes: Sequence[File | Note], asked: Sequence[Note]) -> list[File]:
+    """Return the files of *nodes* whose names none of *asked* may take from them: those that they stand for come first.
+
+    A magnet link may turn out to have files of any name.
+    """
+    if any(may_come(each) for each in asked):
+        return []
+    wanted = {(each.parent, each.name.removesuffix(".resolving")) for each in asked}
+    files = [each for each in nodes if isinstance(each, File)]
+    renamed = {each.inode for each in files if any(caution.code == "renamed" for caution in each.cautions)}
+    return [each for each in files if (each.parent, each.name) not in wanted and each.inode not in renamed]
 
 
 def refuse_crowded(missing: int, space: Space, others: Sequence[DownloadStatus], directory: Path) -> None:

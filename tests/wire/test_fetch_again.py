@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import threading
 import time
 from pathlib import Path
 
 import pytest
+import trio
 
 from tests.support.content import pattern
 from tests.support.fetches import STORE, fetched
 from tests.support.httpserver import Request, Stream
-from tests.support.mirrors import Mirror, Mirrors, head, span
+from tests.support.mirrors import Mirror, Mirrors, head, honest, span
+from tests.support.mounts import command
 from tests.support.samples import metalink3, publish
 
 NAME = "film.bin"
@@ -125,3 +129,26 @@ def test_what_a_descriptor_names_in_vain_is_told(mirrors: Mirrors, source: Path,
     assert lost.startswith(f"mountdl: {NAME}.meta4: not all that it names is shown as it stands: ")
     quiet = fetched("-q", "-d", tmp_path / "out", source)
     assert (quiet.returncode, quiet.stderr) == (20, f"{lost}\n")
+
+
+def test_what_is_known_comes_while_other_servers_think(mirrors: Mirrors, tmp_path: Path) -> None:
+    """Of a list of thousands the first length was known minutes before the last, and nothing came until then."""
+    go_on = threading.Event()
+
+    async def held(mirror: Mirror, data: bytes, request: Request, stream: Stream) -> bool:
+        while not go_on.is_set():
+            await trio.sleep(0.02)
+        return await honest(mirror, data, request, stream)
+
+    late, quick = mirrors.add("late", {"late.bin": DATA[1:]}, held), mirrors.add("quick", {NAME: DATA})
+    listed = "".join(f"{url}\n" for url in (late.of("late.bin"), quick.of("nothing"), quick.of(NAME)))
+    (tmp_path / "list").write_text(listed)
+    words = command("fetch", "-d", tmp_path / "out", "-i", tmp_path / "list")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == f"{tmp_path / 'out' / NAME}\n"
+        go_on.set()
+        assert process.stdout.read() == f"{tmp_path / 'out' / 'late.bin'}\n"
+        assert process.stderr.read() == f"mountdl: nothing: {quick.of('nothing')}: answered 404\n"
+    assert process.returncode == 3
