@@ -14,7 +14,7 @@ import pytest
 from tests.support.content import pattern
 from tests.support.machine import patience, slowness
 from tests.support.mirrors import Mirrors, stalling
-from tests.support.mounts import LONGEST, Mount, Mounts, eventually, needs_fuse, run, within
+from tests.support.mounts import LONGEST, Mount, Mounts, eventually, mountdl, needs_fuse, run, within
 from tests.support.samples import MIB, metalink4, publish
 
 pytestmark = needs_fuse
@@ -22,6 +22,13 @@ pytestmark = needs_fuse
 SOON = 2.0
 """Seconds in which a change of the source must show."""
 ONE, TWO = pattern(MIB, seed=1), pattern(MIB + 5, seed=2)
+
+
+@pytest.fixture
+def mounted(mounted: Mounts) -> Mounts:
+    """Mount by what users start."""
+    mounted.command = mountdl
+    return mounted
 
 
 def shown(mount: Mount) -> list[str]:

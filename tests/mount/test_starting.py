@@ -38,6 +38,13 @@ NAME = "film.bin"
 
 
 @pytest.fixture
+def mounted(mounted: Mounts) -> Mounts:
+    """Mount by what users start."""
+    mounted.command = mountdl
+    return mounted
+
+
+@pytest.fixture
 def published(mirrors: Mirrors, source: Path, film_bytes: bytes) -> Path:
     """Make a source with one file whose mirror works."""
     data = film_bytes[: 2 * MIB]

@@ -14,7 +14,7 @@ pytest.importorskip("libtorrent")
 from mountdl.sources.swarm.session import STRIKES
 from tests.support.content import pattern
 from tests.support.mirrors import Mirrors
-from tests.support.mounts import Mounts, eventually, needs_fuse, run
+from tests.support.mounts import Mounts, eventually, mountdl, needs_fuse, run
 from tests.support.ports import free_port
 from tests.support.swarms import (
     info_hash,
@@ -139,6 +139,7 @@ def test_without_libtorrent_all_else_works(
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'broken'}:{Path(__file__).parents[2]}")
     (source / "a.torrent").write_bytes(one_file(tmp_path / "seed", pattern(1000)))
     (source / "m.magnet").write_text(f"magnet:?xt=urn:btih:{'12' * 20}&dn=film.mkv")
+    mounted.command = mountdl  # what another has imported already would not be looked for there
     mount = mounted(source, read_timeout=2)
 
     assert (mount / "a.bin").stat().st_size == 1000
