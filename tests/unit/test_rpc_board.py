@@ -139,6 +139,30 @@ async def test_pausing(desk: Desk) -> None:
     assert (await call(desk, "getGlobalStat"))["numActive"] == "1"
 
 
+async def test_to_begin_one_again_and_again_is_to_begin_it_once(desk: Desk) -> None:
+    """Each want takes memory until it is fulfilled."""
+    gid = gid_of("d.bin")
+    for _ in range(3):
+        await call(desk, "unpause", gid)
+        desk.engine.running.add(desk.outline("d.bin").key)
+    assert len(desk.engine.did) == 1
+    with pytest.raises(Fault, match="active"):
+        await call(desk, "unpause", gid_of("a.bin"))
+
+
+async def test_what_is_not_shown_yet_can_be_paused(source: Path) -> None:
+    """A client may be quicker than the mount; it is not begun then."""
+    desk = Desk(source)
+    [gid] = await call(desk, "addMetalink", metalink("a.bin"))
+
+    assert await call(desk, "pause", gid) == gid
+    assert (await call(desk, "tellStatus", gid, ["status"])) == {"status": "paused"}
+    assert desk.board.paused_at_first == {"a.bin.meta4"}
+    assert await call(desk, "unpause", gid) == gid
+    assert (await call(desk, "tellStatus", gid, ["status"])) == {"status": "waiting"}
+    assert desk.board.paused_at_first == set()
+
+
 async def test_results_are_hidden(desk: Desk) -> None:
     """A stopped one is shown no more, until it is fetched again."""
     assert await call(desk, "removeDownloadResult", gid_of("b.bin")) == "OK"

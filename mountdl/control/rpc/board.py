@@ -16,7 +16,7 @@ from cachetools import LRUCache
 
 from mountdl.catalog.tree import File, Tree
 from mountdl.catalog.watch import Watch
-from mountdl.content import Content, Level
+from mountdl.content import Content, ContentKey, Level
 from mountdl.control.rpc import settled, structs
 from mountdl.control.rpc.adding import Addition
 from mountdl.control.rpc.drop import Drop, Mark
@@ -56,6 +56,7 @@ class Board:
         self.paused_at_first: set[str] = set()
         self._pending: dict[str, Facts] = {}
         self._hidden: set[str] = set()
+        self._begun: set[ContentKey] = set()
         self._removed: dict[str, Json] = {}
         self._gone: dict[str, Added] = {}
         self._changed: dict[str, str] = {}
@@ -207,19 +208,34 @@ class Board:
 
         One that goes on without having been paused is fetched whole.
         """
+        found = await self.find(text)
+        if isinstance(found, Facts):
+            return self._pause_pending(found, on=on)
         row = await self.row(text)
-        if not isinstance(row.node, File) or row.status in STOPPED:
+        if not isinstance(row.node, File) or row.status in STOPPED or row.status == (PAUSED if on else ACTIVE):
             raise Fault(f"GID {row.gid} can't be {'paused' if on else 'unpaused'} now: it is {row.status}")
-        if on and row.status == PAUSED:
-            raise Fault(f"GID {row.gid} can't be paused now: it is {row.status}")
-        if not on and row.status != PAUSED:
-            try:
-                self._engine.prefetch(row.node.content, Extent(0, row.node.size))
-            except MountdlError as error:
-                raise Fault(str(error)) from error
+        if not on and row.status == WAITING:
+            self._begin(row.node)
         self._engine.pause(row.node.outline, on=on)
         self._survey.look(row)
         return row.gid
+
+    def _pause_pending(self, facts: Facts, *, on: bool) -> str:
+        """Pause what is not shown yet, once it is."""
+        (self.paused_at_first.add if on else self.paused_at_first.discard)(facts.descriptor)
+        self._pending[facts.gid] = replace(facts, status=PAUSED if on else WAITING)
+        return facts.gid
+
+    def _begin(self, node: File) -> None:
+        """Fetch all of *node*, unless that was begun before. Raises Fault."""
+        key = node.outline.key
+        if key in self._begun and key in self._engine.active():
+            return
+        try:
+            self._engine.prefetch(node.content, Extent(0, node.size))
+        except MountdlError as error:
+            raise Fault(str(error)) from error
+        self._begun.add(key)
 
     async def pause_all(self, *, on: bool) -> None:
         """Pause all that is not complete, or have all go on."""
@@ -279,7 +295,8 @@ class Board:
             self.paused_at_first.add(name)
         for number, path in enumerate(made.paths or ("",)):
             own = gid if number == 0 else gid_of(path)
-            self._pending.setdefault(own, Facts(own, WAITING, self.folder, f"{self.folder}/{path}", descriptor=name))
+            status = PAUSED if name in self.paused_at_first else WAITING
+            self._pending.setdefault(own, Facts(own, status, self.folder, f"{self.folder}/{path}", descriptor=name))
         return [gid, *map(gid_of, made.paths[1:])]
 
     async def remove(self, text: str) -> str:
