@@ -368,6 +368,52 @@ async def test_a_descriptor_that_was_changed_is_not_removed(source: Path) -> Non
     assert Drop(source).marks() == {}
 
 
+CLIENTS: dict[str, tuple[str, list[object]]] = {
+    # What each of them was seen to send; what comes out must be no error.
+    "uGet": (
+        "aria2.addUri",
+        [["http://m.example/a.iso"], {"continue": True, "max-download-limit": "0K", "dir": "/home/u", "out": "a.iso"}],
+    ),
+    "Persepolis": (
+        "aria2.addUri",
+        [
+            ["http://m.example/a.iso"],
+            {"gid": "00112233445566ff", "max-tries": 5, "split": 16, "out": None, "header": ["A: b"], "referer": None},
+        ],
+    ),
+    "AriaNg": ("aria2.addUri", [["http://m.example/a.iso"], {"dir": "/mnt/here", "pause": "true"}, 0]),
+    "Aria2-Explorer": ("aria2.addUri", [["http://m.example/a.iso"], {"out": "a.iso", "header": "Cookie: a=b"}, None]),
+    "webui-aria2": ("aria2.addUri", [["http://m.example/a.iso", "http://n.example/a.iso"], {}]),
+}
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+async def test_what_clients_send(source: Path, name: str) -> None:
+    """Options of another kind, that mean nothing here, or are too many, are passed over."""
+    desk = Desk(source)
+    method, params = CLIENTS[name]
+    value = [{"jsonrpc": 2.0, "id": 0, "method": method, "params": ["token:", *params]}]
+    [told] = json.loads((await of_value(desk.board, Gate(None), value)).body)
+
+    assert told["id"] == 0
+    desk.show()
+    [row] = await call(desk, "tellWaiting", 0, 1000, ["gid", "status", "files", "gid", "followedBy", "whatever"])
+    assert row["gid"] == told["result"]
+    assert row["files"][0]["path"] == f"{MOUNT}/a.iso.resolving"
+    listed = (source / "a.iso.uris").read_text()
+    assert "Cookie" not in listed
+
+
+async def test_a_folder_of_the_mount_may_be_named(source: Path) -> None:
+    """By `dir`, as clients do who offer folders; one elsewhere says nothing to a mount."""
+    desk = Desk(source)
+    for folder, number in (("/mnt/here/films/old", 0), ("/mnt/here/../x", 1), ("/mnt/here", 2), ("/etc", 3)):
+        await call(desk, "addUri", [f"http://m.example/{number}.mkv"], {"dir": folder})
+    desk.show()
+
+    assert desk.shows() == ["1.mkv.resolving", "2.mkv.resolving", "3.mkv.resolving", "films"]
+
+
 async def test_the_clients_own_gid(source: Path) -> None:
     """It is honoured once; what is none, or taken, is refused and leaves nothing."""
     desk = Desk(source)

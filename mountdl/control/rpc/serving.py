@@ -31,6 +31,7 @@ from mountdl.control.rpc.websocket import Session
 from mountdl.control.text import shown
 from mountdl.engine.engine import Engine
 from mountdl.errors import ExitStatus, UsageError
+from mountdl.openfiles import share
 from mountdl.settings import RpcSettings, Settings, is_remote
 
 log = logging.getLogger(__name__)
@@ -143,7 +144,10 @@ class Server:
 
     def __init__(self, settings: RpcSettings, board: Board) -> None:
         self._settings, self._board = settings, board
-        self._crowd = Crowd(MOST_CLIENTS)
+        # Where few files may be open, most are for those who read.
+        most = share(8, MOST_CLIENTS)
+        self._crowd = Crowd(most)
+        self._most_sessions = max(1, most * MOST_SESSIONS // MOST_CLIENTS)
         self._sessions: dict[Session, Listener] = {}
         self._known: set[str] = set()
 
@@ -233,7 +237,7 @@ class Server:
     async def _converse(self, stream: trio.abc.Stream, request: Request, query: str) -> Reply | None:
         if query:
             return Reply(404, close=True)
-        if len(self._sessions) >= MOST_SESSIONS:
+        if len(self._sessions) >= self._most_sessions:
             return Reply(503, close=True)
         session, gate = Session(stream), Gate(self._settings.secret)
         listener = Listener(gate, _host(stream), foreign(request.headers))
