@@ -1,7 +1,8 @@
 """The source keeps to the architecture: rows, homes of foreign libraries, and sizes."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,9 @@ def unit(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Yield line and full name of everything imported, at the top or inside functions."""
-    for node in ast.walk(tree):
+def imports(tree: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
+    """Yield line and full name of everything imported by the nodes of *tree*, at the top or inside functions."""
+    for node in tree:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -56,19 +57,24 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
 
 
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), str(path))
+def parsed(text: str) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(text)))
+
+
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return parsed(path.read_text())
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_nothing_is_raised_for_a_group(path: Path) -> None:
     """Python 3.11.2, that of Debian 12, puts what `except*` raises into another group, which no caller expects."""
-    handlers = [each for node in ast.walk(parsed(path)) if isinstance(node, ast.TryStar) for each in node.handlers]
+    handlers = [each for node in nodes(path) if isinstance(node, ast.TryStar) for each in node.handlers]
 
     assert not [each.lineno for handler in handlers for each in ast.walk(handler) if isinstance(each, ast.Raise)]
 
 
-def wrong_rows(name: str, tree: ast.AST) -> list[str]:
+def wrong_rows(name: str, tree: Iterable[ast.AST]) -> list[str]:
     """Return what *tree*, of the unit *name*, imports from its own row or above."""
     found = []
     for line, imported in imports(tree):
@@ -82,7 +88,7 @@ def wrong_rows(name: str, tree: ast.AST) -> list[str]:
     return found
 
 
-def strangers(path: Path, tree: ast.AST) -> list[str]:
+def strangers(path: Path, tree: Iterable[ast.AST]) -> list[str]:
     """Return which foreign libraries *tree* imports outside their home."""
     folder = path.relative_to(PACKAGE).as_posix()
     return [
@@ -96,19 +102,19 @@ def strangers(path: Path, tree: ast.AST) -> list[str]:
 def test_a_module_imports_its_own_package_or_lower_rows(path: Path) -> None:
     """Also inside functions: a lazy import is a dependency like any other."""
     assert unit(path) in ROW, f"{unit(path)} has no row in docs/architecture.md"
-    assert wrong_rows(unit(path), parsed(path)) == []
+    assert wrong_rows(unit(path), nodes(path)) == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_a_foreign_library_stays_at_home(path: Path) -> None:
     """Each has one place that knows it and maps its exceptions."""
-    assert strangers(path, parsed(path)) == []
+    assert strangers(path, nodes(path)) == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_files_and_functions_stay_short(path: Path) -> None:
     """At most 400 lines a file and 60 a function, so that each has one reason to change."""
-    functions = (n for n in ast.walk(parsed(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    functions = (n for n in nodes(path) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
     lengths = {f"{f.name} (line {f.lineno})": (f.end_lineno or f.lineno) - f.lineno + 1 for f in functions}
 
     assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION} == {}
@@ -117,11 +123,11 @@ def test_files_and_functions_stay_short(path: Path) -> None:
 
 def test_the_law_sees_what_breaks_it() -> None:
     """A test that can't fail proves nothing: upward, sideways, lazy and foreign imports are all found."""
-    lazy = ast.parse("def f():\n    from mountdl.engine import engine")
-    sideways = ast.parse("import mountdl.store.store")
-    fine = ast.parse("from mountdl.errors import MountdlError\nfrom mountdl.sources.http import bulk")
+    lazy = parsed("def f():\n    from mountdl.engine import engine")
+    sideways = parsed("import mountdl.store.store")
+    fine = parsed("from mountdl.errors import MountdlError\nfrom mountdl.sources.http import bulk")
 
     assert len(wrong_rows("store", lazy)) == 1
     assert len(wrong_rows("sources", sideways)) == 1
     assert wrong_rows("sources", fine) == []
-    assert len(strangers(PACKAGE / "store" / "x.py", ast.parse("from httpx import Client"))) == 1
+    assert len(strangers(PACKAGE / "store" / "x.py", parsed("from httpx import Client"))) == 1

@@ -357,7 +357,7 @@ def test_bounded_time():
     )
     read("\n".join(f"magnet:?{groups}" for _ in range(40)))
     read(f"magnet:?{BTIH}" + "&" * 3_000_000 + "tr=x")
-    assert time.process_time() - started < 20
+    assert time.process_time() - started < 40  # 3.5 here
 
 
 def test_too_many_links(monkeypatch):
@@ -391,7 +391,7 @@ def test_addresses_in_other_encodings_stay_what_they_are():
     started = time.process_time()
     assert refusal(b"\xff" * limits.MAX_LIST) == "not-a-magnet"
     assert refusal(f"magnet:?{SHA1}&as=" + "%FF" * 1_000_000) == "no-sources"
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 10  # 0.9 here
 
 
 def test_a_resolver_names_no_file():

