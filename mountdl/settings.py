@@ -123,7 +123,8 @@ class EngineSettings:
     """Downloads: times in seconds, rates in bytes a second.
 
     *background* is "all", "touched" or "off"; *split* bounds the connections for one file,
-    *max_connection_per_server* those to one server. *download_rate* is that of each file,
+    *max_connection_per_server* those to one server; with *lane_each* each file may have one there before it is known
+    that they pay. *download_rate* is that of each file,
     *overall_download_rate* of all; 0 is no limit.
     """
 
@@ -131,6 +132,7 @@ class EngineSettings:
     background: str = "touched"
     split: int = 16
     max_connection_per_server: int = 8
+    lane_each: bool = False
     download_rate: float = 0.0
     overall_download_rate: float = 0.0
     max_tries: int = 5

@@ -67,7 +67,7 @@ def run(wishes: Wishes, fetch: Fetch) -> int:
     fetch_store.make_folder(wishes.directory)
     store = StoreSettings(wishes.directory.resolve() / STORE, option="--dir")
     found = configuration.settings("/", Path("/"), wishes.given)
-    settings = replace(found, store=store, engine=replace(found.engine, background="off"))
+    settings = replace(found, store=store, engine=replace(found.engine, background="off", lane_each=True))
     logs.set_up(settings.mount.log, settings.mount.log_level, system=False)
     report = Report(sys.stderr, quiet=wishes.quiet, interval=wishes.interval)
     try:

@@ -61,7 +61,7 @@ class Download:
         self.content, self.stored = content, stored
         # Kept for life: what is in the store was cut and is judged by it, whatever a descriptor says later.
         self._chunk_map = content.chunk_map
-        self.roster = roster = Roster(settings.retry_wait, settings.max_tries)
+        self.roster = roster = Roster(settings.retry_wait, settings.max_tries, lane_each=settings.lane_each)
         self.incidents = Incidents()
         self.readers, self.idle_since = 0, trio.current_time()
         self.error: str | None = None

@@ -36,11 +36,12 @@ class Roster:
     """The sources of one content. *retry_wait* is where back-off starts, in seconds.
 
     After *max_tries* failures in a row a source is asked only for a reader, until it delivers again; 0: never so.
+    *lane_each*: one that has no flight may have one, whatever lanes of its host are taken.
     """
 
-    def __init__(self, retry_wait: float, max_tries: int) -> None:
+    def __init__(self, retry_wait: float, max_tries: int, *, lane_each: bool = False) -> None:
         self.states: list[SourceState] = []
-        self._retry_wait, self._max_tries = retry_wait, max_tries
+        self._retry_wait, self._max_tries, self._lane_each = retry_wait, max_tries, lane_each
         self._avoid: dict[Extent, set[SourceState]] = {}
         self._suspicions: dict[int, list[tuple[SourceState, Extent, bytes]]] = {}
         self._changed: set[SourceState] = set()
@@ -109,6 +110,8 @@ class Roster:
         if not score.ready_for_read(now, self._retry_wait):
             return None
         own = limits.parallel - state.flights
+        if self._lane_each and not state.flights and not score.strikes:
+            host.lanes.admit(host.busy(now))
         # A source that failed last gets one flight to show that it is back.
         lanes = host.lanes.allowed if score.strikes == 0 else 1
         busy = host.busy(now)

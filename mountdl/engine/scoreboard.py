@@ -118,6 +118,10 @@ class Lanes:
         while sum(step[0] for step in self._latest) - self._latest[0][0] >= self.GLANCE:
             self._latest.popleft()
 
+    def admit(self, busy: int) -> None:
+        """Allow one beyond the *busy* ones, up to the limit: somebody is to have one, whether it pays or not."""
+        self.allowed = max(self.allowed, min(self.limit, busy + 1))
+
     @property
     def trying(self) -> bool:
         """Whether more lanes than before are on trial."""

@@ -142,3 +142,28 @@ async def test_many_small_files_are_completed_fast(tmp_path: Path, clock: MockCl
         bench.engine.update({what.key: what for what in shown})
         await trio.sleep(10)
         assert {bench.engine.status(what).state for what in shown} == {"complete"}
+
+
+@pytest.mark.parametrize("each", [True, False])
+async def test_files_that_are_fetched_at_a_time_have_a_connection_each(
+    each: bool, tmp_path: Path, clock: MockClock
+) -> None:
+    """Short ones came one a round trip, however many were to come at a time; a mount keeps its link for readers."""
+    source = FakeSource(DATA, latency=1.0)
+    shown = [content(DATA[: 100 + number], urls=("fake://a",)) for number in range(5)]
+    async with running(tmp_path, {"fake://a": source}, EngineSettings(background="off", lane_each=each)) as bench:
+        for what in shown:
+            bench.engine.prefetch(what, Extent(0, what.size))
+        await trio.sleep(10)
+        assert {bench.engine.status(what).state for what in shown} == {"complete"}
+        assert (source.most_flying >= 5) == each
+
+
+async def test_one_file_has_no_more_connections_than_pay(tmp_path: Path, clock: MockClock) -> None:
+    """However long its fetch takes: others may come."""
+    source = FakeSource(DATA, latency=1.0)
+    what = content(DATA, urls=("fake://a",))
+    async with running(tmp_path, {"fake://a": source}, EngineSettings(background="off", lane_each=True)) as bench:
+        bench.engine.prefetch(what, Extent(0, what.size))
+        await trio.sleep(1.5)
+        assert source.most_flying <= 2
