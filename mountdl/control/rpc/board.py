@@ -113,8 +113,8 @@ class Board:
         index = await self.refresh()
         counts = self._survey.counts
         hidden = sum(1 for gid in self._hidden if gid in index.by_gid)
-        keys = [index.by_key[key][0] for key in self._engine.active() if key in index.by_key]
-        rate = sum(self._engine.status(row.node.outline).rate for row in keys if isinstance(row.node, File))
+        rows = [row for key in self._engine.active() for row in index.showing(key)[:1]]
+        rate = sum(self._engine.status(row.node.outline).rate for row in rows if isinstance(row.node, File))
         stopped = sum(counts[status] for status in STOPPED) + len(self._removed) - hidden
         return {
             "downloadSpeed": str(int(rate)),

@@ -69,16 +69,22 @@ class Index:
         self.rows: list[Row] = []
         self.added: dict[str, list[Row]] = {}
         self.by_gid: dict[str, Row] = {}
-        self.by_key: dict[ContentKey, list[Row]] = {}
+        self._by_key: dict[ContentKey, Row] = {}
+        self._same: dict[ContentKey, list[Row]] = {}  # a list for each content would be one more for the collector
 
     def add(self, row: Row) -> None:
         """Take *row* in."""
         self.rows.append(row)
         self.by_gid[row.gid] = row
-        if row.key is not None:
-            self.by_key.setdefault(row.key, []).append(row)
+        if row.key is not None and self._by_key.setdefault(row.key, row) is not row:
+            self._same.setdefault(row.key, []).append(row)
         if row.node.descriptor in self._told:
             self.added.setdefault(row.node.descriptor, []).append(row)
+
+    def showing(self, key: ContentKey) -> list[Row]:
+        """Return the rows whose content is that of *key*."""
+        first = self._by_key.get(key)
+        return [] if first is None else [first, *self._same.get(key, ())]
 
     def finish(self) -> None:
         """Give what clients added the gids that they were told, once all rows are there."""

@@ -71,7 +71,7 @@ class Survey:
         else:
             active = frozenset(self._engine.active())
             keys, self._open = active | self._open, active
-            await self._look_at([row for key in keys for row in self.index.by_key.get(key, ())])
+            await self._look_at([row for key in keys for row in self.index.showing(key)])
         return self.index
 
     async def _renew(self, tree: Tree, told: Mapping[str, Added]) -> None:
