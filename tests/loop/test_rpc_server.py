@@ -317,6 +317,37 @@ async def test_requests_over_websocket() -> None:
         assert isinstance(await ws.event(), CloseConnection)
 
 
+async def test_a_body_in_crumbs_gives_others_turns(clock: trio.testing.MockClock) -> None:
+    """Eleven thousand chunks fit into what is received at once: they are taken in slowly, and a body as it is usual is not."""
+    desk, crumbs = Desk(), b"".join(b"1\r\n%c\r\n" % each for each in VERSION + b" " * 1000)
+    head = b"POST /jsonrpc HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for request, least, most in ((post(VERSION), 0, 0), (head + crumbs + b"0\r\n\r\n", 3, 4)):
+        ours, theirs = trio.testing.memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Server(desk.settings.rpc, desk.board).welcome, theirs)
+            start = trio.current_time()
+            assert (await Http(ours).ask(request))[0] == 200
+            assert least <= trio.current_time() - start <= most
+            nursery.cancel_scope.cancel()
+
+
+async def test_frames_in_crumbs_give_others_turns(clock: trio.testing.MockClock) -> None:
+    """Frames without a byte in them, and pongs that nobody asked for, are taken in slowly, too."""
+    desk = Desk()
+    for crumb in (b"\x00\x80\0\0\0\0", b"\x8a\x80\0\0\0\0"):
+        ours, theirs = trio.testing.memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Server(desk.settings.rpc, desk.board).welcome, theirs)
+            ws = Ws(ours)
+            await ws.shake()
+            start = trio.current_time()
+            await ours.send_all(b"\x01\x80\0\0\0\0" + 1000 * crumb)
+            await ws.say(Ping(b"?"))
+            assert await ws.event() == Pong(bytearray(b"?"))
+            assert 3 <= trio.current_time() - start <= 4
+            nursery.cancel_scope.cancel()
+
+
 async def test_notices(clock: trio.testing.MockClock) -> None:
     """Who listens is told what becomes of files, within a second or two; with a secret, who showed it."""
     for secret in (None, "s"):

@@ -2,14 +2,18 @@
 
 import base64
 import errno
+import gc
 import json
 import tempfile
 import time
+import weakref
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +28,7 @@ from mountdl.control.rpc.methods import METHODS, MULTICALL, dispatch
 from mountdl.control.rpc.notices import events
 from mountdl.control.rpc.paging import page
 from mountdl.control.rpc.rows import gid_of
+from mountdl.control.rpc.working import worked
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import ChunkMap
 from mountdl.settings import RpcSettings
@@ -526,6 +531,56 @@ async def test_a_request_asks_for_so_much_and_no_more(desk: Desk, monkeypatch: p
     batch = [{"id": n, "method": "aria2.getVersion"} for n in range(3)]
     answers = json.loads((await of_value(desk.board, Gate(None), batch)).body)
     assert [(each["id"], "error" in each) for each in answers] == [(0, False), (1, True), (2, True)]
+
+
+class Held:
+    """What is to go with the request that holds it."""
+
+
+async def test_what_was_refused_is_forgotten() -> None:
+    """With the answer, not when the collector comes by: a request holds 2 MiB."""
+    held = Held()
+    gone = weakref.ref(held)
+
+    def work(held: Held) -> None:
+        raise Fault(f"no {held}", 5, 418)
+
+    async def answer(held: Held) -> str:
+        try:
+            await worked(partial(work, held), trio.CapacityLimiter(1))
+        except Fault as fault:
+            return f"{fault.code} {fault.status}"
+        return ""
+
+    gc.disable()
+    try:
+        assert await answer(held) == "5 418"
+        await trio.testing.wait_all_tasks_blocked()
+        del held
+        for _ in range(500):
+            if gone() is None:
+                break
+            await trio.sleep(0.01)  # the thread forgets last what it did
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+async def test_a_batch_gives_others_turns() -> None:
+    """Between any two of its calls."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        await ask(Desk().board, Gate(None), MULTICALL, [[{"methodName": "aria2.getVersion"}] * 100])
+        nursery.cancel_scope.cancel()
+    assert turns >= 100
 
 
 async def test_a_wrong_token_costs_a_second(clock: Any) -> None:

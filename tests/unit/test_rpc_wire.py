@@ -177,3 +177,19 @@ def test_xml_numbers_and_faults() -> None:
     with pytest.raises(xmlrpc.client.Fault) as caught:
         xmlrpc.client.loads(xmlwire.failure(Fault("a < b")))
     assert (caught.value.faultCode, caught.value.faultString) == (1, "a < b")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 101, "-1e999"])
+def test_a_number_that_json_has_not(number: str) -> None:
+    """An `id` comes back in the answer, which others have to read."""
+    with pytest.raises(Fault, match="Parse error"):
+        jsonwire.read(f'{{"id":{number}}}'.encode())
+
+
+def test_what_takes_long_to_read_is_not_read() -> None:
+    """A million lines are one text, and attributes, which a call has not, are refused before they are taken in."""
+    text = "\n" * 1_000_000
+    body = f"<methodCall><methodName>m</methodName><params><param><value>{text}</value></param></params></methodCall>"
+    assert xmlwire.read(body.encode()) == ("m", [text])
+    attributes = " ".join(f"a{number}='x'" for number in range(20_000))
+    assert xmlwire.read(f"<methodCall {attributes}><methodName>m</methodName></methodCall>".encode()) is None

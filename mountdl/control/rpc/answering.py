@@ -6,6 +6,7 @@ Law: whatever is asked, there is an answer. A wrong token costs who sent it `DEL
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import trio
@@ -16,6 +17,7 @@ from mountdl.control.rpc.board import Board
 from mountdl.control.rpc.faults import FAILED, INVALID_REQUEST, Fault
 from mountdl.control.rpc.jsonwire import Call, Refused
 from mountdl.control.rpc.methods import MULTICALL, OPEN, dispatch
+from mountdl.control.rpc.working import worked
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class Answer:
 
 async def ask(board: Board, gate: Gate, method: str, params: list[object]) -> object:
     """Return what *method* answers to who stands at *gate*. Raises Fault."""
+    await trio.lowlevel.checkpoint()  # between the calls of a batch, few of which wait for anything
     if method == MULTICALL:
         return await _several(board, gate, params)
     try:
@@ -161,7 +164,7 @@ async def _delayed(gate: Gate, answer: Answer) -> Answer:
 
 
 async def _read(board: Board, read: Callable[[bytes], T], body: bytes) -> T:
-    return read(body) if len(body) <= _LARGE else await trio.to_thread.run_sync(read, body, limiter=board.threads)
+    return read(body) if len(body) <= _LARGE else await worked(partial(read, body), board.threads)
 
 
 async def _in_turns(sections: Iterable[str]) -> bytes:

@@ -24,6 +24,7 @@ from mountdl.control.rpc.faults import Fault
 from mountdl.control.rpc.rows import A_TURN, ACTIVE, PAUSED, REMOVED, STOPPED, WAITING, Added, Index, Row, gid_of
 from mountdl.control.rpc.structs import Details, Facts, Json
 from mountdl.control.rpc.survey import Change, Survey
+from mountdl.control.rpc.working import worked
 from mountdl.control.text import shown
 from mountdl.descriptors.model import TORRENT
 from mountdl.engine.engine import Engine
@@ -287,8 +288,8 @@ class Board:
     async def add(self, make: Callable[[], Addition], options: Mapping[str, str]) -> list[str]:
         """Write the descriptor that *make* returns; return the gids of what it will show, the first at least."""
         drop, gid = self.drop, self.gid(options)
-        made = await trio.to_thread.run_sync(make, limiter=self.threads)
-        name, mark = await trio.to_thread.run_sync(drop.put, made, gid, time.time(), limiter=self.threads)
+        made = await worked(make, self.threads)
+        name, mark = await worked(partial(drop.put, made, gid, time.time()), self.threads)
         self._gone.pop(name, None)
         self.marks[name] = mark
         if options.get("pause", "").lower() == "true":
@@ -311,7 +312,7 @@ class Board:
         if name not in self.marks:
             raise Fault(f"GID {gid} was not added by RPC: remove its descriptor {where}")
         facts = replace(self.facts(found) if isinstance(found, Row) else found, gid=gid)
-        await trio.to_thread.run_sync(self.drop.remove, name, limiter=self.threads)
+        await worked(partial(self.drop.remove, name), self.threads)
         mark = self.marks.pop(name, None)
         if isinstance(found, Row) and mark is not None and found.node.descriptor == name:
             self._gone[name] = Added(mark.gid, mark.path)

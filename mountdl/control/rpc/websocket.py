@@ -21,7 +21,7 @@ from wsproto.events import (
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from mountdl.control.rpc.http import AT_ONCE, MOST_BODY, patiently
+from mountdl.control.rpc.http import AT_ONCE, MOST_BODY, Pace, patiently
 
 MOST_WAITING = 1000
 """Notices that wait for a client; of a slower one further ones are lost. It asks anew anyway, each second."""
@@ -79,7 +79,9 @@ class Session:
             self._heard = trio.current_time()
             try:
                 self._ws.receive_data(data)
+                pace = Pace()
                 for event in self._ws.events():
+                    await pace.step()
                     if not await self._take(event, message, respond):
                         return
             except RemoteProtocolError as error:

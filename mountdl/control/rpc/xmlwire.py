@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MOST_ELEMENTS = 50_000
 DEEPEST = 64
 """Open elements; a request of a client has 12."""
+MOST_ATTRIBUTES = 10_000
+"""Signs that only they have, but for texts: a call has none, and expat takes in those of one element in one go."""
 _LARGEST = (1 << 31) - 1
 # XML 1.0 section 2.2: no other control characters, and no lone surrogates.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -31,9 +33,12 @@ def read(body: bytes) -> tuple[str, list[object]] | None:
     from xml.parsers import expat
     from xmlrpc.client import Unmarshaller
 
+    if body.count(b"=") > MOST_ATTRIBUTES:
+        return None
     target = Unmarshaller(use_builtin_types=True)
     target.xml("", None)  # expat gives text, not bytes of some encoding
     parser = expat.ParserCreate()
+    parser.buffer_text = True  # else there is a call for each line of a text, a million of them
     bounds = _Bounded(target)
     parser.StartDoctypeDeclHandler = bounds.refuse
     parser.EntityDeclHandler = bounds.refuse
