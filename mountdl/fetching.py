@@ -114,8 +114,8 @@ class _Fetching:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
             async for number in received:
                 self.status = 128 + number
-                kept = f"what is here waits in {shown(self._directory)}: the same command goes on with it"
-                self._report.remark(f"stopped; {kept}")
+                kept = f"; what is here waits in {shown(self._directory)}: the same command goes on with it"
+                self._report.remark(f"stopped{kept if fetch_store.waits(self._directory) else ''}")
                 scope.cancel()
 
     # -- from sources to files --------------------------------------------------------------------------------

@@ -56,11 +56,17 @@ def _locked(fd: int, how: int) -> bool:
     return True
 
 
+def waits(store: Path) -> bool:
+    """Say whether anything is in *store* that could be gone on with, as far as can be told."""
+    with suppress(OSError):
+        return any(path.stat().st_blocks for path in (store / "contents").glob(f"*/*{DATA}"))
+    return True
+
+
 def tidy(store: Path) -> None:
     """Remove *store* when nothing is left in it that could be gone on with."""
-    with suppress(OSError):
-        if not any(path.stat().st_blocks for path in (store / "contents").glob(f"*/*{DATA}")):
-            shutil.rmtree(store, ignore_errors=True)
+    if not waits(store):
+        shutil.rmtree(store, ignore_errors=True)
 
 
 def make_folder(path: Path) -> None:

@@ -240,8 +240,9 @@ def test_a_magnet_that_nobody_has_holds_up_no_other_file(mirrors: Mirrors, sourc
         said = next((line for line in process.stderr if line.startswith("1 of 1 file")), "")
         assert said.startswith("1 of 1 file, 1 source yet to tell all files, nobody: ")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=patience(60))
+        _, complaint = process.communicate(timeout=patience(60))
     assert process.returncode == 130
+    assert complaint.endswith("mountdl: stopped\n")  # nothing waits to be gone on with
 
 
 def test_a_name_that_is_taken_is_the_trouble_of_one_file(mirrors: Mirrors, tmp_path: Path) -> None:
