@@ -70,6 +70,33 @@ async def test_files_are_downloads(desk: Desk) -> None:
     }
 
 
+async def test_what_is_stopped_has_no_speed(desk: Desk) -> None:
+    """Though its rate is that of its last seconds: a bar of it would move, and that of all would be too high."""
+    desk.engine.becomes(desk.outline("b.bin"), "complete", 1000, 5e6)
+    desk.engine.becomes(desk.outline("c.bin"), "error", 0, 5e6)
+    desk.engine.running |= {desk.outline("b.bin").key, desk.outline("c.bin").key}
+
+    assert [each["downloadSpeed"] for each in await call(desk, "tellStopped", 0, 9)] == ["0", "0"]
+    assert (await call(desk, "getGlobalStat"))["downloadSpeed"] == "1000000"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ("http://m.example/f: answered 404", "3"),
+        ("answered 401", "24"),
+        ("http://m.example:81/f: connection refused", "1"),
+        ("the whole file did not match sha-256:00 and was discarded", "32"),
+        (None, "1"),
+    ],
+)
+def test_why_it_failed_is_a_number_too(error: str | None, code: str) -> None:
+    """aria2's, as far as the reason is one of its own."""
+    facts = structs.Facts("1" * 16, "error", "/m", "/m/f", size=5, error=error, descriptor="f.uris")
+
+    assert structs.struct(facts, ["errorCode"]) == {"errorCode": code}
+
+
 async def test_a_struct(desk: Desk) -> None:
     """All values are texts; addresses come without what only we may know."""
     told = await call(desk, "tellStatus", gid_of("a.bin"))

@@ -115,7 +115,7 @@ class Board:
         counts = self._survey.counts
         hidden = sum(1 for gid in self._hidden if gid in index.by_gid)
         rows = [row for key in self._engine.active() for row in index.showing(key)[:1]]
-        rate = sum(self._engine.status(row.node.outline).rate for row in rows if isinstance(row.node, File))
+        rate = sum(self._rate(row) for row in rows)
         stopped = sum(counts[status] for status in STOPPED) + len(self._removed) - hidden
         return {
             "downloadSpeed": str(int(rate)),
@@ -125,6 +125,12 @@ class Board:
             "numStopped": str(stopped),
             "numStoppedTotal": str(stopped),
         }
+
+    def _rate(self, row: Row) -> float:
+        # What is complete brings nothing any more, though its rate is that of the last seconds.
+        if not isinstance(row.node, File) or row.status in STOPPED:
+            return 0.0
+        return self._engine.status(row.node.outline).rate
 
     async def told(self, rows: Collection["Row | Facts | Json"], keys: Collection[str]) -> list[Json]:
         """Return what is to be told of *rows*, while others get turns."""
@@ -185,7 +191,7 @@ class Board:
             path,
             size=told.size,
             done=told.size if told.state == "complete" else done,
-            rate=told.rate,
+            rate=0.0 if status in STOPPED else told.rate,
             error=told.error,
             descriptor=node.descriptor,
             torrent=row.torrent,

@@ -11,14 +11,20 @@ from urllib.parse import parse_qsl
 
 from mountdl.control.rpc.rows import ACTIVE, ERROR, REMOVED, STOPPED
 from mountdl.descriptors import urls
-from mountdl.engine.status import SourceStatus
+from mountdl.engine.status import SourceStatus, status_of
+from mountdl.errors import ExitStatus
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import ChunkMap
 
 Json = dict[str, object]
 
-_CODES = {".torrent": "26", ".magnet": "27", ".metalink": "20", ".meta4": "20"}
-UNKNOWN, REMOVED_BY_USER = "1", "31"
+_CODES = {
+    "torrent": ExitStatus.BAD_TORRENT,
+    "magnet": ExitStatus.BAD_MAGNET,
+    "metalink": ExitStatus.BAD_METALINK,
+    "meta4": ExitStatus.BAD_METALINK,
+}
+REMOVED_BY_USER = "31"
 """aria2's manual, EXIT STATUS."""
 MOST_URIS = 100
 """Mirrors of a file that are told."""
@@ -193,7 +199,10 @@ def _code(facts: Facts) -> str | None:
         return None
     if facts.status != ERROR:
         return "0"
-    return _CODES.get(facts.descriptor[facts.descriptor.rfind(".") :].lower(), UNKNOWN) if not facts.size else UNKNOWN
+    refused = ExitStatus.UNKNOWN if facts.size else _CODES.get(facts.descriptor.rpartition(".")[2].lower())
+    otherwise = ExitStatus.CHECKSUM if "did not match" in (facts.error or "") else refused or ExitStatus.UNKNOWN
+    reasons = [each.reason for each in facts.sources if each.reason] or [(facts.error or "").rpartition(": ")[2]]
+    return str(int(status_of(reasons, otherwise)))
 
 
 _KEYS: Mapping[str, Callable[[Facts], object]] = {
