@@ -6,6 +6,7 @@ from typing import cast
 import pytest
 
 from mountdl.control.rpc.adding import Addition
+from mountdl.control.rpc.drop import Mark
 from mountdl.control.rpc.keeper import AGAIN, AT_ONCE, Keeper
 from mountdl.engine.engine import Engine
 from tests.support.rpcs import Desk, metalink
@@ -18,7 +19,8 @@ async def added(source: Path, count: int) -> tuple[Desk, Keeper]:
     for number in range(count):
         name = f"{number}.bin"
         made = Addition(f"{name}.meta4", metalink(name, number=number), (name,))
-        _, desk.board.marks[made.name] = desk.board.drop.put(made, f"{number + 1:016x}", float(number))
+        _, mark = desk.board.drop.put(made, f"{number + 1:016x}", float(number))
+        desk.board.marks = {**desk.board.marks, made.name: mark}
     desk.show()
     return desk, Keeper(desk.board, cast("Engine", desk.engine))
 
@@ -26,7 +28,7 @@ async def added(source: Path, count: int) -> tuple[Desk, Keeper]:
 async def look(desk: Desk, keeper: Keeper) -> list[str]:
     """Have *keeper* look once; return which files it began."""
     desk.engine.did.clear()
-    keeper._round(await desk.board.refresh())
+    await keeper._round(await desk.board.refresh())
     keys = [each[1] for each in desk.engine.did if isinstance(each, tuple) and each[0] == "download"]
     return [name for name in desk.shows() for key in keys if desk.outline(name).key == key]
 
@@ -93,3 +95,52 @@ async def test_a_store_that_refuses_is_asked_again_later(source: Path, caplog: p
     assert await look(desk, keeper) == []
     desk.engine.fails = False
     assert await look(desk, keeper) == ["0.bin"]
+
+
+async def test_many_that_are_paused_are_looked_at_in_turns(source: Path) -> None:
+    """Each look is some 10 us, and readers wait meanwhile."""
+    import trio
+
+    desk, keeper = await added(source, 0)
+    documents = {f"{number}.bin.meta4": metalink(f"{number}.bin", number=number) for number in range(1000)}
+    desk.show(documents)
+    desk.board.marks = {name: Mark(f"{n + 1:016x}", "", 0.0, name[:-6]) for n, name in enumerate(documents)}
+    index = await desk.board.refresh()
+    for number in range(1000):
+        desk.engine.pause(desk.outline(f"{number}.bin"), on=True)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        await keeper._round(index)
+        nursery.cancel_scope.cancel()
+    assert turns >= 4
+
+
+async def test_what_is_complete_is_let_go(source: Path) -> None:
+    """Else a mount would keep each download that ever was in memory."""
+    desk, keeper = await added(source, 1)
+    await look(desk, keeper)
+    assert keeper._wants
+    desk.engine.running.clear()
+    desk.engine.becomes(desk.outline("0.bin"), "complete", 1000)
+    await look(desk, keeper)
+    assert not keeper._wants
+
+
+async def test_nothing_is_made_of_marks_at_each_call(source: Path) -> None:
+    """Of 5000 that took 8 ms, 500 times in a batch."""
+    desk, _ = await added(source, 2)
+
+    assert desk.board._added() is desk.board._added()
+    await desk.board.remove("1".zfill(16))
+    desk.show()
+    for _ in range(2):
+        await desk.board.refresh()
+    assert [each.gid for each in desk.board._added().values()] == ["2".zfill(16)]

@@ -11,7 +11,7 @@ import trio
 from mountdl.catalog.tree import File
 from mountdl.content import ContentKey
 from mountdl.control.rpc.board import Board
-from mountdl.control.rpc.rows import ACTIVE, COMPLETE, ERROR, PAUSED, WAITING, Index, Row
+from mountdl.control.rpc.rows import A_TURN, ACTIVE, COMPLETE, ERROR, PAUSED, WAITING, Index, Row
 from mountdl.engine.demand import Want
 from mountdl.engine.download import Download
 from mountdl.engine.engine import Engine
@@ -42,12 +42,12 @@ class Keeper:
         while True:
             try:
                 if self._board.marks or self._wants:
-                    self._round(await self._board.refresh())
+                    await self._round(await self._board.refresh())
             except Exception:
                 log.exception("RPC: a defect of mountdl")
             await trio.sleep(LOOK)
 
-    def _round(self, index: Index) -> None:
+    async def _round(self, index: Index) -> None:
         """Withdraw what nobody wants any more, and begin what is next."""
         mine = [row for name in self._board.marks for row in index.added.get(name, ()) if row.key is not None]
         self._withdraw({row.key for row in mine})
@@ -63,7 +63,9 @@ class Keeper:
             for row in mine
             if row.key in self._wants.keys() & open_now and row.status in {ACTIVE, WAITING}
         }
-        for row in mine:
+        for number, row in enumerate(mine):
+            if number % A_TURN == 0:
+                await trio.lowlevel.checkpoint()
             if len(flying) >= AT_ONCE:
                 return
             if self._due(row, open_now) and self._begin(row):
@@ -82,6 +84,7 @@ class Keeper:
         status = self._board.look(row)
         if status == COMPLETE:
             self._done.add(key)
+            self._wants.pop(key, None)  # else each download that ever was stays in memory
         if status in {COMPLETE, PAUSED} or self._engine.evicted(key):
             return False
         return status != ERROR or trio.current_time() >= self._again.get(key, 0.0)

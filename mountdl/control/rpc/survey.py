@@ -62,8 +62,8 @@ class Survey:
 
     async def refresh(self) -> Index:
         """Look at what may have changed, and return the index."""
-        tree, told = self._current(), dict(self._added())
-        if tree is not self._tree or told != self._told:
+        tree, told = self._current(), self._added()
+        if tree is not self._tree or (told is not self._told and told != self._told):
             await self._renew(tree, told)
         elif trio.current_time() - self._looked > STALE:
             await self._look_at(self.index.rows)
