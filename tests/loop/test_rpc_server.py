@@ -492,6 +492,24 @@ async def test_so_many_may_listen_and_no_more() -> None:
             await each.aclose()
 
 
+async def test_strangers_keep_nobody_from_listening() -> None:
+    """With a secret, who listens and showed none gives way to one more."""
+    desk = Desk(secret="s")
+    async with served(desk) as port:
+        streams = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(MOST_SESSIONS + 1)]
+        first, second, *others = [Ws(stream) for stream in streams]
+        assert isinstance(await first.shake(), AcceptConnection)
+        assert (await first.ask("aria2.getVersion", "token:s"))["result"]
+        for each in (second, *others):
+            assert isinstance(await each.shake(), AcceptConnection)
+        with trio.fail_after(20):
+            assert await second.event() is None
+        assert (await first.ask("aria2.getVersion", "token:s"))["result"]
+        assert (await others[-1].ask("aria2.getVersion", "token:s"))["result"]
+        for stream in streams:
+            await stream.aclose()
+
+
 async def test_a_wrong_token_holds_nobody_else() -> None:
     """It takes a second; others are answered meanwhile."""
     desk = Desk(secret="s")

@@ -4,6 +4,7 @@ import base64
 import errno
 import gc
 import json
+import os
 import tempfile
 import time
 import weakref
@@ -489,6 +490,17 @@ def test_a_folder_that_is_gone_or_closed(tmp_path: Path) -> None:
     assert Drop(tmp_path / "gone").marks() == {}
 
 
+def test_a_pipe_is_no_mark_and_no_descriptor(source: Path) -> None:
+    """Nobody waits for who would write to it: the mount would never begin."""
+    os.mkfifo(source / ".a.uris.rpc")
+    drop = Drop(source)
+    name, _ = drop.put(Addition("b.uris", b"http://m.example/b\n", ("b",)), "1" * 16, 0.0)
+    (source / name).unlink()
+    os.mkfifo(source / name)
+
+    assert drop.marks() == {}
+
+
 def test_a_mark_whose_descriptor_went_goes_too(source: Path) -> None:
     """An hour later, so that nobody who is just writing loses his."""
     for name, now in (("old.uris", 1.0), ("new.uris", time.time())):
@@ -630,6 +642,8 @@ async def test_a_wrong_token_costs_a_second(clock: Any) -> None:
         ("POST", {}, {}, True),
         ("POST", {"host": "evil.example:6800"}, {}, False),
         ("POST", {"host": "127.0.0.1.evil.example"}, {}, False),
+        ("POST", {"host": "[::1].evil.example"}, {}, False),
+        ("POST", {"host": "[127.0.0.1]evil.example:80"}, {}, False),
         ("POST", {"host": "127.0.0.1:6800", "origin": "http://evil.example"}, {}, False),
         ("POST", {"host": "127.0.0.1:6800", "origin": "null"}, {}, False),
         ("POST", {"host": "127.0.0.1:6800", "origin": "http://["}, {}, False),

@@ -6,6 +6,7 @@ without either (RFC 6454 section 7.3; W3C Fetch Metadata), or it calls us by a n
 """
 
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -70,6 +71,7 @@ def foreign(headers: Mapping[str, str]) -> bool:
     return (origin is not None and _place(origin) != host) or headers.get("sec-fetch-site") in _ELSEWHERE
 
 
+_HOST = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::\d*)?")
 _ELSEWHERE = frozenset({"cross-site", "same-site"})
 
 
@@ -84,7 +86,8 @@ def _place(origin: str) -> str | None:
 
 def _local(host: str) -> bool:
     """Say whether *host*, perhaps with a port, can't be a name that somebody else gives to our address."""
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    found = _HOST.fullmatch(host)
+    name = (found[1] or found[2]) if found is not None else ""
     if name.lower() == "localhost":
         return True
     try:

@@ -11,9 +11,11 @@ import json
 import os
 import re
 import secrets
+import stat
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 from mountdl.control.rpc.adding import Addition
@@ -124,7 +126,7 @@ class Drop:
 
     def _mark(self, name: str) -> Mark | None:
         try:
-            with self._beside(name).open("rb") as file:
+            with _opened(self._beside(name)) as file:
                 said = json.loads(file.read(_LONGEST_MARK))
             gid, digest, added, path = said["gid"], said["sha256"], float(said["added"]), str(said["path"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -135,7 +137,16 @@ class Drop:
     def _digest(self, name: str) -> str | None:
         """Return the digest of the bytes of descriptor *name*; None where there is none."""
         try:
-            with (self.folder / name).open("rb") as file:
+            with _opened(self.folder / name) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
             return None
+
+
+def _opened(path: Path) -> BufferedReader:
+    """Open the file at *path*. Raises OSError; a pipe, for whose other end a mount would wait at its start, is none."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no file", path)
+    return open(descriptor, "rb")  # noqa: PTH123  # a descriptor

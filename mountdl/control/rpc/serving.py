@@ -129,6 +129,7 @@ class Listener:
     gate: Gate
     host: str
     foreign: bool
+    client: trio.CancelScope
 
 
 def _host(stream: trio.abc.Stream) -> str:
@@ -193,7 +194,7 @@ class Server:
                 return Reply(403, refused.encode(errors="replace"), {"Content-Type": "text/plain"}, close=True)
             path, _, query = request.target.partition("?")
             if request.headers.get("upgrade", "").lower() == "websocket" and path == "/jsonrpc":
-                return await self._converse(stream, request, query)
+                return await self._converse(client, stream, request, query)
             if request.method == "OPTIONS":
                 return Reply(200, headers=self._preflight(request))
             answer = await self._answer(stream, request, path, query)
@@ -234,13 +235,24 @@ class Server:
         }
         return {**told, "Access-Control-Allow-Headers": asked} if asked else told
 
-    async def _converse(self, stream: trio.abc.Stream, request: Request, query: str) -> Reply | None:
+    def _full(self) -> bool:
+        """Say whether no more may listen; one that showed no token gives way."""
+        if len(self._sessions) < self._most_sessions:
+            return False
+        stranger = next((session for session, each in self._sessions.items() if not each.gate.admitted), None)
+        if stranger is not None:
+            self._sessions.pop(stranger).client.cancel()
+        return stranger is None
+
+    async def _converse(
+        self, client: trio.CancelScope, stream: trio.abc.Stream, request: Request, query: str
+    ) -> Reply | None:
         if query:
             return Reply(404, close=True)
-        if len(self._sessions) >= self._most_sessions:
+        if self._full():
             return Reply(503, close=True)
         session, gate = Session(stream), Gate(self._settings.secret)
-        listener = Listener(gate, _host(stream), foreign(request.headers))
+        listener = Listener(gate, _host(stream), foreign(request.headers), client)
 
         async def respond(body: bytes) -> bytes:
             return (await answering.of_json(self._board, gate, body)).body
@@ -249,5 +261,5 @@ class Server:
         try:
             await session.run(request.headers, request.target, request.rest, respond)
         finally:
-            del self._sessions[session]
+            self._sessions.pop(session, None)
         return None
