@@ -150,7 +150,7 @@ class Roster:
         waiting for ever, though one of the accused is honest.
         """
         able = self._able(extent, now, self.states)
-        another = min(able, key=lambda state: (not _works(state, now), state.score.bad_chunks), default=None)
+        another = min(able, key=lambda state: (not _works(state, now), *_trust(state)), default=None)
         if another is None:
             del self._avoid[extent]
         else:
@@ -260,13 +260,16 @@ class Roster:
     def accuse(self, index: int, parts: Iterable[tuple[SourceState, Extent, bytes]], extent: Extent) -> None:
         """Keep what several sources brought for chunk *index* that failed, until the right bytes tell who lied.
 
-        *parts*: source, extent and digest of its bytes. Until then the chunk is asked of one source alone.
+        *parts*: source, extent and digest of its bytes. Until then the chunk is asked of those that had no part in it
+        and, if it is accused once more, of one source alone: two halves of the sources, each with a liar among them,
+        would be asked by turns for ever.
         """
-        accused = list(parts)
+        accused, again = list(parts), index in self._suspicions
         self._suspicions.setdefault(index, []).extend(accused)
         guilty = {state for state, _, _ in accused}
-        others = [state for state in self.states if state not in guilty and not state.score.dropped]
-        keep = others or sorted(guilty, key=lambda state: (state.score.bad_chunks, state.rank))[:1]
+        usable = [state for state in self.states if not state.score.dropped]
+        others = [] if again else [state for state in usable if state not in guilty]
+        keep = others or sorted(usable or guilty, key=_trust)[:1]
         self._avoid[extent] = {state for state in self.states if state not in keep}
 
     def suspicions(self, index: int, extent: Extent) -> list[tuple[SourceState, Extent, bytes]]:
@@ -301,6 +304,11 @@ class Roster:
         if state.flights:
             return "active"
         return "failing" if state.score.strikes else "idle"
+
+
+def _trust(state: SourceState) -> tuple[int, int, int]:
+    """Return what sorts sources by who should bring alone what was wrong: one that breaks off brings nothing alone."""
+    return state.score.bad_chunks, state.score.failures, state.rank
 
 
 def _works(state: SourceState, now: float) -> bool:

@@ -1,4 +1,4 @@
-"""Among mirrors of which all but one are bad no reader waits long, and none reads a wrong byte."""
+"""Among mirrors of which many are bad no reader waits long, and what is judged is right."""
 
 from __future__ import annotations
 
@@ -63,6 +63,7 @@ def made(kind: str, name: str, chance: random.Random) -> FakeSource:
     how: dict[str, dict[str, Any]] = {
         "honest": {"latency": chance.choice((0.02, 0.2, 0.6)), "pause": chance.choice((0.0, 0.01))},
         "liar": {"fault": breaking(chance, 0.25, 0.5)},
+        "fibber": {"fault": breaking(chance, 0.0, 0.2), "latency": 0.02},
         "flaky": {"fault": breaking(chance, 0.15, 0.0), "latency": 0.05},
         "deaf": {"fault": failing(SourceUnavailable(name, "serves no ranges"))},
         "trickle": {"pause": chance.choice((2.0, 5.0))},
@@ -95,3 +96,22 @@ async def test_one_honest_mirror_is_enough(tmp_path: Path, clock: MockClock, see
             for _ in range(3):
                 nursery.start_soon(reading)
     assert max(waits) < LONGEST
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_what_only_the_whole_can_judge_is_right_in_the_end(tmp_path: Path, clock: MockClock, seed: int) -> None:
+    """Three that lie are found out one by one, however the rest of what they bring is mixed."""
+    chance = random.Random(seed)
+    kinds = ["honest", "liar", "fibber", "fibber"]
+    chance.shuffle(kinds)
+    sources = {f"fake://{i}": made(kind, f"{kind}{i}", chance) for i, kind in enumerate(kinds)}
+    what = content(DATA, chunk=None, urls=tuple(sources))
+    async with running(tmp_path, sources, EngineSettings(background="off", retry_wait=0.3)) as bench:
+        reader = bench.engine.open(what)
+        for _ in range(8):
+            for start in range(0, len(DATA), 1 << 16):
+                await reader.read(Extent(start, start + (1 << 16)))
+            await trio.sleep(1)
+        assert bench.engine.complete(what.key)
+        assert await reader.read(Extent(0, len(DATA))) == DATA
+        assert not any(each.bad_chunks for each in bench.engine.status(what).sources if "honest" in each.name)

@@ -379,6 +379,21 @@ def test_an_accused_chunk_without_others_is_asked_of_one_alone() -> None:
     assert may(made, CHUNK) == [0]
 
 
+def test_a_chunk_that_is_accused_again_is_asked_of_one_alone() -> None:
+    """Two pairs, a liar in each, would accuse one another for ever; one alone is right, or is caught."""
+    a, b, c, d = (state(name, rank) for rank, name in enumerate("abcd"))
+    made = roster(a, b, c, d)
+    made.failed(a, unavailable(), 0.0)
+    a.score.succeeded()
+    made.accuse(0, [(a, Extent(0, 8), b"1"), (b, Extent(8, 16), b"2")], CHUNK)
+    assert may(made, CHUNK) == [2, 3]
+
+    made.accuse(0, [(c, Extent(0, 8), b"3"), (d, Extent(8, 16), b"4")], CHUNK)
+    assert may(made, CHUNK) == [1]  # a broke off before
+    b.score.blamed(CHUNK, 1.0, "sent wrong bytes")
+    assert may(made, CHUNK, 1.0) == [2]
+
+
 def test_suspicions_end_with_the_verdict() -> None:
     """Once the right bytes are here everybody may be asked again, and what was kept is given out once."""
     made, a, b, _ = three()
