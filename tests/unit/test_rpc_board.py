@@ -501,6 +501,22 @@ def test_a_pipe_is_no_mark_and_no_descriptor(source: Path) -> None:
     assert drop.marks() == {}
 
 
+def test_what_takes_the_place_of_a_descriptor_is_not_removed(source: Path) -> None:
+    """A pipe or a folder with its name is somebody else's; a second client that removes what is gone is not told so."""
+    drop = Drop(source)
+    name, _ = drop.put(Addition("b.uris", b"http://m.example/b\n", ("b",)), "1" * 16, 0.0)
+    (source / name).unlink()
+    os.mkfifo(source / name)
+    with pytest.raises(Fault, match="was changed"):
+        drop.remove(name)
+    assert (source / name).is_fifo()
+
+    (source / name).unlink()
+    drop.remove(name)
+    drop.remove(name)
+    assert not list(source.iterdir())
+
+
 def test_a_mark_whose_descriptor_went_goes_too(source: Path) -> None:
     """An hour later, so that nobody who is just writing loses his."""
     for name, now in (("old.uris", 1.0), ("new.uris", time.time())):
