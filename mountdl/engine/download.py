@@ -155,7 +155,8 @@ class Download:
     @property
     def busy(self) -> bool:
         """Whether anybody uses it or anything is under way."""
-        return bool(self.readers or self._fleet or self._waiters or self._settling.busy or self._background)
+        wanted = self._background and not self.complete  # what is fulfilled is withdrawn at the next look only
+        return bool(self.readers or self._fleet or self._waiters or self._settling.busy or wanted)
 
     @property
     def stuck(self) -> bool:

@@ -160,6 +160,23 @@ async def test_idle_downloads_make_room_for_others(
             reader.close()
 
 
+async def test_files_that_are_whole_make_room_at_once(
+    tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short files are used, and so wanted whole, by their first read: sixty of them took all of 64 file descriptors."""
+    monkeypatch.setattr(engine, "MOST_OPEN", 3)
+    urls = [f"fake://{number}" for number in range(10)]
+    sources = {url: FakeSource(pattern(40, seed), latency=0.0) for seed, url in enumerate(urls)}
+    most = 0
+    async with running(tmp_path, sources, EngineSettings(background="touched")) as bench:
+        for seed, url in enumerate(urls):
+            reader = bench.engine.open(content(pattern(40, seed), urls=(url,)))
+            assert await reader.read(Extent(0, 40)) == pattern(40, seed)
+            reader.close()
+            most = max(most, len(bench.engine.active()))
+    assert most == 3
+
+
 async def test_contents_of_one_host_share_its_lanes(tmp_path: Path, clock: MockClock) -> None:
     """Ten files from one server, read at once: it sees no more connections than allowed, and all get theirs."""
     sources, contents = {}, []
