@@ -216,18 +216,21 @@ def _check_free(mountpoint: Path, registry: Registry) -> None:
     mounted = mounttable.on(mountpoint)
     if mounted is None:
         return
-    serving = registry.serving(mountpoint)
-    if (
-        serving is None
-        and mounted.ours
-        and mounttable.dead(mountpoint)
-        and mounttable.unmount(mountpoint, lazy=True) is None
-    ):
+    free = _deserted(mountpoint, registry) and mounted.ours and mounttable.dead(mountpoint)
+    if free and mounttable.unmount(mountpoint, lazy=True) is None:
         return
     by = (
         "mountdl unmount it first" if mounted.ours else f"of type {shown(mounted.filesystem)}; choose another directory"
     )
     raise UsageError(f"{shown(mountpoint)} is busy: something is mounted there ({by})", ExitStatus.UNKNOWN)
+
+
+def _deserted(mountpoint: Path, registry: Registry) -> bool:
+    """Say whether no daemon serves *mountpoint*, once a killed one is gone: its threads may wait for the disk."""
+    serving = registry.serving(mountpoint)
+    if serving is not None and serving.state in {"Z", "X", None}:
+        return registry.gone(serving, ENDING) and registry.serving(mountpoint) is None
+    return serving is None
 
 
 def await_end(mountpoint: Path, registry: Registry) -> None:

@@ -66,12 +66,7 @@ def _who(entry: Entry) -> str:
 
 def stopped(entry: Entry) -> str | None:
     """Return what to say of a daemon that was stopped, by a signal or by who debugs it; None of one that runs."""
-    try:
-        # proc_pid_stat(5): pid, name in brackets, which may hold anything, state.
-        state = Path(f"/proc/{entry.pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
-    except (OSError, IndexError):
-        return None
-    return f"{_who(entry)} is stopped: kill -CONT {entry.pid} lets it go on" if state in {b"T", b"t"} else None
+    return f"{_who(entry)} is stopped: kill -CONT {entry.pid} lets it go on" if entry.state in {"T", "t"} else None
 
 
 def locate(path: Path, registry: Registry) -> tuple[Entry, str]:

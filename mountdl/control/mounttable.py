@@ -94,7 +94,8 @@ def dead(mountpoint: Path) -> bool:
         # Not stat: its answer may come from the kernel's cache.
         os.statvfs(mountpoint)
     except OSError as error:
-        return error.errno == errno.ENOTCONN
+        # The latter where it ends while it is asked: threads of one that was killed may still be in the disk's hands.
+        return error.errno in {errno.ENOTCONN, errno.ECONNABORTED}
     return False
 
 

@@ -33,6 +33,15 @@ class Entry:
     socket: str
     started: float
 
+    @property
+    def state(self) -> str | None:
+        """The daemon's state as proc_pid_stat(5) has it, one letter; None when there is no such process."""
+        try:
+            # Pid, name in brackets, which may hold anything, state.
+            return Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b")")[2].split()[0].decode()
+        except (OSError, IndexError):
+            return None
+
     def holds(self, path: Path) -> bool:
         """Say whether *path* is the mount or in it."""
         return path.is_relative_to(self.mountpoint)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from mountdl.control import checks, mounttable, registry
 from mountdl.control.checks import check_apart, check_outside, check_places, check_rpc
 from mountdl.control.configuration import settings
 from mountdl.control.given import Given
+from mountdl.control.registry import Entry, Registry
 from mountdl.errors import ExitStatus, UsageError
 from mountdl.settings import RpcSettings
 
@@ -111,3 +116,28 @@ def test_who_listens_on_all_addresses_needs_a_secret() -> None:
     with pytest.raises(UsageError, match="--rpc-secret") as caught:
         check_rpc(RpcSettings(enabled=True, listen_all=True))
     assert caught.value.exit_status == ExitStatus.BAD_OPTION
+
+
+@pytest.mark.parametrize("code", [errno.ENOTCONN, errno.ECONNABORTED])
+def test_the_mount_of_a_daemon_that_was_killed_just_now_is_dead(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Who asks while its last threads are going is told that the connection was broken off."""
+
+    def asked(path: Path) -> None:
+        raise OSError(code, os.strerror(code), path)
+
+    monkeypatch.setattr("mountdl.control.mounttable.os.statvfs", asked)
+    assert mounttable.dead(Path("/m"))
+
+
+@pytest.mark.parametrize(("state", "free"), [("Z", True), (None, True), ("S", False)])
+def test_a_killed_daemon_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str | None, free: bool
+) -> None:
+    """It is on record until its last thread is gone, though it is a zombie; one that lives is not waited for."""
+    monkeypatch.setattr(Entry, "state", property(lambda _: state))
+    entered = ExitStack()
+    entered.enter_context(Registry(tmp_path).entered(Path("/m"), "/s"))
+    monkeypatch.setattr(registry.time, "sleep", lambda _: entered.close())
+
+    with entered:
+        assert checks._deserted(Path("/m"), Registry(tmp_path)) is free
