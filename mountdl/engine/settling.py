@@ -57,7 +57,6 @@ class Settling:
         self.content, self.stored = content, stored
         self.level, self._chunk_map = content.level, content.chunk_map
         self._sure = content.chunk_map.sure
-        self._quick = quick(content.chunk_map)
         self._roster, self._incidents, self._verdict = roster, incidents, verdict
         self._store_failed = store_failed
         self._blame = Blame(stored, roster, incidents)
@@ -140,7 +139,7 @@ class Settling:
             return
         assembly = self._assemblies.expecting(flight.number, offset)
         if assembly is not None:
-            if urgent and flight.delivered == len(data) and not self.verifier.pending and self._quick:
+            if urgent and flight.delivered == len(data) and not self.verifier.pending and quick(self._chunk_map):
                 assembly.check = self._chunk_map.check(assembly.index)
             length = assembly.put(data)
             self._count(flight.state, Extent(offset, offset + length))
