@@ -34,6 +34,7 @@ from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import ChunkMap
 from mountdl.settings import RpcSettings
 from tests.support.rpcs import MOUNT, Desk, metalink
+from tests.support.turns import counting_turns
 
 FOUR = {f"{name}.bin.meta4": metalink(f"{name}.bin", 1000, number) for number, name in enumerate("abcd", 1)}
 
@@ -623,19 +624,9 @@ async def test_what_was_refused_is_forgotten() -> None:
 
 async def test_a_batch_gives_others_turns() -> None:
     """Between any two of its calls."""
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await trio.lowlevel.checkpoint()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(count)
+    async with counting_turns() as turns:
         await ask(Desk().board, Gate(None), MULTICALL, [[{"methodName": "aria2.getVersion"}] * 100])
-        nursery.cancel_scope.cancel()
-    assert turns >= 100
+    assert turns.taken >= 100
 
 
 async def test_a_wrong_token_costs_a_second(clock: Any) -> None:

@@ -10,6 +10,7 @@ from mountdl.control.rpc.drop import Mark
 from mountdl.control.rpc.keeper import AGAIN, AT_ONCE, Keeper
 from mountdl.engine.engine import Engine
 from tests.support.rpcs import Desk, metalink
+from tests.support.turns import counting_turns
 
 
 async def added(source: Path, count: int) -> tuple[Desk, Keeper]:
@@ -99,8 +100,6 @@ async def test_a_store_that_refuses_is_asked_again_later(source: Path, caplog: p
 
 async def test_many_that_are_paused_are_looked_at_in_turns(source: Path) -> None:
     """Each look is some 10 us, and readers wait meanwhile."""
-    import trio
-
     desk, keeper = await added(source, 0)
     documents = {f"{number}.bin.meta4": metalink(f"{number}.bin", number=number) for number in range(1000)}
     desk.show(documents)
@@ -108,19 +107,9 @@ async def test_many_that_are_paused_are_looked_at_in_turns(source: Path) -> None
     index = await desk.board.refresh()
     for number in range(1000):
         desk.engine.pause(desk.outline(f"{number}.bin"), on=True)
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await trio.lowlevel.checkpoint()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(count)
+    async with counting_turns() as turns:
         await keeper._round(index)
-        nursery.cancel_scope.cancel()
-    assert turns >= 4
+    assert turns.taken >= 4
 
 
 async def test_what_is_complete_is_let_go(source: Path) -> None:

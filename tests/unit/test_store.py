@@ -20,6 +20,7 @@ from mountdl.store import store as stores
 from mountdl.store.place import DATA, JOURNAL, MANIFEST, PIN, SUMS, Place
 from mountdl.store.quota import Spared
 from tests.support.content import content
+from tests.support.turns import counting_turns
 
 KEY = ContentKey("md5-00-ff")
 SIZE = 1 << 20
@@ -136,19 +137,9 @@ async def test_what_is_here_of_many_is_told_while_others_get_turns(store: Store)
         stored.write(0, b"x" * 100)
         stored.close()
     shown = dict.fromkeys([*keys[20:], ContentKey("absent")], content(b"x" * SIZE))
-    turns = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await trio.lowlevel.checkpoint()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(other)
+    async with counting_turns() as turns:
         assert await store.written(shown) == 100 * 100
-        assert turns >= 1  # of the two that it gives; trio decides by chance who comes first in each
-        nursery.cancel_scope.cancel()
+        assert turns.taken >= 1  # of the two that it gives; trio decides by chance who comes first in each
 
 
 def test_a_content_never_stored_costs_no_system_call(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from tests.support import nginx
 from tests.support.httpserver import Request, Stream, computing, partial, serving
 from tests.support.machine import until
 from tests.support.ports import free_port
+from tests.support.turns import counting_turns
 from tests.wire.http import (
     CALM,
     CONTENT,
@@ -145,13 +146,6 @@ async def test_full_store(real: nginx.Nginx) -> None:
 
 async def test_others_get_their_turn() -> None:
     """A body that comes as fast as it is taken leaves the loop to others at least every few MiB."""
-    turns = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await trio.lowlevel.checkpoint()
 
     class Slow(Collected):
         def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
@@ -169,11 +163,9 @@ async def test_others_get_their_turn() -> None:
         assert sound
 
     body = PlainBody(reader, 64 << 20, done)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(other)
+    async with counting_turns() as turns:
         await body.pour(Slow(), 0, skip=0, limit=64 << 20)
-        nursery.cancel_scope.cancel()
-    assert turns >= 60
+    assert turns.taken >= 60
 
 
 async def test_server_that_closes_each_time() -> None:
