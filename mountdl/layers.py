@@ -21,7 +21,7 @@ from mountdl.content import Content
 from mountdl.descriptors import SUFFIXES, parse, prefer
 from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Descriptor, Entry
-from mountdl.engine.addresses import Transports
+from mountdl.engine.addresses import Transports, suffice
 from mountdl.engine.documents import torrent_at
 from mountdl.engine.engine import Engine
 from mountdl.errors import MountdlError, SourceRefused
@@ -42,7 +42,7 @@ _M_MMAP_THRESHOLD = -3
 MOST_FILES = 1 << 16
 """Files and connections that the process may have open, where the system allows that many."""
 RARER = ("mountdl.sources.ftp.transport", "mountdl.sources.sftp.transport", "mountdl.sources.swarm.transport")
-"""What is loaded while HTTP mirrors are connected to: 30 ms by which a read that follows at once waits less."""
+"""What is loaded where something needs it: 30 ms and 3 MB that a mount of plain HTTP mirrors is spared."""
 
 
 class Layers:
@@ -55,12 +55,16 @@ class Layers:
         self.settings = settings
         self.store = Store(settings.store.directory, limit=settings.store.limit, option=settings.store.option)
         self._shelf = Shelf(settings.store.directory)
-        self._library = Library(Kept(settings.store.directory))
+        kept = Kept(settings.store.directory)
+        self._library = Library(kept)
         http = HttpTransport(settings.http, proxies=settings.proxies, credentials=settings.credentials)
         self._transports: list[Transport] = [http]
+        self._plain = http.schemes
         preferred = partial(prefer, settings=settings.preferences)
         self.engine = Engine(self.store, self._transports, settings.engine, discarded, preferred)
-        self._equipped = trio.Event()
+        # What swarms have left in the store is theirs to look after.
+        self._needs_rarer = kept.folder.is_dir() or (settings.store.directory / "swarms").is_dir()
+        self._late, self._equipping, self._equipped = False, False, trio.Event()
         self._stack = ExitStack()
         self._nursery: trio.Nursery | None = None
 
@@ -80,9 +84,24 @@ class Layers:
                 nursery.cancel_scope.cancel()
 
     async def equip(self) -> None:
-        """Have the engine use what the rarer protocols need too, once."""
-        if self._equipped.is_set() or self._nursery is None:
-            return
+        """Have the engine use what the rarer protocols need too, if anything does that was read so far.
+
+        HTTP mirrors are connected to meanwhile: a read that follows at once waits 30 ms less than if what is loaded
+        now were loaded then. What is read later, and needs it, is not shown before it is there.
+        """
+        self._late = True  # first: a thread that finds that it is needed looks at the two in the other order
+        if self._needs_rarer:
+            await self._equip()
+
+    async def _equip(self) -> None:
+        if not self._equipping:
+            assert self._nursery is not None  # noqa: S101  # they run
+            self._equipping = True
+            # Not by who happens to be the first to ask, who may be cancelled.
+            self._nursery.start_soon(self._load_rarer, self._nursery)
+        await self._equipped.wait()
+
+    async def _load_rarer(self, nursery: trio.Nursery) -> None:
         for name in RARER:
             await trio.to_thread.run_sync(import_module, name)
         from mountdl.sources.ftp.transport import FtpTransport
@@ -102,7 +121,7 @@ class Layers:
         self.store.before_evicting(swarms.forget)
         self.engine.equip(rarer, swarms)
         for run in (*(each.run for each in rarer), swarms.run):
-            await self._nursery.start(run)
+            await nursery.start(run)
         self._equipped.set()
 
     async def watch(
@@ -115,7 +134,8 @@ class Layers:
         """
         folder, found_at = Path(source), None
         if is_remote(source):
-            await self.equip()
+            if not remote.plain(source):
+                await self._equip()
             folder = Path(self._stack.enter_context(remote.scratch(source)))
             found_at = await remote.place(source, folder, self._transports)
         preferences = self.settings.preferences
@@ -124,7 +144,7 @@ class Layers:
         directory = self.settings.store.directory
         return Watch(
             folder,
-            parse=partial(_parse, preferences=preferences, library=self._library),
+            parse=partial(self._parse, preferences=preferences),
             resolve=self._resolve,
             publish=publish,
             settings=WatchSettings(SUFFIXES, (*excluded, directory), settle=0.0 if once else SETTLE),
@@ -132,12 +152,24 @@ class Layers:
         )
 
     async def _resolve(self, entry: Entry) -> Learned | None:
-        await self._equipped.wait()
+        await self._equip()
         return await self.engine.resolve(entry)
 
     async def _reload(self, url: str, known: Version | None) -> tuple[Descriptor | None, Version]:
-        await self._equipped.wait()
+        await self._equip()
         return await self.engine.reload(url, known)
+
+    def _parse(self, name: str, data: bytes, *, preferences: PreferenceSettings) -> Descriptor:
+        """In a thread: read a descriptor, and have what it needs be there before it is shown."""
+        said = prefer(parse(name, data, base_url=preferences.base_uri), preferences)
+        if said.torrent is not None:
+            self._library.learn(said.torrent)
+        if not self._equipped.is_set() and not suffice(self._plain, said):
+            self._needs_rarer = True
+            if self._late:
+                with suppress(RuntimeError):  # all has ended meanwhile, and nobody waits for what is read
+                    trio.from_thread.run(self._equip)
+        return said
 
 
 def prepare_process() -> None:
@@ -192,10 +224,3 @@ async def _load_torrent(transports: Transports, url: str, wanted: Iterable[bytes
     if transport is None:
         raise SourceRefused(url.partition(":")[0], "is no protocol that torrents can be fetched by here")
     return await torrent_at(transport, url, wanted)
-
-
-def _parse(name: str, data: bytes, *, preferences: PreferenceSettings, library: Library) -> Descriptor:
-    said = prefer(parse(name, data, base_url=preferences.base_uri), preferences)
-    if said.torrent is not None:
-        library.learn(said.torrent)
-    return said

@@ -46,6 +46,11 @@ def scratch(source: str) -> TemporaryDirectory[str]:
         raise UsageError(f"{what}; free some room, or set TMPDIR", write_status(error)) from error
 
 
+def plain(source: str) -> bool:
+    """Say whether HTTP is all that it takes to `place` *source*."""
+    return source.lower().startswith(("http:", "https:")) and "#!" not in source
+
+
 async def place(source: str, folder: Path, transports: list[Transport]) -> str | None:
     """Put into *folder* the descriptor that *source* is or leads to; return where it was found, None for nowhere.
 

@@ -1,14 +1,30 @@
 """Which transport a URL is for: by its scheme."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from urllib.parse import urlsplit
 
+from mountdl.descriptors.model import Descriptor
 from mountdl.sources.base import Transport
 
 
 def scheme(url: str) -> str:
     """Return the scheme of *url*, lower case."""
     return urlsplit(url).scheme.lower()
+
+
+def suffice(schemes: Set[str], said: Descriptor) -> bool:
+    """Say whether all of *said* comes from addresses of *schemes*, whatever happens.
+
+    Not where anything is still to be learned of it: that may lead anywhere.
+    """
+    if said.magnets or said.dynamic or said.torrent is not None:
+        return False
+    return all(
+        entry.size is not None
+        and not entry.swarms
+        and all(ref.url.partition(":")[0].lower() in schemes for ref in entry.mirrors)
+        for entry in said.entries
+    )
 
 
 class Transports:
