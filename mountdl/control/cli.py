@@ -6,24 +6,21 @@ Each command imports what it runs, so that one that asks a daemon takes 0.06 s a
 
 import argparse
 import contextlib
-import difflib
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mountdl.control import mounttable, options, parser
-from mountdl.control.given import Given, from_words
-from mountdl.control.options import BY_NAME
-from mountdl.control.registry import Registry
+from mountdl.control import parser
+from mountdl.control.given import Given, from_words, gathered, prepared, takes
 from mountdl.control.text import quoted, shown
 from mountdl.errors import ExitStatus, MountdlError, UsageError
 
 if TYPE_CHECKING:
     from mountdl.control.fetch import Fetch
     from mountdl.control.mounting import Serve
+    from mountdl.control.registry import Registry
 
 Demo = Callable[[Path | None], int]
 
@@ -38,6 +35,8 @@ class Jobs(NamedTuple):
 
 INTERRUPTED = 130
 """What a shell expects of a command that Ctrl-C ended."""
+BROKEN_PIPE = 128 + 13
+"""The same of one that SIGPIPE ended."""
 _ALSO = {"umount": "unmount"}
 _LISTS = frozenset({"cache", "create", "fetch", "inspect"})
 """Commands whose arguments are as many files as there are."""
@@ -65,7 +64,7 @@ def _guarded(name: str, run: Callable[[], int]) -> int:
     except BrokenPipeError:
         # The reader of our output (head, less) has enough.
         _drop_output()
-        return 128 + signal.SIGPIPE
+        return BROKEN_PIPE
     except OSError as error:
         # Files are named in their own sentences; what is left is our output, on a full disk.
         _drop_output()
@@ -98,34 +97,37 @@ def _drop_output() -> None:
 
 
 def _run(arguments: Sequence[str], jobs: Jobs) -> int:
-    top, commands = parser.build()
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:2], "--help"]
+    name = _ALSO.get(arguments[0], arguments[0]) if arguments else ""
+    top, commands = parser.build({name})
     if not arguments:
         top.print_help()
         return ExitStatus.OK
-    name = _ALSO.get(arguments[0], arguments[0])
     chosen = commands.get(name)
     if chosen is None:
         if os.sep in name and arguments[2:3] == ["-o"]:
             return _helped(arguments, jobs.serve)  # as mount.fuse(8) calls us for the type fuse.mountdl
         if not name.startswith("-"):
             raise UsageError(f"there is no command {quoted(name)}{_near(name, commands)}; see mountdl --help")
-        _place_options(arguments, top, commands)
-        top.parse_args(parser.prepared(arguments, top))
+        _place_options(arguments, top)
+        top.parse_args(prepared(arguments, top))
         raise UsageError("a command is missing; see mountdl --help")
-    given = parser.prepared(arguments[1:], chosen)
-    return _dispatch(chosen.parse_args(parser.gathered(given, chosen) if name in _LISTS else given), jobs)
+    words = prepared(arguments[1:], chosen)
+    return _dispatch(chosen.parse_args(gathered(words, chosen) if name in _LISTS else words), jobs)
 
 
-def _place_options(arguments: Sequence[str], top: parser.Parser, commands: dict[str, parser.Parser]) -> None:
+def _place_options(arguments: Sequence[str], top: parser.Parser) -> None:
     """Raise UsageError when *arguments* begin with an option of the command that they name later."""
+    _, commands = parser.build()
     option, command = arguments[0].partition("=")[0], next((word for word in arguments if word in commands), None)
-    if command is not None and parser.takes(commands[command], option) and not parser.takes(top, option):
+    if command is not None and takes(commands[command], option) and not takes(top, option):
         raise UsageError(f"{option} belongs behind the command: mountdl {command} {option}")
 
 
 def _near(word: str, commands: dict[str, parser.Parser]) -> str:
+    import difflib
+
     found = next((name for name in commands if name.startswith(word) or word.startswith(name)), None)
     found = found or next(iter(difflib.get_close_matches(word, commands, n=1)), None)
     return f" (did you mean {found}?)" if found else ""
@@ -140,7 +142,7 @@ def _dispatch(arguments: argparse.Namespace, jobs: Jobs) -> int:
     elif command == "unmount":
         from mountdl.control import unmounting
 
-        unmounting.run(_path("MOUNTPOINT", arguments.mountpoint), Registry.of_user())
+        unmounting.run(_path("MOUNTPOINT", arguments.mountpoint), _registry())
     elif command == "inspect":
         return _inspect(arguments)
     elif command == "create":
@@ -155,6 +157,12 @@ def _dispatch(arguments: argparse.Namespace, jobs: Jobs) -> int:
     else:
         _ask(command, arguments)
     return ExitStatus.OK
+
+
+def _registry() -> "Registry":
+    from mountdl.control.registry import Registry
+
+    return Registry.of_user()
 
 
 def _word(name: str, text: str) -> str:
@@ -176,12 +184,12 @@ def _warn_of_variables() -> None:
 
 
 def _mount(source: str, mountpoint: str, given: Sequence[Given], serve: "Serve") -> None:
-    from mountdl.control import configuration, mounting
+    from mountdl.control import configuration, mounting, mounttable
 
     _warn_of_variables()
     place = mounttable.resolved(configuration.place("MOUNTPOINT", mountpoint))
     settings = configuration.settings(configuration.located(source), place, given)
-    mounting.run(settings, serve, Registry.of_user())
+    mounting.run(settings, serve, _registry())
 
 
 def _fetch(arguments: argparse.Namespace, run: "Fetch") -> int:
@@ -204,7 +212,7 @@ def _fetch(arguments: argparse.Namespace, run: "Fetch") -> int:
 def _ask(command: str, arguments: argparse.Namespace) -> None:
     from mountdl.control import status
 
-    registry = Registry.of_user()
+    registry = _registry()
     if command == "status":
         path = None if arguments.path is None else _path("PATH", arguments.path)
         with contextlib.suppress(KeyboardInterrupt) if arguments.watch else contextlib.nullcontext():
@@ -218,11 +226,11 @@ def _ask(command: str, arguments: argparse.Namespace) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from mountdl.control import inspect
+    from mountdl.control import inspect, options
     from mountdl.settings import PreferenceSettings
 
     def value(name: str, text: str | None, shown_as: str) -> object:
-        return None if text is None else options.read(BY_NAME[name], text, shown_as)
+        return None if text is None else options.read(options.BY_NAME[name], text, shown_as)
 
     locations = value("metalink-location", arguments.location, "--location")
     languages = value("metalink-language", arguments.language, "--language")
@@ -250,7 +258,7 @@ def _cache(arguments: argparse.Namespace) -> int:
     given = None if arguments.cache_dir is None else [Given("cache-dir", arguments.cache_dir, "--cache-dir")]
     directory = configuration.settings("/", Path("/"), given or []).store.directory
     verb, words = arguments.verb, [_word("FILE", word) for word in arguments.words]
-    registry = Registry.of_user()
+    registry = _registry()
     if (not words and verb in {"pin", "unpin", "adopt"}) or (verb == "export" and len(words) != 2):
         raise UsageError(f"cache {verb} needs {'a file and where to put it' if verb == 'export' else 'files'}")
     if verb == "list":
@@ -300,8 +308,8 @@ def _helped(arguments: Sequence[str], serve: "Serve") -> int:
 
 def _mounted(source: str, mountpoint: str) -> bool:
     """Say whether *source* is on *mountpoint* already: `mount -a` asks again for all that fstab has."""
-    from mountdl.control import configuration
+    from mountdl.control import configuration, mounttable
 
     place, wanted = mounttable.resolved(configuration.place("MOUNTPOINT", mountpoint)), configuration.located(source)
-    entries = Registry.of_user().alive()
+    entries = _registry().alive()
     return mounttable.on(place) is not None and (str(place), wanted) in {(e.mountpoint, e.source) for e in entries}

@@ -1,10 +1,17 @@
 """Options as somebody gave them, on the command line or as words of `-o`, before anybody reads their values."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from mountdl.control import options
 from mountdl.control.options import BY_NAME
 from mountdl.errors import UsageError
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+VALUED = "-:"
+"""What carries the value of a flag to argparse, which can't say it; nobody types it."""
 
 # mount(8) and fstab(5): words that are meant for others or that a read-only network mount satisfies anyway.
 _IGNORED_WORDS = frozenset(
@@ -43,8 +50,7 @@ _IGNORED_WORDS = frozenset(
 _IGNORED_PREFIXES = ("x-", "X-", "comment=")
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """An option as somebody gave it; *shown* names the place for messages: "--split", "MOUNTDL_SPLIT"."""
 
     name: str
@@ -75,3 +81,49 @@ def from_words(text: str) -> list[Given]:
 def _split(text: str) -> list[str]:
     parts = text.replace("\\,", "\0").split(",")
     return [part.replace("\0", ",").strip() for part in parts if part.strip()]
+
+
+def prepared(arguments: Sequence[str], parser: "ArgumentParser") -> list[str]:
+    """Return *arguments* such that argparse understands them. UsageError for an option that *parser* has not.
+
+    A flag may carry a value ("--check-certificate=false", as aria2 has it), which argparse can't say.
+    """
+    known = sorted(word[2:] for word in parser._option_string_actions if word.startswith("--"))  # noqa: SLF001
+    made: list[str] = []
+    rest = iter(arguments)
+    for word in rest:
+        if word == "--":
+            return [*made, word, *rest]
+        name, equals, value = word.partition("=")
+        if word.startswith("--"):
+            plain = options.find(name[2:], name, known)
+            option = BY_NAME.get(plain)
+            takes_none = option is not None and option.flag and VALUED in parser._option_string_actions  # noqa: SLF001
+            # With its dashes: where its value is wrong, it is called as it was typed.
+            made.append(f"{VALUED}--{plain}={value}" if equals and takes_none else f"--{plain}{equals}{value}")
+        else:
+            made.append(word)
+    return made
+
+
+def takes(parser: "ArgumentParser", word: str) -> bool:
+    """Say whether *word* is an option that *parser* has, "_" as good as "-"."""
+    return word.replace("_", "-") in parser._option_string_actions  # noqa: SLF001  # argparse offers no other way
+
+
+def gathered(words: Sequence[str], parser: "ArgumentParser") -> list[str]:
+    """Return *words* with those that are no options at the end: argparse takes a list of them in one place only."""
+    flags: list[str] = []
+    rest: list[str] = []
+    each = iter(words)
+    for word in each:
+        if word == "--":
+            rest += each
+        elif not word.startswith("-") or word == "-":
+            rest.append(word)
+        else:
+            flags.append(word)
+            action = parser._option_string_actions.get(word)  # noqa: SLF001  # argparse offers no other way
+            if action is not None and action.nargs != 0:
+                flags += [value for value in [next(each, None)] if value is not None]
+    return [*flags, "--", *rest] if rest else flags

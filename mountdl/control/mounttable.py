@@ -6,10 +6,9 @@ Law: no mount is asked anything, so that a dead one can't block us.
 import errno
 import os
 import re
-import subprocess
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 FILESYSTEM = "fuse.mountdl"
 """The type that our mounts have in the kernel's table."""
@@ -19,8 +18,7 @@ _MOST_LINKS = 40
 """As many as Linux follows, path_resolution(7)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mounted:
+class Mounted(NamedTuple):
     """A line of the table: what is mounted on *mountpoint*, of which type, called what, with which options."""
 
     mountpoint: Path
@@ -108,6 +106,8 @@ def orphans(served: Collection[str]) -> list[Path]:
 
 def unmount(mountpoint: Path, *, lazy: bool = False) -> str | None:
     """Unmount; return None, or what the tool said when it could not."""
+    import subprocess
+
     options = ["-z"] if lazy else []
     tried = [["fusermount3", "-u", *options, "--", str(mountpoint)]]
     if os.geteuid() == 0:

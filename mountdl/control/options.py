@@ -3,9 +3,8 @@
 Law: an option stands here only if it does something. Its default is that of the settings field it sets.
 """
 
-import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mountdl.control import values
 from mountdl.control.text import quoted, short
@@ -26,8 +25,7 @@ GROUPS = {
 """Groups in the order in which help and manual show them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """A long option. *read* makes its value, which goes to every field named by *fields* ("section.field").
 
     *default* is what help and manual show. A *flag* may stand without a value and then is true; the values of
@@ -199,6 +197,8 @@ def find(name: str, shown: str, known: Iterable[str] = BY_NAME) -> str:
     plain = name.replace("_", "-")
     if plain in known:
         return plain
+    import difflib
+
     near = difflib.get_close_matches(plain.lower(), list(known), n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise UsageError(f"{short(shown, 300)}: there is no such option{hint}")

@@ -2,15 +2,14 @@
 
 import argparse
 import sys
-import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
 from mountdl import __version__
-from mountdl.control import given, options, terminal, values
-from mountdl.control.given import Given
-from mountdl.control.options import BY_NAME, GROUPS, OPTIONS, Option
+from mountdl.control import given, terminal, values
+from mountdl.control.given import VALUED, Given
+from mountdl.control.options import GROUPS, OPTIONS, Option
 from mountdl.control.text import quoted
 from mountdl.errors import UsageError
 
@@ -50,8 +49,6 @@ environment, the environment before the file. Sizes and rates take K, M, G and
 T: 16K is 16384. What is true or false is switched off by --enable-dht=false.
 """
 WORDS = "-o"
-_VALUED = "-:"
-"""What carries the value of a flag to argparse, which can't say it; nobody types it."""
 OF_MOUNTS = frozenset({
     "foreground", "allow-other", "cache-dir", "cache-size", "graduate", "background", "read-timeout",
     "enable-rpc", "rpc-listen-port", "rpc-listen-all", "rpc-secret", "rpc-allow-origin-all",
@@ -146,37 +143,6 @@ class _Give(argparse.Action):
             so_far.append(Given(str(self.const), "true" if found == [] else str(found), shown or ""))
 
 
-def build() -> tuple[Parser, dict[str, Parser]]:
-    """Return the parser of `mountdl` and those of its commands."""
-    top = Parser(prog="mountdl", description=textwrap.dedent(_TOP))
-    top.add_argument("--version", action="version", version=f"mountdl {__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=Parser)
-
-    def command(name: str, summary: str, more: str = "") -> Parser:
-        description = f"{summary[0].upper()}{summary[1:]}.\n\n{more}".strip()
-        made = commands.add_parser(name, help=summary, description=description)
-        made.set_defaults(command=name)
-        assert isinstance(made, Parser)  # noqa: S101  # parser_class says so
-        return made
-
-    made = {
-        "mount": command("mount", "mount what descriptors describe", _MOUNT),
-        "fetch": command("fetch", "download whole files without a mount", _FETCH),
-        "unmount": command("unmount", "unmount, and wait until the store is flushed"),
-        "status": command("status", "show what is mounted, what is here and what arrives"),
-        "inspect": command("inspect", "show what descriptors say, without touching the network"),
-        "create": command("create", "make a descriptor of local files", _CREATE),
-        "why": command("why", "show why a read failed, or who sent which bytes"),
-        "wait": command("wait", "fetch a file, and return when it is complete or can be played"),
-        "cache": command("cache", "show, verify, prune and fill the store", _CACHE),
-        "demo": command("demo", "show it all on this machine, without the internet"),
-    }
-    _fill_mount(made["mount"])
-    _fill_fetch(made["fetch"])
-    _fill_rest(made)
-    return top, made
-
-
 def _fill_mount(parser: Parser) -> None:
     parser.usage = "mountdl mount [OPTION]... SOURCE MOUNTPOINT"
     parser.add_argument(
@@ -196,7 +162,7 @@ def _fill_mount(parser: Parser) -> None:
 def _add_options(parser: Parser, wanted: Iterable[Option]) -> "dict[str, argparse._ArgumentGroup]":
     """Add *wanted* to *parser*, in their groups, which are returned."""
     parser.set_defaults(given=[])
-    parser.add_argument(_VALUED, action=_Give, dest="given", help=argparse.SUPPRESS)
+    parser.add_argument(VALUED, action=_Give, dest="given", help=argparse.SUPPRESS)
     groups: dict[str, argparse._ArgumentGroup] = {}
     for option in wanted:
         if option.group not in groups:
@@ -249,29 +215,36 @@ def add_option(group: "argparse._ArgumentGroup", option: Option) -> None:
     )
 
 
-def _fill_rest(made: dict[str, Parser]) -> None:
-    made["unmount"].add_argument("mountpoint", metavar="MOUNTPOINT")
-    status = made["status"]
-    status.add_argument("path", metavar="PATH", nargs="?", help="a mount, or a file in one; all mounts without it")
-    status.add_argument("--json", action="store_true", help="as a JSON document")
-    status.add_argument("--watch", action="store_true", help="again each second, until Ctrl-C")
-    inspect = made["inspect"]
-    inspect.add_argument(
+def _fill_unmount(parser: Parser) -> None:
+    parser.add_argument("mountpoint", metavar="MOUNTPOINT")
+
+
+def _fill_status(parser: Parser) -> None:
+    parser.add_argument("path", metavar="PATH", nargs="?", help="a mount, or a file in one; all mounts without it")
+    parser.add_argument("--json", action="store_true", help="as a JSON document")
+    parser.add_argument("--watch", action="store_true", help="again each second, until Ctrl-C")
+
+
+def _fill_inspect(parser: Parser) -> None:
+    parser.add_argument(
         "files", metavar="FILE", nargs="*", help="a descriptor, a magnet link, or a link URL#!metalink3!URL"
     )
-    inspect.add_argument("--headers", metavar="FILE", help="the raw head of an HTTP answer, to read as Metalink/HTTP")
-    inspect.add_argument("--url", metavar="URL", help="what --headers answers to")
-    inspect.add_argument("--json", action="store_true", help="as a JSON document")
-    inspect.add_argument("--base-url", metavar="URL", help="resolve relative URLs against this one")
-    inspect.add_argument("--location", metavar="CC[,CC]", help="countries whose mirrors come first")
-    inspect.add_argument("--language", metavar="L[,L]", help="show only files in these languages")
-    _fill_create(made["create"])
-    why = made["why"]
-    why.add_argument("file", metavar="FILE", help="a file in a mount")
-    why.add_argument("--json", action="store_true", help="as a JSON document")
-    wait = made["wait"]
-    wait.add_argument("file", metavar="FILE", help="a file in a mount")
-    what = wait.add_mutually_exclusive_group()
+    parser.add_argument("--headers", metavar="FILE", help="the raw head of an HTTP answer, to read as Metalink/HTTP")
+    parser.add_argument("--url", metavar="URL", help="what --headers answers to")
+    parser.add_argument("--json", action="store_true", help="as a JSON document")
+    parser.add_argument("--base-url", metavar="URL", help="resolve relative URLs against this one")
+    parser.add_argument("--location", metavar="CC[,CC]", help="countries whose mirrors come first")
+    parser.add_argument("--language", metavar="L[,L]", help="show only files in these languages")
+
+
+def _fill_why(parser: Parser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a file in a mount")
+    parser.add_argument("--json", action="store_true", help="as a JSON document")
+
+
+def _fill_wait(parser: Parser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a file in a mount")
+    what = parser.add_mutually_exclusive_group()
     what.add_argument("--complete", action="store_const", dest="what", const="all", help="until it is whole (default)")
     what.add_argument(
         "--playable",
@@ -280,15 +253,17 @@ def _fill_rest(made: dict[str, Parser]) -> None:
         const="playable",
         help="until its first 4 MiB and last 1 MiB are here and the rest arrives at 1 MiB/s or more",
     )
-    wait.set_defaults(what="all")
-    wait.add_argument(
+    parser.set_defaults(what="all")
+    parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=_value(values.seconds(0, 7 * 86400), "--timeout"),
         help="the longest time to wait",
     )
-    _fill_cache(made["cache"])
-    made["demo"].add_argument("mountpoint", metavar="MOUNTPOINT", nargs="?", help="where; a temporary one without it")
+
+
+def _fill_demo(parser: Parser) -> None:
+    parser.add_argument("mountpoint", metavar="MOUNTPOINT", nargs="?", help="where; a temporary one without it")
 
 
 def _fill_cache(parser: Parser) -> None:
@@ -349,47 +324,39 @@ def _length(text: str) -> int:
     return found
 
 
-def prepared(arguments: Sequence[str], parser: Parser) -> list[str]:
-    """Return *arguments* such that argparse understands them. UsageError for an option that *parser* has not.
+class Command(NamedTuple):
+    """What a command does, in a line and in *more*; *fill* gives a parser its arguments."""
 
-    A flag may carry a value ("--check-certificate=false", as aria2 has it), which argparse can't say.
-    """
-    known = sorted(word[2:] for word in parser._option_string_actions if word.startswith("--"))  # noqa: SLF001
-    made: list[str] = []
-    rest = iter(arguments)
-    for word in rest:
-        if word == "--":
-            return [*made, word, *rest]
-        name, equals, value = word.partition("=")
-        if word.startswith("--"):
-            plain = options.find(name[2:], name, known)
-            option = BY_NAME.get(plain)
-            takes_none = option is not None and option.flag and _VALUED in parser._option_string_actions  # noqa: SLF001
-            # With its dashes: where its value is wrong, it is called as it was typed.
-            made.append(f"{_VALUED}--{plain}={value}" if equals and takes_none else f"--{plain}{equals}{value}")
-        else:
-            made.append(word)
-    return made
+    summary: str
+    fill: Callable[[Parser], None]
+    more: str = ""
 
 
-def takes(parser: Parser, word: str) -> bool:
-    """Say whether *word* is an option that *parser* has, "_" as good as "-"."""
-    return word.replace("_", "-") in parser._option_string_actions  # noqa: SLF001  # argparse offers no other way
+COMMANDS = {
+    "mount": Command("mount what descriptors describe", _fill_mount, _MOUNT),
+    "fetch": Command("download whole files without a mount", _fill_fetch, _FETCH),
+    "unmount": Command("unmount, and wait until the store is flushed", _fill_unmount),
+    "status": Command("show what is mounted, what is here and what arrives", _fill_status),
+    "inspect": Command("show what descriptors say, without touching the network", _fill_inspect),
+    "create": Command("make a descriptor of local files", _fill_create, _CREATE),
+    "why": Command("show why a read failed, or who sent which bytes", _fill_why),
+    "wait": Command("fetch a file, and return when it is complete or can be played", _fill_wait),
+    "cache": Command("show, verify, prune and fill the store", _fill_cache, _CACHE),
+    "demo": Command("show it all on this machine, without the internet", _fill_demo),
+}
 
 
-def gathered(words: Sequence[str], parser: Parser) -> list[str]:
-    """Return *words* with those that are no options at the end: argparse takes a list of them in one place only."""
-    flags: list[str] = []
-    rest: list[str] = []
-    each = iter(words)
-    for word in each:
-        if word == "--":
-            rest += each
-        elif not word.startswith("-") or word == "-":
-            rest.append(word)
-        else:
-            flags.append(word)
-            action = parser._option_string_actions.get(word)  # noqa: SLF001  # argparse offers no other way
-            if action is not None and action.nargs != 0:
-                flags += [value for value in [next(each, None)] if value is not None]
-    return [*flags, "--", *rest] if rest else flags
+def build(wanted: Collection[str] = COMMANDS) -> tuple[Parser, dict[str, Parser]]:
+    """Return the parser of `mountdl` and those of its commands, of which only *wanted* have their arguments."""
+    top = Parser(prog="mountdl", description=_TOP)
+    top.add_argument("--version", action="version", version=f"mountdl {__version__}")
+    parsers = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=Parser)
+    made: dict[str, Parser] = {}
+    for name, command in COMMANDS.items():
+        summary = command.summary
+        description = f"{summary[0].upper()}{summary[1:]}.\n\n{command.more}".strip()
+        made[name] = parsers.add_parser(name, help=summary, description=description)
+        made[name].set_defaults(command=name)
+        if name in wanted:
+            command.fill(made[name])
+    return top, made

@@ -7,14 +7,13 @@ Docs: docs/formats.md knows nothing of it; the files mean nothing after a reboot
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mountdl.control import mounttable
 from mountdl.errors import ExitStatus, UsageError, write_status
@@ -23,8 +22,7 @@ MAX_ENTRY = 64 << 10
 _POLL = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A mount: the daemon *pid* serves *source* on *mountpoint* and listens on *socket*; *started* in Unix time."""
 
     mountpoint: str
@@ -66,6 +64,8 @@ class Registry:
 
         Raises UsageError when another one serves it. One that stays for open files only is listed no more from then on.
         """
+        import hashlib
+
         name = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:24]
         path, socket = self.directory / f"{name}.json", self.directory / f"{name}.sock"
         entry = Entry(str(mountpoint), source, os.getpid(), str(socket), time.time())
@@ -90,7 +90,7 @@ class Registry:
                 )
             held = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             fcntl.flock(held, fcntl.LOCK_EX)
-            os.write(held, json.dumps(asdict(entry)).encode())
+            os.write(held, json.dumps(entry._asdict()).encode())
             fresh.replace(path)
         return held
 

@@ -8,8 +8,8 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from mountdl.control import client, mounttable, text
 from mountdl.control.messages import Json
@@ -23,8 +23,7 @@ _CLEAR = "\x1b[H\x1b[J"
 _PERIOD = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class SourceLine:
+class SourceLine(NamedTuple):
     """A source of a file, as its daemon told; *rate* in bytes a second."""
 
     name: str
@@ -47,8 +46,7 @@ class SourceLine:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class FileLine:
+class FileLine(NamedTuple):
     """A file of a mount, as its daemon told."""
 
     path: str
@@ -60,7 +58,7 @@ class FileLine:
     rate: float
     readers: int
     error: str | None
-    sources: tuple[SourceLine, ...] = field(default=())
+    sources: tuple[SourceLine, ...] = ()
 
     @classmethod
     def of(cls, told: Json) -> "FileLine":

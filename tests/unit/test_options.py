@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mountdl.control import configuration, options, parser, values
-from mountdl.control.given import Given, from_words
+from mountdl.control.given import Given, from_words, prepared
 from mountdl.control.options import BY_NAME, OPTIONS, Option
 from mountdl.errors import ExitStatus, UsageError
 from mountdl.settings import Settings
@@ -27,8 +27,8 @@ def settings(*given: Given, file: str = "", directory: Path | None = None, **env
 def parsed(*arguments: str) -> list[Given]:
     """Return the options that `mountdl mount ARGUMENTS /s /m` gives."""
     top, commands = parser.build()
-    prepared = parser.prepared([*arguments, "/s", "/m"], commands["mount"])
-    found: list[Given] = top.parse_args(["mount", *prepared]).given
+    words = prepared([*arguments, "/s", "/m"], commands["mount"])
+    found: list[Given] = top.parse_args(["mount", *words]).given
     return found
 
 
