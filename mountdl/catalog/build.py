@@ -22,7 +22,6 @@ from mountdl.catalog.pools import Pool, Pools
 from mountdl.catalog.tree import Inodes, Tree
 from mountdl.content import ContentKey, Outline, content_key, content_of
 from mountdl.descriptors.learned import Learned, awaited, completed, documents
-from mountdl.descriptors.magnet import entry_of, selected
 from mountdl.descriptors.model import Caution, Descriptor, Entry, Magnet
 from mountdl.errors import DescriptorError
 
@@ -211,6 +210,8 @@ class _Builder:
 
     def _place_magnet(self, folder: Folder, magnet: Magnet, mtime_ns: int, document: Document, *, alone: bool) -> None:
         """Give the files of the torrent that *magnet* leads to their places, or a note its, until it is known."""
+        from mountdl.descriptors.magnet import entry_of, selected  # not where no magnet is
+
         entry = entry_of(magnet)
         learned = self._recall(size_key(entry)) if entry.swarms else None
         if learned is not None and learned.torrent is not None:

@@ -16,7 +16,6 @@ from mountdl.control.given import Given
 from mountdl.control.text import quoted, shown
 from mountdl.descriptors import SUFFIXES, linktext, names, parse, urls
 from mountdl.descriptors.limits import MAX_LIST
-from mountdl.descriptors.urilist import FOLLOWED
 from mountdl.errors import DescriptorError, ExitStatus, UsageError
 from mountdl.settings import Settings, StoreSettings, is_remote
 
@@ -90,6 +89,8 @@ def _order(wishes: Wishes) -> Order:
 
 def _checked(order: Order, report: Report) -> tuple[Order, bool]:
     """Return *order* without documents that can't be had as they say, and whether there were any; *report* is told."""
+    from mountdl.descriptors.urilist import FOLLOWED
+
     good: list[str] = []
     ignored: set[str] = set()
     for document in order.documents:

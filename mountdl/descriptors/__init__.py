@@ -2,15 +2,12 @@
 
 Law: any bytes become a `Descriptor` or a `DescriptorError`, nothing else, with bounded memory and time and
 without touching the network. The content decides how it is read, the suffix of its name only what it was
-meant to be.
+meant to be. What reads a form is loaded when the first of that form is read.
 """
 
 import codecs
 import re
 
-from mountdl.descriptors import document, linkheader, links, magnet, torrent, urilist
-from mountdl.descriptors.bencode import TorrentError
-from mountdl.descriptors.magnet import MagnetError
 from mountdl.descriptors.model import Descriptor
 from mountdl.descriptors.preferences import prefer
 from mountdl.errors import DescriptorError
@@ -28,10 +25,6 @@ _SHORTCUTS = frozenset({".url", ".desktop"})
 _XML = frozenset({".metalink", ".meta4"})
 # What a page of a server, saved under such a name, is refused as.
 _NO_XML = frozenset({".magnet", ".torrent"})
-_OF_SUFFIX: dict[str, tuple[str, type[DescriptorError]]] = {
-    ".magnet": ("not-a-magnet", MagnetError),
-    ".torrent": ("bad-torrent", TorrentError),
-}
 _GZIP = b"\x1f\x8b"
 _LOOKED_AT = 1 << 16
 _MAGNET_LINE = re.compile(rb"^\s*(?:stream-)?magnet:", re.IGNORECASE | re.MULTILINE)
@@ -46,11 +39,12 @@ def parse(name: str, data: bytes, *, base_url: str | None = None) -> Descriptor:
     """
     suffix = name[name.rfind(".") :].lower() if "." in name else ""
     if _is_xml(data) and not (suffix in _NO_XML and b"metalink" not in data[:_LOOKED_AT]):
-        return document.parse(data, base_url)
+        return _metalink(data, base_url)
     if data.startswith(_GZIP):
-        kind, error = _OF_SUFFIX.get(suffix, ("not-metalink", DescriptorError))
-        raise error(kind, "the file is compressed; only plain descriptors are read")
+        raise _compressed(suffix)
     if suffix == ".torrent" or _BENCODED.match(data):
+        from mountdl.descriptors import torrent
+
         return torrent.parse(data)
     return _text(suffix, data, base_url)
 
@@ -62,6 +56,8 @@ def plausible(name: str, start: bytes) -> bool:
     """
     if _MARKS.search(start) is not None:
         return True
+    from mountdl.descriptors import urilist
+
     suffix = name[name.rfind(".") :].lower() if "." in name else ""
     return urilist.is_shortcut(start) or (suffix == ".uris" and b"\0" not in start)
 
@@ -72,16 +68,41 @@ _MARKS = re.compile(rb"<metalink|(?:^|[\s\"'>])magnet:\?|\Ad\d{1,2}:[a-z]", re.I
 
 def parse_headers(data: bytes, url: str) -> Descriptor:
     """Return what the head of an answer to a request for *url* says (RFC 6249). Raises DescriptorError."""
+    from mountdl.descriptors import linkheader
+
     return linkheader.parse(data, url)
 
 
 def parse_link(text: str) -> Descriptor:
     """Return what an address of the form `URL#!metalink3!URL` says. Raises DescriptorError "bad-link"."""
+    from mountdl.descriptors import links
+
     return links.parse(text)
+
+
+def _metalink(data: bytes, base_url: str | None) -> Descriptor:
+    from mountdl.descriptors import document
+
+    return document.parse(data, base_url)
+
+
+def _compressed(suffix: str) -> DescriptorError:
+    told = "the file is compressed; only plain descriptors are read"
+    if suffix == ".magnet":
+        from mountdl.descriptors.magnet import MagnetError
+
+        return MagnetError("not-a-magnet", told)
+    if suffix == ".torrent":
+        from mountdl.descriptors.bencode import TorrentError
+
+        return TorrentError("bad-torrent", told)
+    return DescriptorError("not-metalink", told)
 
 
 def _text(suffix: str, data: bytes, base_url: str | None) -> Descriptor:
     """Read what is no XML: by its suffix if that says enough, else by what it looks like."""
+    from mountdl.descriptors import magnet, urilist
+
     if suffix in _SHORTCUTS or urilist.is_shortcut(data):
         return urilist.parse_shortcut(data)
     if suffix in _LISTS:
@@ -91,7 +112,7 @@ def _text(suffix: str, data: bytes, base_url: str | None) -> Descriptor:
         return magnet.parse(data)
     if suffix not in _XML and _URL_LINE.search(start):
         return urilist.parse(data)
-    return document.parse(data, base_url)
+    return _metalink(data, base_url)
 
 
 def _is_xml(data: bytes) -> bool:

@@ -4,19 +4,24 @@ Law: a defect costs the smallest thing that holds it, and leaves a caution. A ba
 bad file leaves the document; a value is never another one than the document's.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from mountdl.descriptors import linktext, names, pieces, topics, urls, values
 from mountdl.descriptors.cautions import Cautions, quoted
 from mountdl.descriptors.limits import MAX_FILES, MAX_URLS_DOCUMENT, MAX_URLS_KEPT
 from mountdl.descriptors.model import Entry, MirrorRef, PieceDigests, SwarmRef
 from mountdl.descriptors.topics import TopicRefused
-from mountdl.descriptors.xmlreader import Node
 from mountdl.errors import DescriptorError
+
+if TYPE_CHECKING:
+    # The files of a torrent or a list are gathered by `Files` too, without a reader of XML.
+    from mountdl.descriptors.xmlreader import Node
 
 _T = TypeVar("_T")
 _ORIGINS = frozenset({"http", "https", "ftp"})

@@ -7,7 +7,6 @@ rule in the wild (56 % of 69,881 mirror URLs), so all of them strip XML's four w
 import base64
 import re
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from mountdl import integrity
 
@@ -166,6 +165,8 @@ def _dashed(text: str) -> int | None:
 
 
 def _mail_date(text: str) -> int | None:
+    from email.utils import parsedate_to_datetime  # 5 ms, for the few metalinks that have such a date
+
     match = _ASCTIME.fullmatch(text)
     if match is not None:
         text = f"{match[2]} {match[1]} {match[4]} {match[3]} +0000"

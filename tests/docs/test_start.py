@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 HEAVY = {"asyncio", "asyncssh", "h11", "httpx", "libtorrent", "lxml", "pyfuse3", "ssl", "tomllib", "trio"}
+SLOW = {"ctypes", "dataclasses", "difflib", "email", "hashlib", "inspect", "logging", "subprocess"}
+"""Of Python's own library, what takes some milliseconds and is of no use on the way to a daemon."""
 ENGINE = {"catalog", "content", "descriptors", "engine", "filesystem", "integrity", "settings", "sources", "store"}
 
 _REPORT = """
@@ -66,7 +68,7 @@ def test_a_command_that_asks_a_daemon_loads_nothing_of_the_engine(arguments: lis
     got = imported(*arguments, runtime=tmp_path)
 
     assert "mountdl.control.cli" in got
-    assert {name for name in got if name in HEAVY} == set()
+    assert {name for name in got if name in HEAVY | SLOW} == set()
     assert {name for name in got if name.startswith("mountdl.") and name.split(".")[1] in ENGINE} == set()
     assert "mountdl.app" not in got
 
@@ -101,6 +103,36 @@ def test_rarer_protocols_are_loaded_where_something_needs_them(scheme: str, load
     assert loaded == _RARER & run(_MOUNTED, str(tmp_path), home=tmp_path)
 
 
+_METALINK = '<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="a"><url>https://h/a</url></file></metalink>'
+_READERS = {"document", "linkheader", "magnet", "torrent", "urilist"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "readers"),
+    [
+        ("a.meta4", _METALINK, {"document"}),
+        (
+            "a.torrent",
+            "d4:infod6:lengthi1e4:name1:a12:piece lengthi16384e6:pieces20:" + 20 * "0" + "ee",
+            {"magnet", "torrent"},
+        ),
+        ("a.magnet", "magnet:?xt=urn:btih:" + 40 * "0", {"magnet", "urilist"}),
+    ],
+)
+def test_inspecting_one_loads_what_reads_it_and_nothing_of_the_network(
+    name: str, text: str, readers: set[str], tmp_path: Path
+) -> None:
+    """A torrent waits for no reader of XML, nor anybody for trio."""
+    (tmp_path / name).write_text(text)
+
+    got = imported("inspect", str(tmp_path / name), runtime=tmp_path)
+
+    assert readers == {name for name in _READERS if f"mountdl.descriptors.{name}" in got}
+    assert ("lxml" in got) == ("document" in readers)
+    assert got & (HEAVY - {"lxml"}) == set()
+    assert "mountdl.engine" not in got
+
+
 def test_what_no_descriptor_asks_for_is_loaded_when_it_is_first_used(tmp_path: Path) -> None:
     """A mount of plain mirrors waits neither for libtorrent nor for ssh; nor for what hands finished files out."""
     late = {
@@ -112,6 +144,13 @@ def test_what_no_descriptor_asks_for_is_loaded_when_it_is_first_used(tmp_path: P
         "sqlite3",
         "mountdl.control.cache",
         "mountdl.control.create",
+        "lxml",
+        "mountdl.descriptors.document",
+        "mountdl.descriptors.linkheader",
+        "mountdl.descriptors.magnet",
+        "mountdl.descriptors.torrent",
+        "mountdl.descriptors.urilist",
+        "mountdl.digests.librhash",
     }
 
     assert late & run("import sys, mountdl.app; print(*sys.modules)", home=tmp_path) == set()

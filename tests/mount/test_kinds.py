@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from mountdl import digests
+from mountdl.digests import trees
 from tests.support import torrents
 from tests.support.content import pattern
 from tests.support.httpserver import Request, Stream, answer
@@ -176,7 +177,7 @@ def test_a_magnet_whose_mirror_lies(topic: str, mirrors: Mirrors, mounted: Mount
 
 def test_an_ed2k_link_of_whole_parts(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
     """Either of the two hashes that such a file has will do."""
-    data = pattern(digests.PART, seed=3)
+    data = pattern(trees.PART, seed=3)
     mirror = mirrors.add("one", {"f.bin": data})
     older = digests.alternative("ed2k", len(data))
     assert older is not None

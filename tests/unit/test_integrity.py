@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mountdl import digests
+from mountdl.digests import trees
 from mountdl.extents import Extent
 from mountdl.integrity import (
     ALGORITHMS,
@@ -194,7 +195,7 @@ def test_a_whole_is_judged_by_any_algorithm(algorithm: str) -> None:
 @pytest.mark.parametrize("plain", [False, True])
 def test_a_whole_may_have_either_ed2k_digest(plain: bool) -> None:
     """Of a file that ends with a whole part, eMule's and the older one."""
-    data = bytes(digests.PART)
+    data = bytes(trees.PART)
     made = digests.alternative("ed2k", len(data)) if plain else hasher("ed2k")
     assert made is not None
     made.update(data)

@@ -11,10 +11,8 @@ from mountdl.sources.base import Loaded, Probe, Version
 from mountdl.sources.http.bulk import origin_of
 from mountdl.sources.http.client import Client
 from mountdl.sources.http.connection import Origin
-from mountdl.sources.http.loading import load
 from mountdl.sources.http.mirror import Mirror, parsed
 from mountdl.sources.http.patience import Patience
-from mountdl.sources.http.probing import probe
 
 
 class HttpTransport:
@@ -48,12 +46,16 @@ class HttpTransport:
 
     async def probe(self, ref: MirrorRef) -> Probe:
         """Ask what *ref* has. Raises SourceError."""
+        from mountdl.sources.http.probing import probe  # with what reads link fields: most descriptors say enough
+
         return await probe(self._client, ref)
 
     async def load(
         self, url: str, most: int, *, wanted: Callable[[bytes], bool] | None = None, known: Version | None = None
     ) -> Loaded | None:
         """See `Loader`."""
+        from mountdl.sources.http.loading import load
+
         return await load(self._client, url, most, wanted, known)
 
     def warm(self, ref: MirrorRef) -> None:

@@ -1,6 +1,7 @@
 """Info dictionaries that magnets and addresses lead to: asked of peers once, and kept.
 
-Law: what is kept or comes from anywhere counts only if it hashes to the info-hash that was asked for.
+Law: what is kept or comes from anywhere counts only if it hashes to the info-hash that was asked for. Every mount has
+a library, so that what reads torrents is loaded once one is asked for.
 """
 
 import logging
@@ -8,10 +9,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from weakref import WeakValueDictionary
 
-from mountdl.descriptors import torrent as torrents
 from mountdl.descriptors.model import Descriptor, Torrent
 from mountdl.errors import DescriptorError
-from mountdl.sources.swarm.adding import document
 from mountdl.sources.swarm.kept import Kept
 
 log = logging.getLogger(__name__)
@@ -44,6 +43,8 @@ class Library:
 
     def keep(self, torrent: Torrent) -> None:
         """Know *torrent* from now on and at the next mount."""
+        from mountdl.sources.swarm.adding import document
+
         self.learn(torrent)
         try:
             for each in hashes(torrent):
@@ -52,8 +53,10 @@ class Library:
             log.warning("the metadata of a magnet can't be kept in %s: %s", self.kept.folder, error.strerror)
 
     def _kept(self, info_hash: bytes) -> Descriptor | None:
+        from mountdl.descriptors import torrent
+
         with suppress(OSError, DescriptorError):
-            descriptor = torrents.parse(self.kept.read(info_hash), bare=True)
+            descriptor = torrent.parse(self.kept.read(info_hash), bare=True)
             if descriptor.torrent is not None and info_hash in hashes(descriptor.torrent):
                 return descriptor
         return None
@@ -66,4 +69,6 @@ def hashes(torrent: Torrent) -> tuple[bytes, ...]:
 
 def of_info(info: bytes) -> Descriptor:
     """Return what an info dictionary as peers send it says. Raises DescriptorError."""
-    return torrents.parse(b"d4:info" + info + b"e", bare=True)
+    from mountdl.descriptors import torrent
+
+    return torrent.parse(b"d4:info" + info + b"e", bare=True)
