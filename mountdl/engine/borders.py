@@ -36,6 +36,7 @@ class Borders:
         self._borders = content.borders
         self._excused = ExtentSet()
         self._queue: list[Border] = []
+        self._lost = False  # some of the first in the queue
         self._alarm = trio.Event()
 
     def readable(self, extent: Extent) -> bool:
@@ -53,16 +54,24 @@ class Borders:
                 self._alarm.set()
 
     def forget(self, extent: Extent) -> None:
-        """Take in that *extent* is not here any more."""
+        """Take in that *extent* was wrong and is not here any more."""
         self._excused.remove(extent)
+        self.lost(extent)
+
+    def lost(self, extent: Extent) -> None:
+        """Take in that *extent* is not here any more: a verdict over a hole, or what came next, is none."""
+        self._lost |= bool(self._queue) and self._queue[0].own.overlaps(extent)
 
     async def run(self) -> None:
         """Judge until cancelled."""
         while True:
             while self._queue:
-                border = self._queue[0]
+                border, self._lost = self._queue[0], False
                 good = await self._find_out(border)
                 self._queue.pop(0)
+                if self._lost:
+                    self.look()
+                    continue
                 if good is None and self._stored.written.covers(border.own):
                     self._excused.add(border.own)
                 self._judged(border, good)

@@ -202,7 +202,7 @@ class Download:
     async def _live(self) -> None:
         while True:
             self._tick()
-            if self._settling.whole_due:
+            while self._settling.whole_due:
                 await self._judge_whole()
             self._nap = trio.CancelScope(deadline=trio.current_time() + self._interval())
             with self._nap:
@@ -260,7 +260,7 @@ class Download:
             self.damaged(Extent(0, self.content.size))
             return
         self._settling.settle_whole(good)
-        if not good:
+        if good is False:
             self.error = f"the whole file did not match {self.content.digest} and was discarded"
             log.warning("%s: %s", self.content.key, self.error)
             self._discarded(self.content)

@@ -280,6 +280,9 @@ class Settling:
                 self.verifier.forget(index)
         self._lose(extent)
         self.doubt.remove(extent)
+        if self.borders is not None:
+            self.borders.lost(extent)
+        self._note_whole()
 
     # -- verdicts -------------------------------------------------------------------------------------------
 
@@ -357,25 +360,27 @@ class Settling:
 
     # -- contents with a digest of the whole only -----------------------------------------------------------
 
-    async def judge_whole(self) -> bool:
-        """Hash all of it and return whether it matches. If cancelled, it will be judged another time.
+    async def judge_whole(self) -> bool | None:
+        """Hash all of it and return whether it matches; None if any went meanwhile, and holes were hashed in its place.
 
-        Raises StoreError when the store can't give it back.
+        Then, and if cancelled, it will be judged another time. Raises StoreError when the store can't give it back.
         """
         digest = self.content.digest
         if digest is None:
             return True
-        check = WholeCheck(digest, self.content.size)
+        check, losses = WholeCheck(digest, self.content.size), self.stored.reading.losses
         for start in range(0, self.content.size, WHOLE_STEP):
             step = Extent(start, start + WHOLE_STEP).clip(self.content.size)
             await in_thread(self.stored.hash_extent, step, check)
-        return check.verified
+        return check.verified if losses == self.stored.reading.losses else None
 
-    def settle_whole(self, good: bool) -> None:
-        """Take in the verdict over all of it: verified, or discarded and asked of one source at a time."""
+    def settle_whole(self, good: bool | None) -> None:
+        """Take in the verdict: all is verified, or discarded and asked of one source at a time; None: judged anew."""
         self.whole_due = False
         everything = Extent(0, self.content.size)
-        if good:
+        if good is None:
+            self._note_whole()
+        elif good:
             self.stored.mark_verified(everything)
             self._roster.settle(everything)
         else:
@@ -392,4 +397,4 @@ class Settling:
                 self._roster.accuse(-1, [(state, everything, b"") for state in guilty], everything)
             self._incidents.add(None, f"the whole file does not match {self.content.digest}; it was discarded")
             self.drop(everything)
-        self._verdict(good)
+        self._verdict(good is not False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mountdl.settings import EngineSettings
 from mountdl.store.store import Store
 from mountdl.store.stored import Stored
 from tests.support.content import content, pattern
-from tests.support.engines import QUIET, running
+from tests.support.engines import QUIET, Bench, running
 from tests.support.fakes import FakeSource, FakeTransport
 from tests.support.scripts import dying
 
@@ -175,3 +176,61 @@ async def test_a_disk_error_while_judging_the_whole_blames_nobody(
         await bench.engine.open(what).read(Extent(0, len(DATA)))
         await trio.sleep(5)
         assert "dropped" != bench.engine.status(what).sources[0].state
+
+
+class Meanwhile:
+    """Stands in for the threads that judge: all goes at the first verdict, *before* or after it is out.
+
+    What comes then is the same, or after it another file.
+    """
+
+    def __init__(self, bench: Bench, what: Content, mirror: FakeSource, *, before: bool) -> None:
+        self.stored, self.mirror, self.before, self.left = bench.engine.download(what).stored, mirror, before, 1
+
+    async def __call__(self, function: Callable[..., Any], *args: Any) -> Any:
+        self.left -= 1
+        if self.left:
+            return function(*args)
+        if self.before:
+            self.stored.evict(Extent(0, len(DATA)))
+        found = function(*args)
+        if not self.before:
+            self.mirror.data = DATA[:-1] + b"?"
+            self.stored.evict(Extent(0, len(DATA)))
+        await trio.sleep(1)  # somebody reads it again
+        return found
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_a_verdict_over_what_went_meanwhile_counts_for_nothing(
+    tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    """A full store took the bytes while they were hashed: neither is a hole a lie, nor what came next found good."""
+    what = content(DATA, chunk=None, urls=(URL,))
+    mirror = source()
+    async with running(tmp_path, {URL: mirror}) as bench:
+        reader = bench.engine.open(what)
+        monkeypatch.setattr("mountdl.engine.settling.in_thread", Meanwhile(bench, what, mirror, before=before))
+        await reader.read(Extent(0, len(DATA)))
+        await trio.sleep(0.5)
+        await reader.read(Extent(0, len(DATA)))
+        await trio.sleep(5)
+        assert bench.discarded == ([] if before else [what])
+        assert bench.engine.status(what).verified == (len(DATA) if before else 0)
+        assert bench.engine.status(what).sources[0].bad_chunks == (not before)
+
+
+async def test_what_went_before_it_was_judged_as_a_whole_is_not_judged(tmp_path: Path, clock: MockClock) -> None:
+    """Made room for others in the moment between its last byte and its hash: holes are no file to be discarded."""
+    what = content(DATA, chunk=None, urls=(URL,))
+    async with running(tmp_path, {URL: source()}) as bench:
+        reader = bench.engine.open(what)
+        with trio.move_on_after(0.5):
+            await reader.read(Extent(0, len(DATA) - 1))
+        download = bench.engine.download(what)
+        await download.ensure(Extent(len(DATA) - 1, len(DATA)))
+        download._settling.whole_due = True
+        download.stored.evict(Extent(0, CHUNK))
+        assert not download._settling.whole_due
+        await trio.sleep(5)
+        assert bench.discarded == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from pathlib import PurePosixPath as P
@@ -14,7 +15,7 @@ from trio.testing import MockClock
 
 from mountdl.content import Content, Level, content_of
 from mountdl.descriptors.model import Entry, MirrorRef, Neighbour, PieceDigests
-from mountdl.errors import SourceUnavailable
+from mountdl.errors import ContentUnavailable, SourceUnavailable
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings
 from tests.loop.test_settling import data_file, killed
@@ -255,3 +256,30 @@ async def test_a_small_file_inside_one_piece(tmp_path: Path, clock: MockClock) -
     async with running(tmp_path, {URL: liar, OTHER: FakeSource(data, "honest", latency=0.2), **others()}) as bench:
         assert data == await bench.engine.open(what).read(Extent(0, 100))
         assert 100 == bench.engine.status(what).verified
+
+
+async def test_an_end_that_went_while_it_was_judged_is_judged_anew(
+    tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full store took it, nobody waiting: neither is a hole a lie, nor what comes next found good unseen."""
+    what, mirror = between(), source()
+    async with running(tmp_path, {URL: mirror, **others()}) as bench:
+        reader, stored = bench.engine.open(what), bench.engine.download(what).stored
+        went = []
+
+        async def slowly(function: Callable[..., object], *args: object) -> object:
+            good = function(*args)
+            if not went:
+                went.append(good)
+                mirror.data = b"?" + DATA[1:]
+                stored.evict(HEAD)
+                await trio.sleep(2)
+            return good
+
+        monkeypatch.setattr("mountdl.engine.borders.in_thread", slowly)
+        with trio.move_on_after(1):
+            await reader.read(Extent(0, 10))
+        assert went == [True]
+        with pytest.raises(ContentUnavailable, match="wrong bytes"):
+            await reader.read(Extent(0, 10))
+        assert not stored.verified.covers(HEAD)
