@@ -150,7 +150,7 @@ class Roster:
         waiting for ever, though one of the accused is honest.
         """
         able = self._able(extent, now, self.states)
-        another = min(able, key=lambda state: (not _works(state, now), *_trust(state)), default=None)
+        another = min(able, key=lambda state: (not _works(state, now), *_trust(state, extent.length)), default=None)
         if another is None:
             del self._avoid[extent]
         else:
@@ -269,7 +269,7 @@ class Roster:
         guilty = {state for state, _, _ in accused}
         usable = [state for state in self.states if not state.score.dropped]
         others = [] if again else [state for state in usable if state not in guilty]
-        keep = others or sorted(usable or guilty, key=_trust)[:1]
+        keep = others or sorted(usable or guilty, key=lambda state: _trust(state, extent.length))[:1]
         self._avoid[extent] = {state for state in self.states if state not in keep}
 
     def suspicions(self, index: int, extent: Extent) -> list[tuple[SourceState, Extent, bytes]]:
@@ -306,9 +306,16 @@ class Roster:
         return "failing" if state.score.strikes else "idle"
 
 
-def _trust(state: SourceState) -> tuple[int, int, int]:
-    """Return what sorts sources by who should bring alone what was wrong: one that breaks off brings nothing alone."""
-    return state.score.bad_chunks, state.score.failures, state.rank
+def _trust(state: SourceState, length: int) -> tuple[int, int, float, int]:
+    """Return what sorts sources by who should bring *length* bytes alone that were wrong.
+
+    One that breaks off brings nothing alone, and a reader may wait: of those that never did the quickest.
+    """
+    return state.score.bad_chunks, state.score.failures, _soon(state, length), state.rank
+
+
+def _soon(state: SourceState, length: int) -> float:
+    return state.host.latency.mean + length / state.host.rate
 
 
 def _works(state: SourceState, now: float) -> bool:
@@ -321,8 +328,8 @@ def _trial_flight(host: HostScore) -> int:
 
 def _promise(state: SourceState) -> tuple[bool, bool, bool, float, int]:
     """Return what sorts sources by what may be hoped of them, the best first."""
-    score, host = state.score, state.host
-    soon = host.latency.mean + LONGEST_FLIGHT / host.rate
+    score = state.score
+    soon = _soon(state, LONGEST_FLIGHT)
     return not state.flights, score.strikes > 0, bool(score.bad), soon, state.rank
 
 

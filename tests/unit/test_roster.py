@@ -394,6 +394,16 @@ def test_a_chunk_that_is_accused_again_is_asked_of_one_alone() -> None:
     assert may(made, CHUNK, 1.0) == [2]
 
 
+def test_of_those_that_may_bring_a_chunk_alone_the_quickest_is_asked() -> None:
+    """One that has always delivered, at a trickle, and is named first kept its reader for a minute."""
+    made, a, b, _ = three()
+    made.states = [a, b]
+    a.host.flown(20_000, 10.0)
+    for _ in range(2):
+        made.accuse(0, [(a, Extent(0, 8), b"1"), (b, Extent(8, 16), b"2")], Extent(0, MIB))
+        assert may(made, Extent(0, MIB)) == [1]
+
+
 def test_suspicions_end_with_the_verdict() -> None:
     """Once the right bytes are here everybody may be asked again, and what was kept is given out once."""
     made, a, b, _ = three()
