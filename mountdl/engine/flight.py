@@ -23,6 +23,9 @@ LIMITED = 0.5
 """Part of its time for which a flight is held back by the user's limits that makes these its pace."""
 CONFIDENCE = 0.05
 """Seconds of receiving for which a flight's own rate counts as much as what its host did before."""
+DOUBT = 0.5
+"""Seconds of receiving after which what its host did before counts ever less: 20 MB/s, as is expected of one that is
+not known, would make 0.2 MB/s of a stream that trickles still after five seconds."""
 
 
 class SourceState:
@@ -223,4 +226,5 @@ class Flight:
         if self.first_at is None:
             return usual
         received = max(self.last_at, now - PAUSE) - self.first_at
-        return (self.delivered + usual * CONFIDENCE) / (received + CONFIDENCE)
+        weight = CONFIDENCE * min(1.0, DOUBT / received) ** 2 if received > 0 else CONFIDENCE
+        return (self.delivered + usual * weight) / (received + weight)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mountdl.engine.demand import Want
+from mountdl.engine.lateness import late
 from mountdl.engine.splitting import parts
 from mountdl.engine.views import LONGEST_FLIGHT, Assignment, FlightView, SourceView
 from mountdl.extents import Extent, ExtentSet
@@ -44,15 +45,6 @@ class Plan:
     assignments: tuple[Assignment, ...]
     cancels: tuple[int, ...]
     starved: bool
-
-
-# By priority: a flight is hedged when it is expected to take this many times longer, plus these seconds,
-# than the same bytes asked elsewhere now. A reader waits for a READ; nobody does for BACKGROUND.
-_PATIENCE = {
-    Priority.READ: (2.0, 0.05),
-    Priority.READAHEAD: (3.0, 0.5),
-    Priority.BACKGROUND: (4.0, 2.0),
-}
 
 
 def plan(
@@ -111,6 +103,7 @@ class _Table:
         self.total_rate = sum(view.rate * max(1, view.free) for view in sources)
         self.ahead: list[Want] = []
         self.assignments: list[Assignment] = []
+        self.displaced: set[int] = set()
         self.starved = self.reader_starved = False
 
     def first_gap(self, extent: Extent) -> Extent | None:
@@ -318,17 +311,33 @@ class _Table:
         The same source is asked again only when the flight is silent: one that delivers is not made
         faster by a second connection that shares its way.
         """
-        factor, extra = _PATIENCE[want.priority]
         for flight in self.flights:
             part = self.owed(flight, want)
             if part is None or self.answered_for(part):
                 continue
-            asked = frozenset(other.source for other in self.owing(part))
+            owing = self.owing(part)
+            asked = frozenset(other.source for other in owing)
             view = self.quickest(part, want.priority, without=asked)
-            if view is None and flight.stalled and flight.wait >= ASKED_AGAIN:
+            if view is None and flight.wait >= ASKED_AGAIN and all(other.stalled for other in owing):
                 view = self.asked_again(part, want)
-            if view is not None and flight.again(view, part.length) * factor + extra < flight.due(part.stop):
+            if view is not None and late(flight, owing, part, view, want.priority):
                 self.assign(view, view.reach(part), want.priority, hedge=True)
+            elif view is None and want.priority is Priority.READ and len(owing) > 1 and self.lanes <= -2:
+                self.displace(flight, owing, part, asked)
+
+    def displace(self, flight: FlightView, owing: list[FlightView], part: Extent, asked: frozenset[int]) -> None:
+        """Give the lane of the latest of several that owe a reader *part* to one who is known to bring it sooner.
+
+        A content that may have one connection has three while a reader waits: all can be slow. For who is not known
+        the next would be as good, and so on for ever.
+        """
+        unknown = {view.source for view in self.views.values() if view.unknown or view.strikes}
+        self.lanes += 1
+        view = self.quickest(part, Priority.READ, without=asked | unknown)
+        self.lanes -= 1
+        if view is not None and late(flight, owing, part, view, Priority.READ):
+            self.displaced.add(max(owing, key=lambda other: other.due(part.stop)).flight)
+            self.assign(view, view.reach(part), Priority.READ, hedge=True)
 
     def asked_again(self, part: Extent, want: Want) -> SourceView | None:
         """Return who is to be asked for *part* a second time, as all who were asked are silent; nobody a third time.
@@ -353,11 +362,8 @@ class _Table:
         return [flight for flight in self.flights if flight.extent.overlaps(part)]
 
     def answered_for(self, part: Extent) -> bool:
-        """Say whether enough was done about *part*: of several that owe it one delivers, or they are too many."""
-        owing = self.owing(part)
-        if len(owing) > 1 and not all(flight.stalled for flight in owing):
-            return True
-        if len(owing) >= MOST_ASKED:
+        """Say whether enough was done about *part*: too many owe it, or it was given to another in this plan."""
+        if len(self.owing(part)) >= MOST_ASKED:
             return True
         return any((made.hedge or made.split) and made.extent.overlaps(part) for made in self.assignments)
 
@@ -371,7 +377,7 @@ class _Table:
             unwanted = not any(want.extent.overlaps(flight.extent) for want in wants)
             long = self.goes_on(flight) and flight.extent.length > self.chunk_map.length
             in_the_way = self.reader_starved and flight.due(flight.extent.stop) > 0.25
-            if flight.filled or flight.flight in given_up or (unwanted and (long or in_the_way)):
+            if flight.filled or flight.flight in given_up | self.displaced or (unwanted and (long or in_the_way)):
                 yield flight.flight
 
     def given_up(self, want: Want) -> Iterable[FlightView]:

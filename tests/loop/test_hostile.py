@@ -115,3 +115,19 @@ async def test_what_only_the_whole_can_judge_is_right_in_the_end(tmp_path: Path,
         assert bench.engine.complete(what.key)
         assert await reader.read(Extent(0, len(DATA))) == DATA
         assert not any(each.bad_chunks for each in bench.engine.status(what).sources if "honest" in each.name)
+
+
+@pytest.mark.parametrize("split", [16, 1])
+async def test_mirrors_that_trickle_keep_no_reader_from_one_that_is_idle(
+    tmp_path: Path, clock: MockClock, split: int
+) -> None:
+    """Two that bring 32 KB a second were enough for nobody else to be asked, and all lanes of who may have one."""
+    slow = {f"fake://{i}": FakeSource(DATA, f"slow{i}", step=STEP, pause=0.25) for i in range(3)}
+    known = {url: FakeSource(DATA, "idle", step=STEP, latency=0.5) for url in ("fake://idle", "fake://known")}
+    sources = {**slow, **known}
+    what = content(DATA, chunk=len(DATA), urls=(*slow, "fake://idle"))
+    async with running(tmp_path, sources, EngineSettings(background="off", split=split)) as bench:
+        await bench.engine.open(content(DATA[:9], urls=("fake://known",))).read(Extent(0, 9))
+        since = trio.current_time()
+        assert await bench.engine.open(what).read(Extent(0, 100)) == DATA[:100]
+        assert trio.current_time() - since < 10

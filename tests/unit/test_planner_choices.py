@@ -162,8 +162,33 @@ def test_a_late_flight_is_hedged_once() -> None:
     got = decided(wants, others, flights=[late])
 
     assert got == [Assignment(1, Extent(0, 8), READ, hedge=True)]
-    both = [late, FlightView(8, 1, Extent(0, 8), READ, 5.0, 50.0)]
+    both = [late, FlightView(8, 1, Extent(0, 8), READ, 1.0, 50.0)]
     assert decided(wants, others, flights=both) == []
+
+
+def test_of_two_that_are_slow_neither_keeps_a_third_from_being_asked() -> None:
+    """One of them delivers, so that nothing is silent; but what an idle mirror brings at once takes them a minute."""
+    slow = [replace(flight(0, 60, source=number), flight=number, rate=1.0) for number in (0, 1)]
+    wants, quick = [wanting(0, 40)], source(2)
+
+    assert decided(wants, [quick], flights=slow) == [Assignment(2, Extent(0, 40), READ, hedge=True)]
+    assert decided(wants, [replace(quick, rate=4.0)], flights=slow) == []
+    assert decided(wants, [quick], flights=[slow[0], replace(slow[1], rate=20.0)]) == []
+    assert decided(wants, [source(0), source(1)], flights=slow) == []
+
+
+def test_a_slow_flight_gives_its_lane_to_who_is_faster() -> None:
+    """A content that may have one connection has three for a reader; if all are slow the latest of those ends."""
+    slow = [replace(flight(0, 60, source=number), flight=number, rate=1.0 + number) for number in (0, 1, 2)]
+
+    def ended(more: SourceView, priority: Priority = READ, lanes: int = 1) -> tuple[int, ...]:
+        return plan([wanting(0, 40, priority)], NOTHING, slow, [more], CHUNKS, lanes).cancels
+
+    assert ended(source(3)) == (0,)
+    made = plan([wanting(0, 40)], NOTHING, slow, [source(3), source(4, unknown=True, latency=0.0)], CHUNKS, 1)
+    assert made.assignments == (Assignment(3, Extent(0, 40), READ, hedge=True),)
+    assert ended(source(3), lanes=2) == ended(source(3), READAHEAD) == ended(source(3, rate=2.0)) == ()
+    assert ended(source(2)) == ended(source(3, unknown=True)) == ()
 
 
 def test_only_the_part_that_is_wanted_is_hedged() -> None:
