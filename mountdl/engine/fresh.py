@@ -54,6 +54,11 @@ class Fresh:
         """Give the bytes of chunk *index* from *view*, where they wait for the disk, until `landed`."""
         self._landing[index] = _Chunk(self._chunk_map.extent(index), view)
 
+    @property
+    def begun(self) -> list[Extent]:
+        """The chunks that are not in the data file yet and of which readers were given bytes."""
+        return [each.extent for each in self._landing.values() if each.left < each.extent.length]
+
     def shows(self, extent: Extent) -> bool:
         """Say whether all of *extent* is here, some of it not in the data file yet."""
         if not self._landing or not extent:

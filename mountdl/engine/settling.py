@@ -293,9 +293,15 @@ class Settling:
                 self.fresh.show(index, data)
                 self._verdict(True)
             return
+        self._settle_one(verdict, self._chunk_map.judged(index))
         if data is not None:
             self._put_away(verdict, data)
-        extent = self._chunk_map.judged(index)
+        if not verdict.stale:
+            self._note_whole()
+            self._verdict(verdict.good)
+
+    def _settle_one(self, verdict: Verdict, extent: Extent) -> None:
+        index, data = verdict.job.index, verdict.job.data
         if verdict.stale:
             if data is not None and verdict.good and verdict.error is None:
                 self.stored.strayed(extent)
@@ -317,14 +323,12 @@ class Settling:
         except StoreError as error:
             self._lose(extent)
             self._store_failed(error)
-        self._note_whole()
-        self._verdict(verdict.good)
 
     def _put_away(self, verdict: Verdict, data: memoryview) -> None:
         """Keep the chunk in *data*, which was judged, for its reader; else let others use the memory."""
         job = verdict.job
-        sound = verdict.good and verdict.error is None and not verdict.stale
-        if not (sound and job.kept and self.fresh.keep(job.index, data)):
+        filed = verdict.error is None and not verdict.stale and self.held.covers(self._chunk_map.judged(job.index))
+        if not (verdict.good and filed and job.kept and self.fresh.keep(job.index, data)):
             self.fresh.landed(job.index)
             if job.kept:
                 self.fresh.renounce(job.index)

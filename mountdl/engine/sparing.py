@@ -40,6 +40,7 @@ class Sparing:
         """Return what had better stay."""
         wants = list(self._demand)
         awaited = tuple(want.extent for want in wants if want.priority is Priority.READ)
+        awaited += tuple(self._settling.fresh.begun)  # whose readers come back for the rest in a moment
         locked = list(awaited)
         locked += [self._chunk_map.extent(index) for index in self._settling.verifier.pending]
         ahead = tuple(want.extent for want in wants if want.priority is Priority.READAHEAD)

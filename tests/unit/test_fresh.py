@@ -60,10 +60,13 @@ def test_what_waits_for_the_disk_is_given_already() -> None:
     assert reader.fresh.promise(1)
     reader.fresh.show(1, view)
 
+    assert [] == reader.fresh.begun
     assert reader.fresh.shows(over)
     assert not reader.fresh.shows(Extent(2 * CHUNK - 1, 2 * CHUNK + 1))
     assert reader.fresh.read(over) == DATA[CHUNK - 3 : CHUNK + 3]
+    assert [Extent(CHUNK, 2 * CHUNK)] == reader.fresh.begun  # should it find no room, its reader is not done with it
     assert reader.fresh.keep(1, view)
+    assert [] == reader.fresh.begun
     assert not reader.fresh.shows(over)
     assert reader.fresh.read(Extent(CHUNK, CHUNK + 1)) == DATA[CHUNK : CHUNK + 1]
 
