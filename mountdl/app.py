@@ -161,7 +161,7 @@ class _Mounted:
 
     # -- what the file system asks ----------------------------------------------------------------------------
 
-    def open(self, content: Content) -> Reader:
+    def open(self, content: Outline) -> Reader:
         """See `Files`."""
         return self._engine.open(content)
 
@@ -197,7 +197,7 @@ class _Mounted:
         """See `Files`."""
         return self._store.pinned(content.key)
 
-    def pause(self, content: Content, *, on: bool) -> None:
+    def pause(self, content: Outline, *, on: bool) -> None:
         """See `Files`."""
         self._engine.pause(content, on=on)
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
+import cachetools
 import trio
 
 from mountdl.content import Content, ContentKey, Level, Outline
@@ -37,6 +38,8 @@ LINGER = 60.0
 """Seconds that a download outlives its last use: players close and open again."""
 MOST_OPEN = 1000
 """Downloads above which those that nobody uses go sooner: each has two or three files open, beside connections."""
+RECALLED = 4
+"""Contents that were looked up last, of which all is at hand: 0.2 ms less where they are opened then."""
 _REFUSED = "no digest can verify this file, and --require-verified refuses such files"
 
 
@@ -60,6 +63,7 @@ class Engine:
         self._resolver = Resolver(self._transports, prefer)
         self._lineup = Lineup(self._transports, settings)
         self._downloads: dict[ContentKey, Download] = {}
+        self._known: cachetools.LRUCache[ContentKey, tuple[Outline, Content]] = cachetools.LRUCache(RECALLED)
         self._incidents: dict[ContentKey, tuple[Incident, ...]] = {}
         self._unopened: dict[ContentKey, str] = {}
         self._traffic = Traffic(self._lane_freed, Rates(settings.download_rate, settings.overall_download_rate))
@@ -91,12 +95,20 @@ class Engine:
 
     # -- readers --------------------------------------------------------------------------------------------
 
-    def open(self, content: Content) -> Reader:
-        """Return a reader of *content*.
+    def open(self, shown: Outline) -> Reader:
+        """Return a reader of the content *shown*.
 
         Raises StoreError when the store can't hold it, ContentUnavailable when it may not be served.
         """
-        return Reader(self.download(content))
+        running = None if self._refused(shown) else self._downloads.get(shown.key)
+        return Reader(running or self.download(self._recalled(shown)))
+
+    def _recalled(self, shown: Outline) -> Content:
+        """Return all that is known of *shown*, which was perhaps asked a moment ago. Raises StoreError."""
+        known = self._known.get(shown.key)
+        if known is None or known[0] is not shown:
+            known = self._known[shown.key] = shown, shown.full
+        return known[1]
 
     def _refused(self, content: Outline) -> bool:
         return self._settings.require_verified and content.level is Level.NONE
@@ -226,8 +238,14 @@ class Engine:
 
     def warm(self, shown: Outline) -> None:
         """Connect to the best mirror of a content ahead of a first read."""
-        content = None if shown.key in self._downloads else _full(shown)
-        if content is not None and content.mirrors:
+        if shown.key in self._downloads:
+            return
+        try:
+            content = self._recalled(shown)
+        except StoreError as error:
+            log.warning("%s: %s", shown.key, error)  # who opens it is told
+            return
+        if content.mirrors:
             transport = self._transports.of(content.mirrors[0].url)
             if transport is not None:
                 transport.warm(content.mirrors[0])

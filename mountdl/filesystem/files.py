@@ -12,7 +12,7 @@ from mountdl.extents import Extent
 class Files(Protocol):
     """The verbs of the layers below that the file system uses."""
 
-    def open(self, content: Content) -> Reader:
+    def open(self, content: Outline) -> Reader:
         """Return a reader. Raises StoreError."""
 
     def warm(self, content: Outline) -> None:
@@ -39,7 +39,7 @@ class Files(Protocol):
     def pinned(self, content: Outline) -> bool:
         """Say whether it is pinned."""
 
-    def pause(self, content: Content, *, on: bool) -> None:
+    def pause(self, content: Outline, *, on: bool) -> None:
         """Fetch only what a reader waits for, or go on. Raises StoreError."""
 
     def paused(self, content: Outline) -> bool:

@@ -188,7 +188,7 @@ class Operations(pyfuse3.Operations):
         node = self.node(inode)
         if isinstance(node, Directory):
             raise FUSEError(errno.EISDIR)
-        reader = self._files.open(node.content) if isinstance(node, File) else None
+        reader = self._files.open(node.outline) if isinstance(node, File) else None
         number = self._latest = next(self._numbers)
         self._handles[number] = Handle(node, reader, ctx.pid, self._echoes.setdefault(node.inode, Echoes()))
         # An inode's bytes never change (another content is another inode), so the kernel may keep its pages.
@@ -301,7 +301,7 @@ class Operations(pyfuse3.Operations):
         elif name == PREFIX + b"pin":
             self._files.pin(node.outline, on=_switch(value))
         else:
-            self._files.pause(node.content, on=_switch(value))
+            self._files.pause(node.outline, on=_switch(value))
 
     # -- what a read-only file system refuses ---------------------------------------------------------------
 

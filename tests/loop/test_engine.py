@@ -50,6 +50,42 @@ async def test_a_source_that_is_added_serves_who_waits(tmp_path: Path, clock: Mo
         assert ["dead", "good"] == [source.name for source in bench.engine.status(after).sources]
 
 
+class Shown:
+    """What is shown of *what*; it counts how often all of it was asked for."""
+
+    def __init__(self, what: Content) -> None:
+        self.key, self.size, self.level, self.judged = what.key, what.size, what.level, what.judged
+        self.asked, self._what = 0, what
+
+    @property
+    def full(self) -> Content:
+        self.asked += 1
+        return self._what
+
+
+async def test_all_of_a_content_is_asked_for_once(tmp_path: Path, clock: MockClock) -> None:
+    """Where it is looked up and opened, a moment apart; where it is open already, not at all."""
+    shown = Shown(content(DATA, urls=("fake://a",)))
+    async with running(tmp_path, {"fake://a": FakeSource(DATA)}) as bench:
+        bench.engine.warm(shown)
+        bench.engine.warm(shown)
+        assert DATA[:10] == await bench.engine.open(shown).read(Extent(0, 10))
+        assert 1 == shown.asked
+        for again in (shown, Shown(shown.full)):
+            before = again.asked
+            assert DATA[5:10] == await bench.engine.open(again).read(Extent(5, 10))
+            assert before == again.asked
+
+
+async def test_another_outline_of_the_same_key_is_asked(tmp_path: Path, clock: MockClock) -> None:
+    """A descriptor that was written anew names other mirrors: those are used."""
+    old, new = (Shown(content(DATA, urls=(url,))) for url in ("fake://gone", "fake://a"))
+    async with running(tmp_path, {"fake://gone": FakeSource(b""), "fake://a": FakeSource(DATA)}) as bench:
+        bench.engine.warm(old)
+        bench.engine.warm(new)
+        assert DATA == await bench.engine.open(new).read(Extent(0, len(DATA)))
+
+
 async def test_sources_of_what_nobody_opened_are_told(tmp_path: Path, clock: MockClock) -> None:
     """By name, as idle; without asking one, and on demand, for there may be 100,000 files."""
     sources = {url: FakeSource(DATA, url.removeprefix("fake://")) for url in ("fake://a", "fake://b")}
