@@ -17,10 +17,11 @@ from mountdl.content import Content, Level
 from mountdl.engine.background import Background
 from mountdl.engine.borders import Borders, Fetch
 from mountdl.engine.demand import Demand, Want
-from mountdl.engine.fleet import Fleet
+from mountdl.engine.fleet import FIRST_LOOK, Fleet
 from mountdl.engine.flight import Flight, SourceState
 from mountdl.engine.hearing import Hearing
 from mountdl.engine.incidents import Incidents
+from mountdl.engine.nap import Nap
 from mountdl.engine.planner import plan
 from mountdl.engine.roster import Roster
 from mountdl.engine.settling import Settling
@@ -80,7 +81,7 @@ class Download:
         self._background = Background(self._demand, content.chunk_map)
         Sparing(self._demand, self._background, self._settling, content.chunk_map).attach(stored, self.incidents)
         self._no_background_until, self._failure = 0.0, StoreError()
-        self._alarm, self._nap = trio.Event(), trio.CancelScope()  # until it looks after all again
+        self._nap = Nap()  # until it looks after all again
         self._nursery: trio.Nursery | None = None
         self.hearing = Hearing(stored, self._settling, roster, self.incidents, weakly(self.poke), weakly(self._filed))
 
@@ -102,7 +103,7 @@ class Download:
         self._replan()
         try:
             self.hear()  # from now on threads tell what they find, for somebody waits
-            self._nap.deadline = min(self._nap.deadline, waiter.since + self._interval())
+            self._nap.within(min(FIRST_LOOK, self._interval()))
             with trio.move_on_after(self._settings.read_timeout):
                 await waiter.answered(self.readable, self._replan)
             if waiter.error is not None or not waiter.event.is_set():
@@ -133,7 +134,7 @@ class Download:
     def want(self, extent: Extent) -> Want:
         """Fetch *extent* in idle bandwidth until all of it is readable or `unwant` is called with the result."""
         want = self._background.add(extent)
-        self._alarm.set()
+        self._nap.end()
         return want
 
     def unwant(self, want: Want) -> None:
@@ -204,10 +205,7 @@ class Download:
             self._tick()
             while self._settling.whole_due:
                 await self._judge_whole()
-            self._nap = trio.CancelScope(deadline=trio.current_time() + self._interval())
-            with self._nap:
-                await self._alarm.wait()
-            self._alarm = trio.Event()
+            await self._nap.sleep(self._interval())
 
     def stop(self) -> None:
         """End `run`."""
@@ -229,7 +227,7 @@ class Download:
 
     def poke(self) -> None:
         """Have it re-decide soon: a lane that it may have waited for is free."""
-        self._alarm.set()
+        self._nap.end()
 
     def _interval(self) -> float:
         if self._waiters or self._fleet:
@@ -341,7 +339,7 @@ class Download:
     def pause(self, flight: Flight, now: float) -> float:
         """See `Intake`. Who waits for a part of a chunk waits for the rest of it too."""
         urgent = lambda: self._waiters.await_any(self._chunk_map.cover(flight.rest))  # noqa: E731
-        return self._traffic.pause(self.content.key, now, urgent, awaited=bool(self._waiters))
+        return self._waiters.turn or self._traffic.pause(self.content.key, now, urgent, awaited=bool(self._waiters))
 
     def take(self, flight: Flight, offset: int, data: memoryview) -> None:
         """See `Intake`."""
@@ -397,4 +395,4 @@ class Download:
     def _wake(self) -> None:
         self._waiters.wake(self.readable)
         if self._settling.whole_due:
-            self._alarm.set()
+            self._nap.end()

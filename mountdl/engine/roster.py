@@ -63,8 +63,9 @@ class Roster:
 
     @property
     def trying(self) -> bool:
-        """Whether it is to show soon how many connections pay: to a server that flies and is new, or on trial."""
-        return any(state.flights and (state.host.lanes.trying or not state.host.lanes.one) for state in self.states)
+        """Whether it shows now how many connections pay: to a server that sends and is new, or on trial."""
+        sending = (state.host for state in self.states if state.flights and state.host.delivered)
+        return any(host.lanes.trying or not host.lanes.one for host in sending)
 
     def sample(self, now: float) -> list[HostScore]:
         """Measure what connections bring; return the hosts that have fewer from now on, for they did not pay."""

@@ -8,6 +8,7 @@ import trio
 from mountdl.engine.demand import Want
 from mountdl.errors import MountdlError
 from mountdl.extents import Extent
+from mountdl.sources.base import TURN
 
 
 @dataclass(eq=False, slots=True)
@@ -57,6 +58,11 @@ class Waiters:
 
     def __iter__(self) -> Iterator[Waiter]:
         return iter(tuple(self._waiting))
+
+    @property
+    def turn(self) -> float:
+        """`TURN` while one may go on and did not yet: to receive first what is there already takes 0.3 ms. Else 0."""
+        return TURN if any(waiter.event.is_set() for waiter in self._waiting) else 0.0
 
     def add(self, extent: Extent, want: Want, now: float) -> Waiter:
         """Return a new waiter for *extent*."""

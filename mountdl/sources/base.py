@@ -92,12 +92,19 @@ class Certified(Protocol):
         """Say that *extent*, written before, matched a digest that the source knows: a torrent's piece."""
 
 
+TURN = 1e-9
+"""See `Paced.pause`."""
+
+
 @runtime_checkable
 class Paced(Protocol):
     """A sink that may take bytes only so fast."""
 
     def pause(self) -> float:
-        """Return the seconds to wait before more is received, mostly 0; after that ask again."""
+        """Return the seconds to wait before more is received, mostly 0; after that ask again.
+
+        `TURN`: no time, but others are to go first.
+        """
 
 
 async def hold(sink: Paced) -> float:
@@ -105,7 +112,10 @@ async def hold(sink: Paced) -> float:
     began = None
     while (seconds := sink.pause()) > 0:
         began = trio.current_time() if began is None else began
-        await trio.sleep(seconds)
+        if seconds == TURN:
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.sleep(seconds)
     return 0.0 if began is None else trio.current_time() - began
 
 

@@ -47,13 +47,16 @@ async def test_a_chunk_is_written_once_and_verified(tmp_path: Path, clock: MockC
 async def test_a_lie_never_reaches_the_disk(tmp_path: Path, clock: MockClock, monkeypatch: Any) -> None:
     """A chunk that does not match is dropped from memory, its source blamed, the bytes brought by another."""
     put: list[bytes] = []
-    real = Stored.put
 
-    def noted(self: Stored, offset: int, data: memoryview, **how: bool) -> dict[int, int]:
-        put.append(bytes(data))
-        return real(self, offset, data, **how)
+    def noting(real: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(self: Stored, offset: int, data: memoryview, **how: bool) -> Any:
+            put.append(bytes(data))
+            return real(self, offset, data, **how)
 
-    monkeypatch.setattr(Stored, "put", noted)
+        return noted
+
+    monkeypatch.setattr(Stored, "put", noting(Stored.put))
+    monkeypatch.setattr(Stored, "write", noting(Stored.write))  # by it what no thread had begun with at the end
     liar = source(fault=lambda source, offset: b"\xff" * STEP if offset == STEP else None)
     async with running(tmp_path, {"fake://a": liar, "fake://b": source(latency=1.0)}) as bench:
         assert DATA[:CHUNK] == await bench.engine.open(WHAT).read(Extent(0, CHUNK))

@@ -11,7 +11,9 @@ from trio.testing import MockClock
 
 from mountdl.errors import ContentUnavailable, StoreError, StoreFull
 from mountdl.extents import Extent
+from mountdl.priorities import Priority
 from mountdl.settings import EngineSettings
+from mountdl.sources.base import Paced, Sink, hold
 from mountdl.store.stored import Stored
 from tests.support.content import content, pattern
 from tests.support.engines import running
@@ -171,3 +173,29 @@ async def test_bytes_of_a_reset_connection_are_kept(tmp_path: Path, clock: MockC
     async with running(tmp_path, {"fake://a": source}) as bench:
         assert DATA == await bench.engine.open(what).read(Extent(0, 400))
     assert [Extent(0, 400), Extent(160, 400), Extent(320, 400)] == [extent for extent, _ in source.fetched]
+
+
+class Eager(FakeSource):
+    """Has all there at once, as a socket may, and lets nobody else have a turn unless it is told to."""
+
+    async def fetch(self, extent: Extent, sink: Sink, *, priority: Priority) -> None:
+        self.fetched.append((extent, priority))
+        await trio.sleep(self.latency)
+        assert isinstance(sink, Paced)
+        for offset in range(extent.start, extent.stop, self.step):
+            assert 0.0 == await hold(sink)
+            sink.write(offset, self.data[offset : min(offset + self.step, extent.stop)])
+
+
+async def test_who_may_read_does_so_before_more_is_received(tmp_path: Path, clock: MockClock) -> None:
+    """What is in the socket already is received after the reader had his answer."""
+    source = Eager(DATA)
+    what = content(DATA, chunk=None, whole=False, urls=("fake://a",))
+    async with running(tmp_path, {"fake://a": source}) as bench:
+        reader = bench.engine.open(what)
+        bench.engine.prefetch(what, Extent(0, len(DATA)))
+        assert DATA[16:32] == await reader.read(Extent(16, 32))
+        assert [Extent(0, len(DATA))] == [extent for extent, _ in source.fetched]
+        assert 32 == bench.engine.status(what).written
+        await trio.sleep(1)
+        assert len(DATA) == bench.engine.status(what).written

@@ -539,3 +539,19 @@ def test_those_without_ranges_do_not_crowd_out_those_with() -> None:
     with_ranges = state("r", 100)
 
     assert 100 in may(roster(*streams, with_ranges), OTHER)
+
+
+def test_a_server_shows_something_once_it_sends() -> None:
+    """How many connections pay is looked at often then, until that is known; to look before costs the first reader."""
+    one = state("a")
+    made = roster(one)
+    assert not made.trying
+    one.flights = 1
+    assert not made.trying
+    one.delivered(1)
+    assert made.trying
+    one.host.lanes.one = 1e6
+    assert not made.trying
+    one.flights = 0
+    one.host.lanes.one = 0.0
+    assert not made.trying
