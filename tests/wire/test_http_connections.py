@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from mountdl.errors import SourceError, SourceUnavailable, StoreFull
 from mountdl.extents import Extent
 from mountdl.priorities import Priority
 from mountdl.settings import HttpSettings
-from mountdl.sources.http import HttpTransport
+from mountdl.sources.http import HttpTransport, practice
 from mountdl.sources.http.bulk import BODY, BulkTransport
 from mountdl.sources.http.connection import Origin
 from mountdl.sources.http.patience import Patience
@@ -360,3 +361,25 @@ def test_any_bytes_are_an_answer_or_an_error(raws: list[bytes], tail: bool) -> N
         assert len(reason or "") < 120
 
     trio.run(check)
+
+
+async def test_practice_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each round brings its byte; no connection was made or stays, and the first real request is like any other."""
+    came: list[tuple[int, bytes]] = []
+    monkeypatch.setattr(practice._Pupil, "write", lambda _, offset, data: came.append((offset, bytes(data))))
+    before = set(os.listdir("/proc/self/fd"))
+    async with serving(GOOD) as server, running() as transport:
+        await until(lambda: len(came) == practice.ROUNDS)
+        assert [(0, b"\0")] * practice.ROUNDS == came
+        assert 0 == transport.connects
+        assert CONTENT[5:500] == await fetched(mirror(transport, f"{server.url}/a"), 5, 500)
+        assert 1 == transport.connects
+    assert before == set(os.listdir("/proc/self/fd"))
+
+
+async def test_practice_that_fails_is_no_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that makes no sense, none at all: the real ones are asked meanwhile."""
+    for answer in (b"nonsense\r\n\r\n", b""):
+        monkeypatch.setattr(practice, "_ANSWER", answer)
+        async with serving(GOOD) as server, running() as transport:
+            assert CONTENT[5:500] == await fetched(mirror(transport, f"{server.url}/a"), 5, 500)

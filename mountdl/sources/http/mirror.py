@@ -5,6 +5,7 @@ redirects led, the validator of each final URL, whether it serves ranges) lives 
 no chunk, no digest's value and not who wants the bytes.
 """
 
+import functools
 import hashlib
 import math
 import time
@@ -246,6 +247,7 @@ def _route(arrival: Arrival) -> _Route | None:
     )
 
 
+@functools.lru_cache(256)
 def parsed(text: str) -> httpx.URL | None:
     """Return *text* as the address of an HTTP server, or None when it is none."""
     try:

@@ -13,6 +13,7 @@ from mountdl.sources.http.client import Client
 from mountdl.sources.http.connection import Origin
 from mountdl.sources.http.mirror import Mirror, parsed
 from mountdl.sources.http.patience import Patience
+from mountdl.sources.http.practice import practise
 
 
 class HttpTransport:
@@ -67,7 +68,9 @@ class HttpTransport:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the pool tidy until cancelled; close every connection then."""
         try:
-            await self._client.bulk.run(task_status=task_status)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(practise, self._client, self._client.bulk.keep)
+                await self._client.bulk.run(task_status=task_status)
         finally:
             with trio.move_on_after(1, shield=True):
                 await self._client.aclose()
