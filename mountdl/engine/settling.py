@@ -21,10 +21,9 @@ from mountdl.engine.fresh import Fresh
 from mountdl.engine.incidents import Incidents
 from mountdl.engine.inheritance import inherit, outside
 from mountdl.engine.roster import Roster
-from mountdl.engine.verifier import Verdict, Verifier, in_thread
+from mountdl.engine.verifier import Verdict, Verifier, match_whole
 from mountdl.errors import StoreError, StoreFull
 from mountdl.extents import Extent, ExtentSet
-from mountdl.integrity import WholeCheck
 from mountdl.store.stored import Stored
 from mountdl.weak import weakly
 
@@ -34,8 +33,6 @@ VERIFIERS = 4
 """Threads that hash one content and write what is good: two are enough to hash, and often wait for the disk."""
 EXAMINED = 32
 """Chunks in doubt that are hashed at a time for no reader."""
-WHOLE_STEP = 32 << 20
-"""Bytes of a whole file hashed in one hop: short enough to stop soon when the mount goes away."""
 
 
 class Settling:
@@ -365,18 +362,9 @@ class Settling:
     # -- contents with a digest of the whole only -----------------------------------------------------------
 
     async def judge_whole(self) -> bool | None:
-        """Hash all of it and return whether it matches; None if any went meanwhile, and holes were hashed in its place.
-
-        Then, and if cancelled, it will be judged another time. Raises StoreError when the store can't give it back.
-        """
+        """Return whether all of it matches; None, and if cancelled: ask another time. Raises StoreError."""
         digest = self.content.digest
-        if digest is None:
-            return True
-        check, losses = WholeCheck(digest, self.content.size), self.stored.reading.losses
-        for start in range(0, self.content.size, WHOLE_STEP):
-            step = Extent(start, start + WHOLE_STEP).clip(self.content.size)
-            await in_thread(self.stored.hash_extent, step, check)
-        return check.verified if losses == self.stored.reading.losses else None
+        return True if digest is None else await match_whole(self.stored, digest)
 
     def settle_whole(self, good: bool | None) -> None:
         """Take in the verdict: all is verified, or discarded and asked of one source at a time; None: judged anew."""

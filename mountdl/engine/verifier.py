@@ -1,4 +1,4 @@
-"""Hash chunks in worker threads and hand the verdicts back.
+"""Hash chunks in worker threads and hand the verdicts back; hash whole files there.
 
 A thread touches the queues here, its jobs' memory and the store's bytes (`hash_extent`, `put`), nothing else. It takes
 one chunk after another without asking the loop, which may be busy for longer than a chunk takes (512 MiB over loopback:
@@ -18,7 +18,8 @@ from threading import Lock
 import trio
 
 from mountdl.errors import StoreError
-from mountdl.integrity import ChunkMap
+from mountdl.extents import Extent
+from mountdl.integrity import ChunkMap, Digest, WholeCheck
 from mountdl.store.stored import Stored
 
 in_thread = trio.to_thread.run_sync
@@ -32,6 +33,9 @@ REST = 0.01
 COURTESY = 0.0005
 """Seconds for which a thread leaves its processor to the loop, which has a reader to answer: to write 1 MiB first kept
 the answer back for 3 ms where the kernel had both on one processor and the other idle, traced."""
+
+WHOLE_STEP = 32 << 20
+"""Bytes of a whole file hashed in one hop: short enough to stop soon when the mount goes away."""
 
 
 @dataclass(eq=False, frozen=True, slots=True)
@@ -239,3 +243,14 @@ class Verifier:
         except StoreError as error:
             return Verdict(job, good=True, error=error)
         return Verdict(job, good=True, sums=sums)
+
+
+async def match_whole(stored: Stored, digest: Digest) -> bool | None:
+    """Hash all of *stored* and return whether it matches; None if any went meanwhile: holes were hashed in its place.
+
+    Raises StoreError when the store can't give it back.
+    """
+    check, losses = WholeCheck(digest, stored.size), stored.reading.losses
+    for start in range(0, stored.size, WHOLE_STEP):
+        await in_thread(stored.hash_extent, Extent(start, start + WHOLE_STEP).clip(stored.size), check)
+    return check.verified if losses == stored.reading.losses else None

@@ -15,6 +15,5 @@ def inline_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("mountdl.engine.verifier.in_thread", inline)
     monkeypatch.setattr("mountdl.engine.verifier.REST", 0.0)
-    monkeypatch.setattr("mountdl.engine.settling.in_thread", inline)
     monkeypatch.setattr("mountdl.engine.borders.in_thread", inline)
     monkeypatch.setattr("mountdl.engine.reader.in_thread", inline)

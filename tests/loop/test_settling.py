@@ -210,7 +210,7 @@ async def test_a_verdict_over_what_went_meanwhile_counts_for_nothing(
     mirror = source()
     async with running(tmp_path, {URL: mirror}) as bench:
         reader = bench.engine.open(what)
-        monkeypatch.setattr("mountdl.engine.settling.in_thread", Meanwhile(bench, what, mirror, before=before))
+        monkeypatch.setattr("mountdl.engine.verifier.in_thread", Meanwhile(bench, what, mirror, before=before))
         await reader.read(Extent(0, len(DATA)))
         await trio.sleep(0.5)
         await reader.read(Extent(0, len(DATA)))
