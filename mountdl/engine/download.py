@@ -122,8 +122,7 @@ class Download:
             return  # nothing is left to fetch, and random reads of a stored file are short
         if self._background.used(extent.length) and self._settings.background != "off":
             self.want(Extent(0, self.content.size))
-        now = trio.current_time()
-        window = self._windows.advance(extent, now, self._settling.held)
+        window = self._windows.advance(extent, now := trio.current_time(), self._settling.held)
         if now < self._no_background_until:
             self._windows.clear()  # what the store can't take need not be fetched before somebody waits for it
         elif window is not None:
@@ -132,10 +131,9 @@ class Download:
                 self._replan()  # else `ensure` will, for the read and what is ahead of it together
 
     def want(self, extent: Extent) -> Want:
-        """Fetch *extent* in idle bandwidth until all of it is readable or `unwant` is called with the result."""
-        want = self._background.add(extent)
+        """Fetch *extent* in idle bandwidth until `unwant` is called with the result or it is readable for good."""
         self._nap.end()
-        return want
+        return self._background.add(extent)
 
     def unwant(self, want: Want) -> None:
         """Withdraw *want*; one that is fulfilled already is no error."""
@@ -243,25 +241,28 @@ class Download:
         self._settling.fresh.trim()
         if self._waiters and self._fleet.waits(now):
             self._settling.expect()
-        self._background.fulfil(self._settling.readable)
+        self._background.fulfil(self._settling.fulfils)
         if self._may_work(now) and not self._settling.verifier.pending:
             for want in self._background:
                 self._settling.examine(want.extent, urgent=False, most=8)
         self._replan()
 
     async def _judge_whole(self) -> None:
+        everything = Extent(0, self.content.size)
         try:
             good = await self._settling.judge_whole()
         except StoreError as error:
             self._settling.whole_due = False
             self.store_failed(error)
-            self.damaged(Extent(0, self.content.size))
+            self.damaged(everything)
             return
         self._settling.settle_whole(good)
         if good is False:
             self.error = f"the whole file did not match {self.content.digest} and was discarded"
             log.warning("%s: %s", self.content.key, self.error)
             self._discarded(self.content)
+            if self.roster.exhausted(everything):
+                self._background.withdraw(everything)  # else it would come in vain again when one may be tried
 
     # -- planning -----------------------------------------------------------------------------------------
 
@@ -378,8 +379,7 @@ class Download:
         crowded = isinstance(error, StoreCrowded)
         known = str(error) == str(self._failure) and trio.current_time() < self._no_background_until
         log.log(logging.DEBUG if crowded or known else logging.WARNING, "the store: %s", error)
-        self._failure = error
-        self._no_background_until = trio.current_time() + STORE_PAUSE
+        self._failure, self._no_background_until = error, trio.current_time() + STORE_PAUSE
         self._windows.clear()
         self._fleet.cancel_all(but_awaited=crowded)  # what they bring has no place to go
         if not crowded:

@@ -84,6 +84,10 @@ class Settling:
             return False
         return self.stored.verified.covers(extent.intersection(self._sure))
 
+    def fulfils(self, extent: Extent) -> bool:
+        """Say whether who wants *extent* needs nothing more: it is readable, and no verdict may yet take it back."""
+        return not self.whole_due and self.readable(extent)
+
     def at_hand(self, extent: Extent) -> bool:
         """Say whether a read may return *extent* now: it is readable, or was found good and waits for the disk only."""
         return self.readable(extent) or self.fresh.shows(extent)

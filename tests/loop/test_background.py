@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,39 @@ async def test_one_bad_chunk_does_not_stop_the_rest(tmp_path: Path, clock: MockC
         await trio.sleep(30)
         assert 400 - 16 == bench.engine.status(what).verified
         assert source.bytes_asked < 2 * 400
+
+
+async def test_wrong_bytes_that_only_the_whole_could_judge_are_fetched_again(tmp_path: Path, clock: MockClock) -> None:
+    """All of it was here before it was judged: what was wanted still is, and the next mirror brings it."""
+    liar, good = FakeSource(b"?" + DATA[1:], "liar"), FakeSource(DATA, "good", latency=5)
+    what = content(DATA, chunk=None, urls=("fake://liar", "fake://good"))
+    async with running(tmp_path, {"fake://liar": liar, "fake://good": good}) as bench:
+        bench.engine.prefetch(what, Extent(0, 400))
+        await trio.sleep(60)
+        assert liar.fetched
+        assert ("complete", 400) == (bench.engine.status(what).state, bench.engine.status(what).verified)
+
+
+async def test_what_an_earlier_run_left_wrong_is_fetched_again(tmp_path: Path, clock: MockClock) -> None:
+    """It is judged as it was found, before anything is asked of a mirror; then mirrors are asked."""
+    what = content(DATA, chunk=None, urls=("fake://a",))
+    with closing(Store(tmp_path)) as store, closing(store.open(what.key, 400, what.chunk_map.fingerprint)) as stored:
+        stored.write(0, b"?" + DATA[1:])
+    async with running(tmp_path, {"fake://a": FakeSource(DATA)}) as bench:
+        bench.engine.prefetch(what, Extent(0, 400))
+        await trio.sleep(60)
+        assert ("complete", 400) == (bench.engine.status(what).state, bench.engine.status(what).verified)
+
+
+async def test_a_whole_that_nobody_has_right_is_not_fetched_for_ever(tmp_path: Path, clock: MockClock) -> None:
+    """Once no mirror is left that could have it, nothing is fetched until somebody reads or waits."""
+    liar = FakeSource(b"?" + DATA[1:], "liar")
+    what = content(DATA, chunk=None, urls=("fake://liar",))
+    async with running(tmp_path, {"fake://liar": liar}) as bench:
+        bench.engine.prefetch(what, Extent(0, 400))
+        await trio.sleep(60)
+        assert not bench.engine.download(what).busy
+        assert liar.bytes_asked == 400
 
 
 async def test_a_source_without_ranges_is_completed(tmp_path: Path, clock: MockClock) -> None:

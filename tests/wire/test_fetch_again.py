@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import threading
@@ -152,3 +153,16 @@ def test_what_is_known_comes_while_other_servers_think(mirrors: Mirrors, tmp_pat
         assert process.stdout.read() == f"{tmp_path / 'out' / 'late.bin'}\n"
         assert process.stderr.read() == f"mountdl: nothing: {quick.of('nothing')}: answered 404\n"
     assert process.returncode == 3
+
+
+def test_what_only_the_whole_can_judge_comes_from_who_has_it(mirrors: Mirrors, tmp_path: Path) -> None:
+    """A mirror has other bytes of the same number. Where it is the only one, each run says so, and none waits."""
+    liar, good = mirrors.add("liar", {NAME: b"?" + DATA[1:]}).of(NAME), mirrors.add("good", {NAME: DATA}).of(NAME)
+    checksum = f"checksum=sha-256={hashlib.sha256(DATA).hexdigest()}"
+    for _ in range(2):
+        alone = fetched("-d", tmp_path, "-i", "-", text=f"{liar}\n {checksum}\n")
+        assert (alone.returncode, alone.stdout) == (32, "")
+        assert "the whole file does not match its digest" in alone.stderr
+    both = fetched("-d", tmp_path, "-i", "-", text=f"{liar}\t{good}\n {checksum}\n")
+    assert (both.returncode, both.stderr) == (0, "")
+    assert DATA == (tmp_path / NAME).read_bytes()
