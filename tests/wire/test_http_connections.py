@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
@@ -363,23 +364,32 @@ def test_any_bytes_are_an_answer_or_an_error(raws: list[bytes], tail: bool) -> N
     trio.run(check)
 
 
+def descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
 async def test_practice_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each round brings its byte; no connection was made or stays, and the first real request is like any other."""
     came: list[tuple[int, bytes]] = []
     monkeypatch.setattr(practice._Pupil, "write", lambda _, offset, data: came.append((offset, bytes(data))))
-    before = set(os.listdir("/proc/self/fd"))
-    async with serving(GOOD) as server, running() as transport:
-        await until(lambda: len(came) == practice.ROUNDS)
-        assert [(0, b"\0")] * practice.ROUNDS == came
-        assert 0 == transport.connects
-        assert CONTENT[5:500] == await fetched(mirror(transport, f"{server.url}/a"), 5, 500)
-        assert 1 == transport.connects
-    assert before == set(os.listdir("/proc/self/fd"))
+    async with serving(GOOD) as server:
+        before = descriptors()
+        async with running() as transport:
+            await until(lambda: len(came) == practice.ROUNDS)
+            await until(lambda: before == descriptors())
+            assert [(0, b"\0")] * practice.ROUNDS == came
+            assert 0 == transport.connects
+            assert CONTENT[5:500] == await fetched(mirror(transport, f"{server.url}/a"), 5, 500)
+            assert 1 == transport.connects
 
 
 async def test_practice_that_fails_is_no_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer that makes no sense, none at all: the real ones are asked meanwhile."""
-    for answer in (b"nonsense\r\n\r\n", b""):
-        monkeypatch.setattr(practice, "_ANSWER", answer)
+    """An answer that makes no sense, none at all, no descriptors left: real requests go on."""
+
+    def none_left() -> tuple[socket.socket, socket.socket]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    for name, value in (("_ANSWER", b"nonsense\r\n\r\n"), ("_ANSWER", b""), ("_pair", none_left)):
+        monkeypatch.setattr(practice, name, value)
         async with serving(GOOD) as server, running() as transport:
             assert CONTENT[5:500] == await fetched(mirror(transport, f"{server.url}/a"), 5, 500)

@@ -28,12 +28,13 @@ _CONTENT = Content(ContentKey("practice"), 2, {}, ChunkMap(2, 2))
 _ANSWER = (
     b"HTTP/1.1 206 Partial Content\r\nServer: nginx\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
     b"Content-Type: application/octet-stream\r\nContent-Length: 1\r\nLast-Modified: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
-    b'Connection: keep-alive\r\nETag: "0-0"\r\nContent-Range: bytes 0-0/2\r\n\r\n'
+    b'Connection: close\r\nETag: "0-0"\r\nContent-Range: bytes 0-0/2\r\n\r\n'
 )
-"""As the most common server writes it."""
+"""As the most common server writes it; the connection is not to be kept."""
 ROUNDS = 12
 _PATIENCE = 1.0
 """Seconds for all of it, which takes 10 ms."""
+_pair = socket.socketpair
 
 
 class _Pupil:
@@ -61,18 +62,18 @@ async def practise(client: Client, keep: Callable[[Connection], None]) -> None:
 
 
 async def _once(client: Client, keep: Callable[[Connection], None]) -> None:
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    theirs.setblocking(False)
-    keep(Connection(ORIGIN, ours))
     mirror = Mirror(client, MirrorRef(f"http://{ORIGIN.host}/"), _CONTENT)
-    with theirs:
-        try:
+    try:
+        ours, theirs = _pair()
+        with theirs:
+            ours.setblocking(False)
+            theirs.setblocking(False)
+            keep(Connection(ORIGIN, ours))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_serve, theirs)
                 await mirror.fetch(Extent(0, 1), _Pupil(), priority=Priority.READ)
-        except* (SourceError, OSError):
-            log.debug("practice failed", exc_info=True)
+    except* (SourceError, OSError):
+        log.debug("practice failed", exc_info=True)
 
 
 async def _serve(theirs: socket.socket) -> None:
