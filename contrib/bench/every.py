@@ -44,6 +44,7 @@ class Benchmark:
 
 BENCHMARKS = {
     "decide": Benchmark("decide.py", "--quick", "", "", ()),
+    "start": Benchmark("start.py", "--rounds 2", "", ""),
     "transport": Benchmark("transport.py", "--megabytes 64 --rounds 1", "", "", ("nginx", "openssl", "curl")),
     "cold": Benchmark("cold.py", "--mib 64 --rounds 2", "", ""),
     "yardstick": Benchmark("yardstick.py", "--mib 64 --rounds 1", "", ""),
