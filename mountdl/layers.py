@@ -16,7 +16,7 @@ import trio
 
 from mountdl import remote
 from mountdl.catalog.build import Built
-from mountdl.catalog.watch import SETTLE, Helpers, Watch, WatchSettings
+from mountdl.catalog.watch import Helpers, Watch, WatchSettings
 from mountdl.content import Content
 from mountdl.descriptors import SUFFIXES, parse, prefer
 from mountdl.descriptors.learned import Learned
@@ -142,12 +142,16 @@ class Layers:
         if preferences.base_uri is None:
             preferences = replace(preferences, base_uri=found_at)
         directory = self.settings.store.directory
+        watched = WatchSettings(SUFFIXES, (*excluded, directory))
+        if once:
+            # Without the kernel's reports, which cost 20 ms when they end.
+            watched = replace(watched, settle=0.0, reports=False, poll=watched.net)
         return Watch(
             folder,
             parse=partial(self._parse, preferences=preferences),
             resolve=self._resolve,
             publish=publish,
-            settings=WatchSettings(SUFFIXES, (*excluded, directory), settle=0.0 if once else SETTLE),
+            settings=watched,
             helpers=Helpers(Remembered(directory / "learned"), self._reload, self._shelf),
         )
 
