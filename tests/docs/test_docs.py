@@ -163,6 +163,12 @@ def test_nothing_names_a_machine_or_a_stranger(path: Path) -> None:
     assert (strange_hosts(text) if prose else set()) == set()
 
 
+@pytest.mark.parametrize("path", SHIPPED, ids=name_of)
+def test_no_merge_is_left_half_done(path: Path) -> None:
+    """In a document nothing else would notice the marks of a conflict."""
+    assert re.search(r"^(?:<{7}|>{7}) ", path.read_text(errors="replace"), re.MULTILINE) is None
+
+
 def test_the_laws_see_what_breaks_them() -> None:
     """A test that can't fail proves nothing."""
     assert strange_places("in /data/projects/x and /etc/fstab, and/or a/b/c, `~/mnt/x`, ../up/x") == {"/data"}
