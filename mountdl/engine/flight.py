@@ -17,6 +17,8 @@ from mountdl.sources.base import Source
 
 SILENCE = 0.3
 """Seconds without a byte in the middle of an answer that are still no sign of trouble."""
+LATER = 1.5
+"""Times as long as its host's silences usually are, a flight's is a sign of trouble too."""
 PAUSE = 0.05
 """Seconds without a byte that do not count against a flight's rate."""
 LIMITED = 0.5
@@ -115,6 +117,8 @@ class Flight:
             self.first_at = now
             self.state.host.began(now - self.started_at - self._held)
             self._held_at_first = self._held
+        elif not isinstance(self.state.ref, SwarmRef):
+            self.state.host.went_on(self.last_at, now)
         self.last_at = now
         self.delivered += length
         self._advance(offset, min(offset + length, self.extent.stop))
@@ -198,8 +202,9 @@ class Flight:
 
     def stalled(self, now: float) -> bool:
         """Say whether it is silent for longer than its host ever is."""
-        bound = self.state.host.latency.bound
-        return now - self.last_at > (max(SILENCE, bound) if self.delivers else bound)
+        host = self.state.host
+        usual = max(SILENCE, host.latency.bound, host.lull(now) * LATER) if self.delivers else host.latency.bound
+        return now - self.last_at > usual
 
     def flown(self) -> None:
         """Let the host know what it brought, and in what time: not in that for which it was told to wait."""

@@ -30,6 +30,12 @@ ROUND_TRIPS = 8
 MOST_GIVEN_UP = 3
 """Silent flights in a row, each waited for twice as long (2, 4 and 8 s), before it is short waits again: for a network
 that is back."""
+LULL = 0.15
+"""Seconds without a byte in the middle of an answer that are remembered of a host."""
+LONGEST_LULL = 1.2
+"""Seconds that such a silence counts as at most. What bounds each connection's rate mostly does so once a second."""
+LULLS_KEPT = 20.0
+"""Seconds for which they are."""
 FADE = 0.8
 SHORTEST_TIME = 0.02
 """Seconds: below that the buffers along the way are measured, not the way."""
@@ -80,6 +86,8 @@ class Lanes:
     """Seconds for which that must be so."""
     APART = 0.005
     """Seconds between two looks at least: many contents may share a host."""
+    BURSTS = 3
+    """In an epoch at least, where what each connection brings comes in bursts further apart than `LULL`."""
     HOLD = 20.0
     """Seconds before more lanes are tried again after they did not pay."""
 
@@ -93,10 +101,11 @@ class Lanes:
         self._seen, self._latest = _Steps(), deque[tuple[float, int, int]]()
         self._ready_at = self._hold_until = 0.0
 
-    def sample(self, now: float, delivered: int, busy: int, latency: float = 0.0) -> None:
+    def sample(self, now: float, delivered: int, busy: int, latency: float = 0.0, lull: float = 0.0) -> None:
         """Take in that *delivered* bytes came from the host in all and *busy* lanes are in use now.
 
-        *latency*: seconds from asking on a new connection to its first byte; they are nobody's fault.
+        *latency*: seconds from asking on a new connection to its first byte; they are nobody's fault. *lull*: seconds
+        between two bursts of a connection: a verdict takes `BURSTS` of these.
         """
         if self._last is not None and now < self._last[0] + self.APART:
             return  # another content of this host's asked a moment ago
@@ -106,9 +115,9 @@ class Lanes:
             self._ready_at = now + latency
         if last is None or not (last[2] and full) or last[0] < self._ready_at:
             return  # what comes over fewer lanes than are allowed says nothing
-        self._add(now - last[0], delivered - last[1], min(busy, self.allowed))
-        if self._decided(delivered, latency):
-            self._judge(now)
+        self._add(now - last[0], delivered - last[1], busy if lull else min(busy, self.allowed))
+        if self._decided(delivered, latency, lull * self.BURSTS):
+            self._judge(now, bursty=lull > 0)
             self._seen, self._latest = _Steps(), deque()
             self._ready_at = now + latency if self.trying else now
 
@@ -127,23 +136,23 @@ class Lanes:
         """Whether more lanes than before are on trial."""
         return self._before is not None
 
-    def _decided(self, delivered: int, latency: float) -> bool:
-        """Say whether enough was seen for a verdict."""
+    def _decided(self, delivered: int, latency: float, bursts: float) -> bool:
+        """Say whether enough was seen for a verdict: for *bursts* seconds at least, if not for longer."""
         seen = self._seen
         if self._before is not None:
-            return seen.seconds >= self.EPOCH or self._plain(_Steps.of(self._latest))
-        least = self.EPOCH * min(max(1.0, seen.rate / self.FAST), 10.0) ** 2
+            return seen.seconds >= max(self.EPOCH, bursts) or (not bursts and self._plain(_Steps.of(self._latest)))
+        least = max(bursts, self.EPOCH * min(max(1.0, seen.rate / self.FAST), 10.0) ** 2)
         return seen.seconds >= min(least, self.LONGEST_EPOCH) and delivered + seen.rate * latency / 2 >= self.FIRST
 
     def _plain(self, seen: "_Steps") -> bool:
         """Say whether the lanes on trial are as good as those before, beyond doubt."""
         return seen.seconds >= self.GLANCE and seen.rate >= self.one * seen.lanes * self.PLAIN
 
-    def _judge(self, now: float) -> None:
+    def _judge(self, now: float, *, bursty: bool) -> None:
         seen = self._seen
         if self._before is not None:
             lanes, least = self._before[0], max(self._before[1], 1.0)
-            if self._plain(latest := _Steps.of(self._latest)):
+            if not bursty and self._plain(latest := _Steps.of(self._latest)):
                 seen, paid = latest, self.allowed
             else:
                 paid = lanes if seen.rate < least * self.GAIN else ceil(lanes * seen.rate / least - 0.25)
@@ -153,7 +162,8 @@ class Lanes:
                 self._hold_until = now + self.HOLD
         self.one = seen.rate / max(1.0, min(seen.lanes, self.allowed))
         if now >= self._hold_until and self.allowed < self.limit:
-            self._before = (self.allowed, seen.rate)
+            # What readers' own lanes brought beside them is no merit of fewer.
+            self._before = (max(self.allowed, round(seen.lanes)) if bursty else self.allowed, seen.rate)
             self.allowed = min(self.limit, self.allowed * (4 if seen.rate < self.SLOW * self.allowed else 2))
 
 
@@ -223,6 +233,7 @@ class HostScore:
         self.round_trip = LATENCY_PRIOR
         """Seconds from a request to its first byte where a connection is open already."""
         self._first_bytes: deque[float] = deque(maxlen=ROUND_TRIPS)
+        self._lulls: deque[tuple[float, float]] = deque(maxlen=8)
         self._seconds = PRIOR_WEIGHT
         self._bytes = RATE_PRIOR * PRIOR_WEIGHT
 
@@ -236,6 +247,20 @@ class HostScore:
     def was_silent(self) -> None:
         """Take in that a flight ended without a first byte, later than that usually comes."""
         self.given_up = (self.given_up + 1) % MOST_GIVEN_UP
+
+    def went_on(self, since: float, now: float) -> None:
+        """Take in that the next bytes of an answer came *now*, those before them at *since*.
+
+        Of silences at one time one counts: the network may have been away for all.
+        """
+        if now - since > LULL and (not self._lulls or self._lulls[-1][0] <= since):
+            self._lulls.append((now, min(now - since, LONGEST_LULL)))
+
+    def lull(self, now: float) -> float:
+        """Return the seconds of silence in the middle of an answer that are usual: as long as it was twice lately."""
+        while self._lulls and self._lulls[0][0] < now - LULLS_KEPT:
+            self._lulls.popleft()
+        return sorted(seconds for _, seconds in self._lulls)[-2] if len(self._lulls) > 1 else 0.0
 
     @property
     def rate(self) -> float:
@@ -264,7 +289,9 @@ class HostScore:
         it can.
         """
         delivering = sum(1 for flight in self.flying if flight.delivers)
-        self.lanes.sample(now, self.delivered, self.busy(now) if self.lanes.trying else delivering, self.latency.mean)
+        busy = self.busy(now) if self.lanes.trying else delivering
+        longest = max((seconds for at, seconds in self._lulls if at >= now - LULLS_KEPT), default=0.0)
+        self.lanes.sample(now, self.delivered, busy, self.latency.mean, longest)
 
     def flown(self, length: int, seconds: float) -> None:
         """Take in a flight that brought *length* bytes in *seconds* after its first byte.

@@ -131,6 +131,20 @@ def test_a_pause_in_the_middle_is_no_stall(clock: MockClock) -> None:
 
 
 @on_clock
+def test_a_pause_as_its_host_makes_them_is_no_stall(clock: MockClock) -> None:
+    """Who sends a burst a second is silent for most of it; a pause half as long again is a sign of trouble."""
+    one = flight()
+    for _ in range(3):
+        one.write(100, b"x")
+        clock.jump(1.0)
+    one.write(100, b"x")
+    clock.jump(1.4)
+    assert not one.view(trio.current_time(), NOTHING, 0).stalled
+    clock.jump(0.2)
+    assert one.view(trio.current_time(), NOTHING, 0).stalled
+
+
+@on_clock
 def test_its_own_rate_takes_over(clock: MockClock) -> None:
     """After a second of receiving, what it brings counts, not what its host did before."""
     one = flight(Extent(0, 10_000_000))

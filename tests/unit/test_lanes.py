@@ -213,3 +213,31 @@ def test_it_shows_soon_what_pays_at_a_new_server_and_on_trial() -> None:
     for now in range(4):
         one.host.lanes.sample(now, 1 + now * MIB, 1)
     assert made.trying
+
+
+def test_a_trial_outlasts_the_silence_between_bursts() -> None:
+    """Each connection brings what it may have in a second at once: what came in 0.15 s of that second says nothing."""
+    lanes, now, delivered = Lanes(8), 0.0, 0
+    opened: list[float] = []
+    while now < 20:
+        opened += [now + 0.3] * (lanes.allowed - len(opened))  # not in the glance in which a burst shows that it pays
+        del opened[lanes.allowed :]
+        now += 0.05
+        delivered += sum(300_000 for since in opened if now >= since and (now - since) % 1 < 0.05)
+        lanes.sample(now, delivered, lanes.allowed, 0.0, 1.0)
+    assert lanes.allowed == 8
+
+
+def test_silences_that_come_again_are_usual() -> None:
+    """One may be the network's, for all its connections; twice one after the other is how the server sends."""
+    host = HostScore(8)
+    host.went_on(0.0, 0.1)
+    assert host.lull(0.2) == 0
+    host.went_on(1.0, 1.9)
+    host.went_on(1.2, 2.0)
+    assert host.lull(2.0) == 0
+    host.went_on(2.0, 3.0)
+    assert host.lull(3.0) == pytest.approx(0.9)
+    host.went_on(10.0, 19.0)
+    assert host.lull(19.0) == pytest.approx(1.0)
+    assert host.lull(60.0) == 0
