@@ -202,11 +202,13 @@ def test_lanes_stay_within_their_limit(steps: list[tuple[float, int, int]], limi
 
 
 def test_it_shows_soon_what_pays_at_a_new_server_and_on_trial() -> None:
-    """While it does it is looked at more often; a server that flies nothing shows nothing."""
+    """While it does it is looked at more often; a server that sends nothing shows nothing."""
     made, one = Roster(1.0, 5), SourceState(MirrorRef("fake://a"), FakeSource(b"", name="a"), HostScore(8), 0)
     made.states = [one]
     assert not made.trying
     one.flights = 1
+    assert not made.trying
+    one.host.delivered = 1
     assert made.trying
     one.host.lanes.one = 4e6
     assert not made.trying
