@@ -15,6 +15,9 @@ from mountdl.sources.http.mirror import Mirror, parsed
 from mountdl.sources.http.patience import Patience
 from mountdl.sources.http.practice import practise
 
+MOMENT = 0.1
+"""Seconds after which nothing seems to be connected to ahead."""
+
 
 class HttpTransport:
     """The sources behind http and https URLs, over one shared pool; implements `Transport`.
@@ -30,6 +33,7 @@ class HttpTransport:
         credentials: CredentialSettings | None = None,
     ) -> None:
         self._client = Client(settings, patience, proxies, credentials)
+        self._warmed = trio.Event()
 
     @property
     def schemes(self) -> frozenset[str]:
@@ -64,16 +68,23 @@ class HttpTransport:
         origin = self._warmable(ref)
         if origin is not None:
             self._client.bulk.warm(origin)
+            self._warmed.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the pool tidy until cancelled; close every connection then."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(practise, self._client, self._client.bulk.keep)
+                nursery.start_soon(self._practise)
                 await self._client.bulk.run(task_status=task_status)
         finally:
             with trio.move_on_after(1, shield=True):
                 await self._client.aclose()
+
+    async def _practise(self) -> None:
+        """Practise while the first mirror is connected to: not before, for it would come 10 ms later."""
+        with trio.move_on_after(MOMENT):
+            await self._warmed.wait()
+        await practise(self._client, self._client.bulk.keep)
 
     def _warmable(self, ref: MirrorRef) -> Origin | None:
         url = parsed(ref.url)
