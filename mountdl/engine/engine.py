@@ -68,6 +68,7 @@ class Engine:
         self._unopened: dict[ContentKey, str] = {}
         self._traffic = Traffic(self._lane_freed, Rates(settings.download_rate, settings.overall_download_rate))
         self._put_off: dict[ContentKey, float] = {}
+        self._shown: Mapping[ContentKey, Outline] = {}
         self._paused: set[ContentKey] = set()
         self._backlog = Backlog()
         self._nursery: trio.Nursery | None = None
@@ -207,6 +208,9 @@ class Engine:
             if gone not in self._downloads:
                 for kept in (self._incidents, self._put_off, self._unopened):
                     kept.pop(gone, None)
+        for key in [key for key in self._put_off if contents.get(key) != self._shown.get(key)]:
+            del self._put_off[key]  # it may have other sources now
+        self._shown = contents
         for key, download in self._downloads.items():
             shown = contents.get(key)
             content = None if shown is None else _full(shown)

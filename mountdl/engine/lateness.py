@@ -21,14 +21,22 @@ SEVERAL = 2.0
 """Seconds more that those have which were asked for the same bytes, one of which delivers, before another is."""
 
 
-def late(flight: FlightView, owing: Sequence[FlightView], part: Extent, view: SourceView, priority: Priority) -> bool:
-    """Say whether *flight* is so late with *part* that *view* had better be asked.
+def late(
+    flight: FlightView,
+    owing: Sequence[FlightView],
+    part: Extent,
+    view: SourceView,
+    priority: Priority,
+    *,
+    instead: bool = False,
+) -> bool:
+    """Say whether *flight* is so late with *part* that *view* had better be asked; *instead*: in place of one of them.
 
     Of several that are *owing* it one may deliver: then all must be later still, or each that is a little slow would
-    cost a request.
+    cost a request. So it must where a connection would be given up for it.
     """
     factor, extra = PATIENCE[priority]
     soon = flight.again(view, part.length) * factor + extra
-    if len(owing) == 1 or all(other.stalled for other in owing):
+    if not instead and (len(owing) == 1 or all(other.stalled for other in owing)):
         return soon < flight.due(part.stop)
-    return all(soon * len(owing) + SEVERAL < other.due(part.stop) for other in owing)
+    return all(soon * (len(owing) + instead) + SEVERAL < other.due(part.stop) for other in owing)

@@ -100,6 +100,7 @@ class _Table:
         self.spare = sum(self.free.values())  # kept, because it is asked for once for each source
         self.lanes = lanes - len(flights)
         self.known = any(not view.unknown for view in sources)
+        self.sound = frozenset(view.source for view in sources if not view.strikes)
         self.total_rate = sum(view.rate * max(1, view.free) for view in sources)
         self.ahead: list[Want] = []
         self.assignments: list[Assignment] = []
@@ -306,10 +307,9 @@ class _Table:
     # -- what flies is late -------------------------------------------------------------------------------
 
     def hedge(self, want: Want) -> None:
-        """Ask a second source for what a late flight owes to *want*.
+        """Ask a second source for what a late flight owes to *want*; the same again only when the flight is silent.
 
-        The same source is asked again only when the flight is silent: one that delivers is not made
-        faster by a second connection that shares its way.
+        One that delivers is not made faster by a second connection that shares its way.
         """
         for flight in self.flights:
             part = self.owed(flight, want)
@@ -320,24 +320,26 @@ class _Table:
             view = self.quickest(part, want.priority, without=asked)
             if view is None and flight.wait >= ASKED_AGAIN and all(other.stalled for other in owing):
                 view = self.asked_again(part, want)
+            if view is not None and not late(flight, owing, part, view, want.priority):  # but one that failed may do
+                view = self.quickest(part, want.priority, without=asked | self.sound) or view
             if view is not None and late(flight, owing, part, view, want.priority):
                 self.assign(view, view.reach(part), want.priority, hedge=True)
-            elif view is None and want.priority is Priority.READ and len(owing) > 1 and self.lanes <= -2:
-                self.displace(flight, owing, part, asked)
+            elif view is None and self.lanes == (-2 if want.priority is Priority.READ else 0):
+                self.displace(flight, owing, part, want.priority)
 
-    def displace(self, flight: FlightView, owing: list[FlightView], part: Extent, asked: frozenset[int]) -> None:
-        """Give the lane of the latest of several that owe a reader *part* to one who is known to bring it sooner.
+    def displace(self, flight: FlightView, owing: list[FlightView], part: Extent, priority: Priority) -> None:
+        """Give the lane of the latest that owes *part* to one who is known to bring it sooner.
 
-        A content that may have one connection has three while a reader waits: all can be slow. For who is not known
-        the next would be as good, and so on for ever.
+        A content that may have one connection has three while a reader waits, and all can be slow. For who is not
+        known the next would be as good, and so on for ever.
         """
-        unknown = {view.source for view in self.views.values() if view.unknown or view.strikes}
+        unfit = {view.source for view in self.views.values() if view.unknown} | {other.source for other in owing}
         self.lanes += 1
-        view = self.quickest(part, Priority.READ, without=asked | unknown)
+        view = self.quickest(part, priority, without=frozenset(unfit))
         self.lanes -= 1
-        if view is not None and late(flight, owing, part, view, Priority.READ):
+        if view is not None and late(flight, owing, part, view, priority, instead=True):
             self.displaced.add(max(owing, key=lambda other: other.due(part.stop)).flight)
-            self.assign(view, view.reach(part), Priority.READ, hedge=True)
+            self.assign(view, view.reach(part), priority, hedge=True)
 
     def asked_again(self, part: Extent, want: Want) -> SourceView | None:
         """Return who is to be asked for *part* a second time, as all who were asked are silent; nobody a third time.

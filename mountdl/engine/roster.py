@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from mountdl.descriptors.model import SwarmRef
 from mountdl.engine.flight import SourceState
-from mountdl.engine.scoreboard import SECOND_CHANCE, HostScore
+from mountdl.engine.scoreboard import SECOND_CHANCE, HostScore, SourceScore
 from mountdl.engine.status import SourceStatus
 from mountdl.engine.views import LONGEST_FLIGHT, SourceView
 from mountdl.errors import ContentChanged, ContentUnavailable, MountdlError, SourceError, SourceMismatch
@@ -199,6 +199,7 @@ class Roster:
         if isinstance(error, SourceMismatch):
             self._changed.add(state)
         together = began is not None and state.score.strikes > 0 and began <= state.score.failed_at
+        state.score.asked_at = max(state.score.asked_at, now if began is None else began)
         state.score.failed(error, now, self._retry_wait, random.random, strike=not together)
         if self._max_tries and state.score.strikes >= self._max_tries:
             state.score.give_up(now, ALONE if self._none_works else SECOND_CHANCE)
@@ -232,8 +233,7 @@ class Roster:
         error, alive = self.exhausted(extent), self._alive(extent)
         if error is not None:
             return error
-        tried = all(s.score.strikes and s.score.failed_at >= since - OFFLINE_PATIENCE for s in alive)
-        if tried and now - since >= OFFLINE_PATIENCE:
+        if all(_failed(s.score, since, now) for s in alive) and now - since >= OFFLINE_PATIENCE:
             return ContentUnavailable(f"no source answers: {self.reasons()}")
         return None
 
@@ -321,6 +321,15 @@ def _soon(state: SourceState, length: int) -> float:
 
 def _works(state: SourceState, now: float) -> bool:
     return not state.score.strikes and not state.host.silent(now)
+
+
+def _failed(score: SourceScore, since: float, now: float) -> bool:
+    """Say whether it failed a reader who waits since *since*: by a try of this time, or it says that it takes none.
+
+    What fails that was asked before, and while a network was down, tells nothing of what a new try would bring.
+    """
+    lately = score.failed_at >= since - OFFLINE_PATIENCE
+    return score.strikes > 0 and lately and (score.asked_at >= since or now < score.asked_to_wait_until)
 
 
 def _trial_flight(host: HostScore) -> int:

@@ -312,6 +312,8 @@ class SourceScore:
     failures: int = 0
     strikes: int = 0
     failed_at: float = 0.0
+    asked_at: float = 0.0
+    """When the last of the flights that failed began."""
     retry_at: float = 0.0
     asked_to_wait_until: float = 0.0
     dropped: bool = False

@@ -140,6 +140,22 @@ async def test_dead_contents_do_not_hold_up_the_others(tmp_path: Path, clock: Mo
         assert "complete" == bench.engine.status(good).state
 
 
+async def test_a_file_that_was_put_off_is_taken_up_with_its_next_mirror(tmp_path: Path, clock: MockClock) -> None:
+    """Its only one refused it, and is asked again in ten minutes; what a descriptor names meanwhile need not wait."""
+    refusing = FakeSource(DATA, "a", fault=failing(SourceRefused("a", "answered 404")))
+    before, after = (content(DATA, urls=urls) for urls in (("fake://a",), ("fake://a", "fake://b")))
+    async with running(tmp_path, {"fake://a": refusing, "fake://b": FakeSource(DATA, "b")}, ALL) as bench:
+        bench.engine.update({before.key: before})
+        await trio.sleep(10)
+        asked = len(refusing.fetched)
+        bench.engine.update({before.key: content(DATA, urls=("fake://a",))})
+        await trio.sleep(10)
+        assert (bench.engine.active(), len(refusing.fetched)) == ((), asked)
+        bench.engine.update({after.key: after})
+        await trio.sleep(10)
+        assert bench.engine.status(after).state == "complete"
+
+
 async def test_a_content_in_use_elsewhere_does_not_end_the_engine(tmp_path: Path, clock: MockClock) -> None:
     """With background "all", a file that another process has open is left to it; the others are fetched."""
     taken, free = content(pattern(300), urls=("fake://a",)), content(DATA, urls=("fake://a",))

@@ -131,3 +131,16 @@ async def test_mirrors_that_trickle_keep_no_reader_from_one_that_is_idle(
         since = trio.current_time()
         assert await bench.engine.open(what).read(Extent(0, 100)) == DATA[:100]
         assert trio.current_time() - since < 10
+
+
+async def test_a_mirror_that_trickles_is_left_where_one_connection_is_allowed(tmp_path: Path, clock: MockClock) -> None:
+    """A flight of some MiB at 32 KB a second took minutes, nobody reading, beside a mirror that is known and idle."""
+    known = {url: FakeSource(DATA, "idle", step=STEP) for url in ("fake://idle", "fake://known")}
+    sources = {"fake://slow": FakeSource(DATA, "slow", step=STEP, pause=0.25), **known}
+    what = content(DATA, chunk=SHORTEST_CHUNK, urls=("fake://slow", "fake://idle"))
+    async with running(tmp_path, sources, EngineSettings(background="off", split=1)) as bench:
+        bench.engine.prefetch(what, Extent(0, len(DATA)))
+        await trio.sleep(1)
+        await bench.engine.open(content(DATA[:9], urls=("fake://known",))).read(Extent(0, 9))
+        await trio.sleep(8)
+        assert bench.engine.status(what).state == "complete"

@@ -177,9 +177,18 @@ def test_of_two_that_are_slow_neither_keeps_a_third_from_being_asked() -> None:
     assert decided(wants, [source(0), source(1)], flights=slow) == []
 
 
+def test_one_that_failed_is_asked_where_those_that_did_not_are_slow() -> None:
+    """After an outage all but the slowest may have failed; which they did must keep no reader from them."""
+    late, slow, failed = replace(flight(0, 60), rate=1.0), source(1, latency=30.0), source(2, strikes=1)
+
+    assert [2] == [a.source for a in decided([wanting(0, 40)], [slow, failed], flights=[late])]
+    assert [1] == [a.source for a in decided([wanting(0, 40)], [source(1), failed], flights=[late])]
+    assert [] == decided([wanting(0, 40)], [slow, replace(failed, latency=30.0)], flights=[late])
+
+
 def test_a_slow_flight_gives_its_lane_to_who_is_faster() -> None:
     """A content that may have one connection has three for a reader; if all are slow the latest of those ends."""
-    slow = [replace(flight(0, 60, source=number), flight=number, rate=1.0 + number) for number in (0, 1, 2)]
+    slow = [replace(flight(0, 60, source=number), flight=number, rate=1.0 + number / 10) for number in (0, 1, 2)]
 
     def ended(more: SourceView, priority: Priority = READ, lanes: int = 1) -> tuple[int, ...]:
         return plan([wanting(0, 40, priority)], NOTHING, slow, [more], CHUNKS, lanes).cancels
@@ -188,6 +197,7 @@ def test_a_slow_flight_gives_its_lane_to_who_is_faster() -> None:
     made = plan([wanting(0, 40)], NOTHING, slow, [source(3), source(4, unknown=True, latency=0.0)], CHUNKS, 1)
     assert made.assignments == (Assignment(3, Extent(0, 40), READ, hedge=True),)
     assert ended(source(3), lanes=2) == ended(source(3), READAHEAD) == ended(source(3, rate=2.0)) == ()
+    assert ended(source(3), BACKGROUND, lanes=3) == ended(source(3, strikes=1)) == (0,)
     assert ended(source(2)) == ended(source(3, unknown=True)) == ()
 
 
@@ -318,7 +328,7 @@ def test_a_hedge_nobody_waits_for_takes_no_readers_lane() -> None:
     late = [replace(flight(0, 8, wait=100.0), priority=BACKGROUND)]
 
     assert decided([wanting(0, 8, BACKGROUND)], [source(1, free=0, urgent=1)], flights=late) == []
-    assert decided([wanting(0, 8, BACKGROUND)], [source(1)], flights=late, lanes=1) == []
+    assert decided([wanting(0, 8, BACKGROUND)], [source(1, unknown=True)], flights=late, lanes=1) == []
 
 
 def test_a_hedge_asks_for_what_is_missing_only() -> None:

@@ -289,6 +289,19 @@ def test_all_failing_is_hopeless_after_some_patience() -> None:
     assert "no route" in str(error)
 
 
+def test_a_try_that_began_before_a_reader_came_tells_him_nothing() -> None:
+    """It fell silent while the network was down and failed when it was up again, which the next try finds."""
+    made, *states = three()
+    for each in states:
+        made.failed(each, unavailable("silent for 10 s"), 10.0, began=0.0)
+
+    assert made.hopeless(CHUNK, 5.0, 10.0) is None
+    assert made.hopeless(CHUNK, 0.0, 10.0) is not None
+    for each in states:
+        made.failed(each, unavailable("silent for 10 s"), 21.0, began=11.0)
+    assert made.hopeless(CHUNK, 5.0, 21.0) is not None
+
+
 def test_failures_of_long_ago_do_not_count() -> None:
     """A reader who comes later has the sources tried again first."""
     a = state("a")
