@@ -20,7 +20,7 @@ ROWS = [
     {"sources", "store"},
     {"engine", "catalog"},
     {"filesystem", "control", "remote"},
-    {"layers"},
+    {"layers", "late"},
     {"app", "fetching"},
     {"demo"},
     {"__main__"},

@@ -1,7 +1,9 @@
 """A command starts with what it needs: nothing of the engine where only a daemon is asked."""
 
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -154,3 +156,51 @@ def test_what_no_descriptor_asks_for_is_loaded_when_it_is_first_used(tmp_path: P
     }
 
     assert late & run("import sys, mountdl.app; print(*sys.modules)", home=tmp_path) == set()
+
+
+_FEW = {"mountdl.sources.sftp.failures", "mountdl.sources.sftp.hosts"}
+"""With asyncssh, which few mounts need."""
+_BEFORE = {
+    f"mountdl.{name}"
+    for name in ("control.graduation", "control.rpc.serving", "filesystem.mount", "filesystem.operations")
+}
+"""What an option asks for, or speaks to the kernel: loaded before the mount is there."""
+_LATE = (
+    "import sys, importlib, mountdl.app, mountdl.late as late; [importlib.import_module(name) for name in late.MODULES]"
+)
+
+
+def imported_in_functions(*parts: str) -> Iterator[str]:
+    """Yield the modules of ours that functions of these *parts* of the package import."""
+    package = Path(__file__).parents[2] / "mountdl"
+    for part in parts:
+        for path in [package / part] if part.endswith(".py") else (package / part).rglob("*.py"):
+            functions = (
+                node
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef)
+            )
+            for node in (node for function in functions for node in ast.walk(function)):
+                if isinstance(node, ast.ImportFrom) and node.module is not None:
+                    whole = [f"{node.module}.{each.name}" for each in node.names]
+                    known = [name for name in whole if (package.parent / (name.replace(".", "/") + ".py")).exists()]
+                    yield from (name for name in known or [node.module] if name.startswith("mountdl."))
+
+
+def test_a_mount_has_all_of_its_own_in_memory_some_seconds_after_its_start(tmp_path: Path) -> None:
+    """A package that is upgraded under it can't give it the other half."""
+    parts = ENGINE - {"content", "integrity", "settings"} | {
+        "app.py",
+        "content.py",
+        "digests",
+        "integrity.py",
+        "layers.py",
+        "remote.py",
+    }
+    later = set(imported_in_functions(*parts)) - _FEW - _BEFORE
+
+    got = run(f"{_LATE}; print(*sys.modules)", home=tmp_path)
+
+    assert len(later) > 10
+    assert later - got == set()
+    assert got & {"asyncssh", "libtorrent"} == set()
