@@ -18,7 +18,7 @@ from mountdl.control.registry import Registry, left
 from mountdl.control.text import shown
 from mountdl.descriptors import SUFFIXES
 from mountdl.errors import ExitStatus, UsageError, write_status
-from mountdl.openfiles import FEW, attainable
+from mountdl.openfiles import FEW, OWN, attainable
 from mountdl.settings import CredentialSettings, RpcSettings, Settings, is_remote
 from mountdl.sources.credentials import EXPOSED, exposed
 
@@ -44,7 +44,7 @@ def check(settings: Settings, registry: Registry) -> list[str]:
     if mount.allow_other:
         check_allow_other()
     check_rpc(settings.rpc)
-    hints = [*check_places(settings), *_open_files_hints()]
+    hints = [*check_places(settings), *check_open_files()]
     if is_remote(mount.source):
         return hints
     check_apart(Path(mount.source), settings.store.directory)
@@ -93,6 +93,9 @@ def check_mountpoint(mountpoint: Path, registry: Registry) -> None:
                 ExitStatus.UNKNOWN,
             ) from error
         raise UsageError(f"{shown(mountpoint)} can't be read: {error.strerror}", ExitStatus.IO) from error
+    if os.geteuid() != 0 and not os.access(mountpoint, os.W_OK):
+        why = "only root may mount on what you can't write in"
+        raise UsageError(f"{shown(mountpoint)}: {why}; choose a directory of yours", ExitStatus.UNKNOWN)
     if names:
         raise UsageError(f"{shown(mountpoint)} is not empty ({shown(min(names))} is in it): choose another directory")
 
@@ -165,10 +168,14 @@ def _interface_hints(interface: str | None) -> list[str]:
     return []
 
 
-def _open_files_hints() -> list[str]:
+def check_open_files() -> list[str]:
+    """Return a hint where few files may be open. Raises UsageError where they are too few to read one."""
     most = attainable()
     if most >= FEW:
         return []
+    if most < OWN:
+        why = f"only {most} files may be open here (ulimit -Hn), and a mount needs {OWN} to serve one"
+        raise UsageError(f"{why}; have it raised to 1024", ExitStatus.UNKNOWN)
     return [f"only {most} files may be open here (ulimit -Hn): many that are read at once fail; have it raised to 1024"]
 
 

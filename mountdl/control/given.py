@@ -45,6 +45,10 @@ _IGNORED_WORDS = frozenset(
         "strictatime",
         "lazytime",
         "nolazytime",
+        "dirsync",
+        "silent",
+        "loud",
+        "default_permissions",
     ]
 )
 _IGNORED_PREFIXES = ("x-", "X-", "comment=")

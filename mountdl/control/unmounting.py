@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from mountdl.control import mounttable
@@ -39,8 +40,8 @@ def run(path: Path, registry: Registry, patience: float = PATIENCE) -> None:
             raise UsageError(_explained(mountpoint, refused), ExitStatus.UNKNOWN)
     if entry is not None and not registry.gone(entry, min(_ENDING, patience)) and _serves(entry):
         raise UsageError(
-            f"{shown(mountpoint)} is unmounted, but shown elsewhere still (a container, another mount namespace, an"
-            f" overlay on it); its daemon (process {entry.pid}) ends with that",
+            f"{shown(mountpoint)} is unmounted, but files in it are open still, or it is shown elsewhere still (a"
+            f" container, another mount namespace, an overlay on it); its daemon (process {entry.pid}) ends with that",
             ExitStatus.TIMEOUT,
         )
     if entry is not None and not registry.gone(entry, until - time.monotonic()):
@@ -60,19 +61,25 @@ def _serves(entry: Entry) -> bool:
 
 
 def _appeared(mountpoint: Path, entry: Entry, registry: Registry, until: float) -> Mounted | None:
-    """Wait for the mount of a daemon that is only starting, or for the end of one that is ending; return the mount."""
+    """Wait for the mount of a daemon that is only starting, or for the end of one that is ending; return the mount.
+
+    One that answers has mounted: what is not there then was taken away, by umount -l, and stays for open files.
+    """
+    serves = False
     while time.monotonic() < until and not registry.gone(entry, 0.0):
         mounted = mounttable.on(mountpoint)
-        if mounted is not None:
+        if mounted is not None or serves:
             return mounted
-        time.sleep(_LOOK)
+        serves = _serves(entry)
+        if not serves:
+            time.sleep(_LOOK)
     return None
 
 
 def _explained(mountpoint: Path, refused: str) -> str:
     if "busy" not in refused.lower():
         return f"{shown(mountpoint)} can't be unmounted: {shown(refused)}"
-    who = users(mountpoint)
+    who = [*users(mountpoint), *loops(mountpoint)]
     if not who:
         return f"{shown(mountpoint)} is busy: a process that can't be seen from here uses it; end it and try again"
     more = f" and {len(who) - _NAMED} more" if len(who) > _NAMED else ""
@@ -86,6 +93,17 @@ def users(mountpoint: Path) -> list[str]:
         used = _used(process, mountpoint)
         if used is not None and process.name != str(os.getpid()):
             found.append(f"{_name(process)} (process {process.name}, {shown(used)})")
+    return found
+
+
+def loops(mountpoint: Path, devices: Path = Path("/sys/block")) -> list[str]:
+    """Return which loop devices are of a file in *mountpoint*: their users are no processes."""
+    found = []
+    for told in sorted(devices.glob("loop*/loop/backing_file")):
+        with suppress(OSError):
+            file = Path(told.read_text(errors="replace").removesuffix("\n"))
+            if file.is_relative_to(mountpoint):
+                found.append(f"the loop device /dev/{told.parts[-3]} ({shown(str(file.relative_to(mountpoint)))})")
     return found
 
 

@@ -216,6 +216,18 @@ def test_a_mount_that_is_shown_elsewhere(published: Path, mounted: Mounts) -> No
     eventually(LONGEST, lambda: not lives(mount.pid))
 
 
+def test_a_mount_that_was_taken_away_under_a_reader(published: Path, mounted: Mounts, film_bytes: bytes) -> None:
+    """By umount -l: it is said at once that a file is open still, and who reads it reads on."""
+    mount = mounted(published)
+    with open(mount / NAME, "rb") as file:
+        run("umount", "-l", mount.path)
+        done = mountdl("unmount", mount.path)
+        assert within(LONGEST, file.read) == film_bytes[: 2 * MIB]
+    assert done.returncode == 2
+    assert "files in it are open still" in done.stderr
+    eventually(LONGEST, lambda: not lives(mount.pid))
+
+
 def _elsewhere(process: subprocess.Popen[bytes]) -> bool:
     """Wait until *process*, an unshare(1), runs what it was given; say whether it may do that."""
     name = Path(f"/proc/{process.pid}/comm")

@@ -15,6 +15,7 @@ from mountdl.control.configuration import settings
 from mountdl.control.given import Given
 from mountdl.control.registry import Entry, Registry
 from mountdl.errors import ExitStatus, UsageError
+from mountdl.openfiles import OWN
 from mountdl.settings import RpcSettings
 
 
@@ -141,3 +142,23 @@ def test_a_killed_daemon_is_waited_for(
 
     with entered:
         assert checks._deserted(Path("/m"), Registry(tmp_path)) is free
+
+
+def test_a_process_that_may_open_next_to_nothing_mounts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 12 files it ended as a defect, and with 16 no file could be read."""
+    monkeypatch.setattr(checks, "attainable", lambda: OWN - 1)
+    with pytest.raises(UsageError, match=f"only {OWN - 1} files may be open here .* have it raised to 1024"):
+        checks.check_open_files()
+    monkeypatch.setattr(checks, "attainable", lambda: OWN)
+    assert len(checks.check_open_files()) == 1
+
+
+def test_a_mount_point_of_others_is_refused_by_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fusermount3 refuses it; whether /dev/fuse is there and fuse3 installed is not the question."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    (tmp_path / "mnt").mkdir()
+    with pytest.raises(UsageError, match="only root may mount on what you can't write in; choose a directory of yours"):
+        checks.check_mountpoint(tmp_path / "mnt", Registry(tmp_path))

@@ -234,6 +234,15 @@ def test_a_mount_that_is_only_starting_is_awaited_and_unmounted(
     assert ends == [(tmp_path / "m", False)]
 
 
+def test_a_loop_device_is_named_as_a_user(tmp_path: Path) -> None:
+    """An image in the mount that is mounted itself: no process has it open."""
+    for number, file in enumerate((tmp_path / "mnt" / "a" / "disc.iso", tmp_path / "other.iso")):
+        (tmp_path / f"loop{number}" / "loop").mkdir(parents=True)
+        (tmp_path / f"loop{number}" / "loop" / "backing_file").write_text(f"{file}\n")
+    (tmp_path / "loop2").mkdir()
+    assert unmounting.loops(tmp_path / "mnt", tmp_path) == ["the loop device /dev/loop0 (a/disc.iso)"]
+
+
 def test_options_may_stand_among_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Before, between and after them, as GNU's programs have it; behind -- all are files."""
     one, two, out = tmp_path / "one", tmp_path / "two", tmp_path / "out.meta4"

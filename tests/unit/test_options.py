@@ -120,7 +120,7 @@ def test_flags_take_a_value_only_after_an_equals_sign() -> None:
 
 def test_words_of_mount_are_accepted_and_ignored() -> None:
     """What fstab says to others is none of our business."""
-    text = "_netdev,nofail,noauto,user,x-systemd.automount,ro,nosuid,nodev,defaults,allow_other,cache-dir=/a\\,b"
+    text = "_netdev,nofail,noauto,user,x-systemd.automount,ro,nosuid,nodev,defaults,silent,default_permissions,allow_other,cache-dir=/a\\,b"
 
     assert [each.name for each in from_words(text)] == ["allow-other", "cache-dir"]
     assert Path("/a,b") == settings(*from_words(text)).store.directory
