@@ -158,7 +158,8 @@ def name_of(url: str) -> str:
 def described(name: str, url: str, probe: Probe) -> str:
     """Return a Metalink 4 document for a plain file. UsageError when its server does not say its size."""
     if probe.size is None:
-        raise UsageError(f"{shown(url)}: the server does not say how long the file is")
+        why = "the server does not say how long the file is, which has to be known"
+        raise UsageError(f"{shown(url)}: {why}; curl and aria2c can fetch it", ExitStatus.UNKNOWN)
     hashes = "".join(
         f"<hash type={quoteattr(algorithm)}>{value.hex()}</hash>" for algorithm, value in probe.digests.items()
     )

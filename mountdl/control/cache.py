@@ -117,6 +117,18 @@ def listing(directory: Path, registry: Registry, *, as_json: bool) -> None:
     print(f"{text.counted(len(found), 'content')}, {taken} in {shown(directory)}")
 
 
+def store_of(word: str, registry: Registry) -> Path | None:
+    """Return the store of the running mount that *word* is a file in; None where it is none. UsageError: it is dead."""
+    try:
+        entry, inside = client.locate_file(Path(word), registry)
+        told = client.ask(entry, {"verb": "status", "path": inside, "brief": True}).get("cache")
+    except UsageError as error:
+        if error.exit_status is ExitStatus.NOT_FOUND:
+            return None
+        raise
+    return Path(told) if isinstance(told, str) else None
+
+
 def chosen(store: Store, words: Sequence[str], registry: Registry) -> list[ContentKey]:
     """Return the contents that *words* name: files in a mount, keys, or beginnings of keys."""
     return [_chosen(store, word, registry) for word in words]

@@ -255,10 +255,12 @@ def _inspect(arguments: argparse.Namespace) -> int:
 def _cache(arguments: argparse.Namespace) -> int:
     from mountdl.control import cache, cache_files, configuration
 
-    given = None if arguments.cache_dir is None else [Given("cache-dir", arguments.cache_dir, "--cache-dir")]
-    directory = configuration.settings("/", Path("/"), given or []).store.directory
+    given = [] if arguments.cache_dir is None else [Given("cache-dir", arguments.cache_dir, "--cache-dir")]
+    directory = configuration.settings("/", Path("/"), given).store.directory
     verb, words = arguments.verb, [_word("FILE", word) for word in arguments.words]
     registry = _registry()
+    if words and not given and verb not in {"list", "adopt"}:
+        directory = cache.store_of(words[0], registry) or directory
     if (not words and verb in {"pin", "unpin", "adopt"}) or (verb == "export" and len(words) != 2):
         raise UsageError(f"cache {verb} needs {'a file and where to put it' if verb == 'export' else 'files'}")
     if verb == "list":

@@ -49,6 +49,7 @@ class Desk:
             "source": self._mount.source,
             "pid": self._pid,
             "version": __version__,
+            "cache": str(self._engine.kept_in),
             "reachable": watch.reachable,
             "files": files,
             "cautions": [asdict(caution) for caution in cautions]

@@ -272,7 +272,7 @@ def _fill_cache(parser: Parser) -> None:
     parser.add_argument(
         "words", metavar="WORD", nargs="*", default=[], help="a file in a mount or a content's key; see above"
     )
-    parser.add_argument("--cache-dir", metavar="DIR", help="the store ($XDG_CACHE_HOME/mountdl)")
+    parser.add_argument("--cache-dir", metavar="DIR", help="the store (the mount's of WORD; $XDG_CACHE_HOME/mountdl)")
     parser.add_argument(
         "--size", metavar="SIZE", type=_value(values.size, "--size"), help="prune: until no more than this is left"
     )

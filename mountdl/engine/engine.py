@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import cachetools
 import trio
@@ -335,6 +336,11 @@ class Engine:
         full = None if brief else _full(content)
         sources = () if full is None else tuple(map(SourceStatus.unused, self._lineup.names(full)))
         return DownloadStatus(content.size, glance.verified, glance.written, state, 0.0, 0, sources, error)
+
+    @property
+    def kept_in(self) -> Path:
+        """The directory of the store."""
+        return self._store.directory
 
     @property
     def ailing(self) -> str | None:

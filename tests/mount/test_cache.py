@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from tests.support.mirrors import Mirrors
-from tests.support.mounts import Mount, Mounts, eventually, mountdl, needs_fuse
+from tests.support.mounts import Mount, Mounts, eventually, lives, mountdl, needs_fuse
 from tests.support.samples import CHUNK, MIB, publish
 
 pytestmark = needs_fuse
@@ -111,7 +112,7 @@ def test_export_hands_out_what_is_right_and_nothing_else(
     """Beside the mount that has it open; a copy of its own; never over a file that is there; not when it rotted."""
     mount = filled(mirrors, mounted, source, film_bytes)
     out = tmp_path / "out.bin"
-    assert cache(mount.cache, "export", mount / NAME, out).returncode == 0
+    assert mountdl("cache", "export", mount / NAME, out).returncode == 0  # the mount knows its store
     assert out.read_bytes() == film_bytes
     assert out.stat().st_nlink == 1
     (tmp_path / "another" / "contents").mkdir(parents=True)
@@ -187,3 +188,15 @@ def test_graduate(mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: b
     assert (out / "sub" / NAME).read_bytes() == film_bytes
     assert (out / "other.bin").read_text() == "mine"
     assert sorted(path.name for path in out.rglob("*")) == [NAME, "other.bin", "sub"]
+
+
+def test_a_file_of_a_dead_mount_is_said_to_be_that(
+    mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes
+) -> None:
+    """Not that there is no cache where that of this mount never was."""
+    mount = filled(mirrors, mounted, source, film_bytes)
+    os.kill(mount.pid, signal.SIGKILL)
+    eventually(30, lambda: not lives(mount.pid))
+    done = mountdl("cache", "pin", mount / NAME)
+    assert (done.returncode, "is dead: mount it again" in done.stderr) == (17, True)
+    assert mountdl("unmount", mount.path).returncode == 0
