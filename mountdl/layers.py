@@ -42,7 +42,7 @@ _M_MMAP_THRESHOLD = -3
 MOST_FILES = 1 << 16
 """Files and connections that the process may have open, where the system allows that many."""
 RARER = ("mountdl.sources.ftp.transport", "mountdl.sources.sftp.transport", "mountdl.sources.swarm.transport")
-"""What is loaded where something needs it: 30 ms and 3 MB that a mount of plain HTTP mirrors is spared."""
+"""What is loaded where something needs it: 30 ms that the start of a mount of plain HTTP mirrors is spared."""
 
 
 class Layers:
