@@ -77,6 +77,10 @@ class _Job:
     def key(self) -> ContentKey:
         return self.node.outline.key
 
+    def apart(self) -> "_Job":
+        """Return it with all that is known of its bytes. Raises StoreError."""
+        return replace(self, node=replace(self.node, outline=self.node.content))
+
 
 class _Fetching:
     def __init__(self, settings: Settings, order: Order, report: Report) -> None:
@@ -97,17 +101,21 @@ class _Fetching:
 
     async def run(self) -> None:
         """Fetch all, and leave what is not whole where the next run finds it."""
-        async with self._layers.running(), trio.open_nursery() as nursery:
-            nursery.start_soon(self._on_signals, nursery.cancel_scope)
-            nursery.start_soon(self._draw)
-            await self._layers.equip()
-            await nursery.start(self._engine.run)
-            async with trio.open_nursery() as sources:
-                for source in self._order.sources:
-                    sources.start_soon(self._take, source, nursery)
-            nursery.cancel_scope.cancel()
+        async with self._layers.running():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._on_signals, nursery.cancel_scope)
+                nursery.start_soon(self._draw)
+                await self._layers.equip()
+                await nursery.start(self._engine.run)
+                async with trio.open_nursery() as sources:
+                    for source in self._order.sources:
+                        sources.start_soon(self._take, source, nursery)
+                nursery.cancel_scope.cancel()
+            # What descriptors say is set aside in the layers, and goes with them.
+            late = [job.apart() for job in self._late]
+            self._twins.update({job.key: [each.apart() for each in self._twins.get(job.key, ())] for job in late})
         # What swarms have is theirs until they are left.
-        for job in self._late:
+        for job in late:
             await self._attempt(job, self._move)
 
     async def _on_signals(self, scope: trio.CancelScope) -> None:

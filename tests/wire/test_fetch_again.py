@@ -16,7 +16,7 @@ from tests.support.content import pattern
 from tests.support.fetches import STORE, fetched
 from tests.support.httpserver import Request, Stream
 from tests.support.mirrors import Mirror, Mirrors, head, honest, span
-from tests.support.mounts import command
+from tests.support.mounts import command, mountdl
 from tests.support.samples import metalink3, publish
 
 NAME = "film.bin"
@@ -166,3 +166,19 @@ def test_what_only_the_whole_can_judge_comes_from_who_has_it(mirrors: Mirrors, t
     both = fetched("-d", tmp_path, "-i", "-", text=f"{liar}\t{good}\n {checksum}\n")
     assert (both.returncode, both.stderr) == (0, "")
     assert DATA == (tmp_path / NAME).read_bytes()
+
+
+def test_a_torrent_of_one_file_gets_its_name(mirrors: Mirrors, tmp_path: Path) -> None:
+    """At the end of all, when what descriptors say is set aside no more; so do others that are the same bytes."""
+    (tmp_path / NAME).write_bytes(DATA)
+    place = mirrors.add("only", {NAME: DATA}).of("")
+    for torrent in ("one.torrent", "two/one.torrent"):
+        (tmp_path / "source" / torrent).parent.mkdir(parents=True, exist_ok=True)
+        made = mountdl("create", "-o", tmp_path / "source" / torrent, "--mirror", place, tmp_path / NAME)
+        assert made.returncode == 0
+    done = fetched("-d", tmp_path / "out", tmp_path / "source")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [DATA, DATA] == [(tmp_path / "out" / path).read_bytes() for path in (NAME, f"two/{NAME}")]
+    again = fetched("-d", tmp_path / "out", tmp_path / "source")
+    assert (again.returncode, again.stderr) == (0, "")
