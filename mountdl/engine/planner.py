@@ -328,17 +328,17 @@ class _Table:
                 self.displace(flight, owing, part, want.priority)
 
     def displace(self, flight: FlightView, owing: list[FlightView], part: Extent, priority: Priority) -> None:
-        """Give the lane of the latest that owes *part* to one who is known to bring it sooner.
+        """Give the lane of the latest that owes *part* and delivers to one who is known to bring it sooner.
 
-        A content that may have one connection has three while a reader waits, and all can be slow. For who is not
-        known the next would be as good, and so on for ever.
+        For who is not known the next would be as good, and so on; who is silent has to fail, to be known for it.
         """
         unfit = {view.source for view in self.views.values() if view.unknown} | {other.source for other in owing}
+        slow = [other for other in owing if not other.stalled]
         self.lanes += 1
         view = self.quickest(part, priority, without=frozenset(unfit))
         self.lanes -= 1
-        if view is not None and late(flight, owing, part, view, priority, instead=True):
-            self.displaced.add(max(owing, key=lambda other: other.due(part.stop)).flight)
+        if slow and view is not None and late(flight, owing, part, view, priority, instead=True):
+            self.displaced.add(max(slow, key=lambda other: other.due(part.stop)).flight)
             self.assign(view, view.reach(part), priority, hedge=True)
 
     def asked_again(self, part: Extent, want: Want) -> SourceView | None:
