@@ -51,6 +51,20 @@ def test_bytes_come_back(data: DataFile, kind: type) -> None:
     assert data.read(Extent(3, 17)) == b"\0\0" + b"0123456789" + b"\0\0"
 
 
+def test_a_hole_to_the_end_takes_the_last_block_with_it(place: Place) -> None:
+    """Which the content fills only in part: what is discarded whole takes no room, and is not in doubt later."""
+    file = DataFile(place, SIZE + 5)
+    try:
+        file.resize()
+        file.write(SIZE - 4096, bytes([1]) * 4101)
+        file.punch(Extent(SIZE - 4096, SIZE + 5))
+
+        assert (file.blocks, place.path(DATA).stat().st_size) == (0, SIZE + 5)
+        assert not file.allocated()
+    finally:
+        file.close()
+
+
 def test_a_punched_hole_gives_its_room_back(data: DataFile) -> None:
     """What is punched is no longer allocated and reads as zeros; its neighbours stay."""
     data.write(0, b"x" * 65536)
