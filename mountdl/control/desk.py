@@ -38,7 +38,7 @@ class Desk:
     async def status(self, path: str | None, *, brief: bool = False) -> Json:
         """See `Control`."""
         files = []
-        for number, node in enumerate(self._shown() if path is None else [self._found(path)]):
+        for number, node in enumerate(self._shown() if path is None else self._below(path)):
             if number % (A_TURN if brief else A_TURN // 4) == 0:
                 await trio.lowlevel.checkpoint()
             files.append(self._file(node, brief=brief))
@@ -112,10 +112,25 @@ class Desk:
     def _shown(self) -> list[File | Note]:
         return [node for node in self._tree.nodes() if not isinstance(node, Directory)]
 
-    def _found(self, path: str) -> File | Note:
+    def _node(self, path: str) -> Node:
         node = self._tree.find(PurePosixPath(path))
         if node is None:
             raise UsageError(f"{path} is not in the mount", ExitStatus.NOT_FOUND)
+        return node
+
+    def _below(self, path: str) -> list[File | Note]:
+        """Return the file at *path*, or all in that folder and the folders in it."""
+        found, due = list[File | Note](), [self._node(path)]
+        while due:
+            node = due.pop()
+            if isinstance(node, Directory):
+                due += [child for inode in node.children.values() if (child := self._tree.node(inode)) is not None]
+            else:
+                found.append(node)
+        return found
+
+    def _found(self, path: str) -> File | Note:
+        node = self._node(path)
         if isinstance(node, Directory):
             raise UsageError(f"{path} is a directory; name a file in it")
         return node

@@ -220,7 +220,9 @@ def _fill_unmount(parser: Parser) -> None:
 
 
 def _fill_status(parser: Parser) -> None:
-    parser.add_argument("path", metavar="PATH", nargs="?", help="a mount, or a file in one; all mounts without it")
+    parser.add_argument(
+        "path", metavar="PATH", nargs="?", help="a mount, or a file or folder in one; all mounts without it"
+    )
     parser.add_argument("--json", action="store_true", help="as a JSON document")
     parser.add_argument("--watch", action="store_true", help="again each second, until Ctrl-C")
 

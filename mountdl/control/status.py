@@ -257,8 +257,16 @@ def _status(path: Path | None, registry: Registry, *, as_json: bool) -> tuple[Se
         return [json.dumps({"mounts": documents}, indent=2)] if documents or not asked else [], silent
     if not asked:
         return [] if dead else ["nothing is mounted"], dead
-    of_file = asked[0][1] is not None
-    return [line for document in documents for line in (file_lines if of_file else mount_lines)(document)], silent
+    return [line for document in documents for line in _lines(document, asked[0][1])], silent
+
+
+def _lines(document: Json, within: str | None) -> list[str]:
+    """Return what was told of a mount, of one file in it, or of a folder."""
+    if within is None:
+        return mount_lines(document)
+    if [told.get("path") for told in _list(document, "files")] == [within]:
+        return file_lines(document)
+    return mount_lines({**document, "mountpoint": f"{document.get('mountpoint')}/{within}"})
 
 
 def why(path: Path, registry: Registry, *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from mountdl.catalog.build import Document, build
 from mountdl.catalog.tree import Inodes
+from mountdl.catalog.watch import Statistics
 from mountdl.control.desk import Desk
 from mountdl.descriptors.model import Descriptor
 from mountdl.errors import ExitStatus, SourceError, SourceRefused, SourceUnavailable, UsageError
@@ -25,10 +26,10 @@ NAME = "file.bin"
 ONE, TWO = "fake://a", "fake://b"
 
 
-def desk(bench: Bench) -> Desk:
-    """Return that of a mount of one file, which `ONE` and `TWO` have."""
-    said = Descriptor("metalink4", (entry(DATA, urls=(ONE, TWO)),))
-    watch = SimpleNamespace(built=build([Document("x.meta4", 0, said)], Inodes(), {}))
+def desk(bench: Bench, *documents: Document) -> Desk:
+    """Return that of a mount of *documents*, else of one file, which `ONE` and `TWO` have."""
+    said = Document("x.meta4", 0, Descriptor("metalink4", (entry(DATA, urls=(ONE, TWO)),)))
+    watch = SimpleNamespace(built=build(documents or [said], Inodes(), {}), statistics=Statistics)
     mount = MountSettings(source="/source", mountpoint=Path("/mount"))
     return Desk(mount, 1, watch, bench.engine, lambda: None)  # type: ignore[arg-type]  # of a watch it needs the tree
 
@@ -85,3 +86,18 @@ async def test_a_source_that_is_back_in_time_ends_no_wait(tmp_path: Path, clock:
     sources[TWO].fault = back
     async with running(tmp_path, sources) as bench:
         await desk(bench).want(NAME, "all", math.inf)
+
+
+async def test_the_status_of_a_folder_is_that_of_all_below_it(tmp_path: Path, clock: MockClock) -> None:
+    """Of a file it is its own; of what is not there, a sentence."""
+    said = Descriptor("metalink4", (entry(DATA, urls=(ONE, TWO)),))
+    documents = [Document(f"{folder}x.meta4", 0, said) for folder in ("", "a/", "a/b/", "ab/")]
+    async with running(tmp_path, {ONE: FakeSource(DATA), TWO: FakeSource(DATA)}) as bench:
+        asked = desk(bench, *documents)
+        for path, below in ((None, 4), ("a", 2), ("a/b", 1), (f"a/{NAME}", 1)):
+            files = (await asked.status(path))["files"]
+            assert isinstance(files, list)
+            assert len(files) == below
+            assert all(each["path"].startswith(path or "") for each in files)
+        with pytest.raises(UsageError, match="is not in the mount"):
+            await asked.status("b")

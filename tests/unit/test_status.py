@@ -206,6 +206,15 @@ def test_a_path_outside_any_mount_is_refused(tmp_path: Path) -> None:
     assert ExitStatus.NOT_FOUND is caught.value.exit_status
 
 
+def test_a_folder_is_shown_as_a_mount_is() -> None:
+    """Under its own name; of one file in it no sources, which are shown where the file is named."""
+    told = mount(file("films/a"))
+    assert status._lines(told, "films")[0].startswith(f"{told['mountpoint']}/films: ")
+    assert status._lines(told, "films") != status._lines(told, "films/a")
+    assert status._lines(told, "films/a") == status.file_lines(told)
+    assert status._lines(told, None) == status.mount_lines(told)
+
+
 def test_warnings_without_end_are_counted() -> None:
     """Thousands of them would push all else out of sight."""
     lines = status.mount_lines(mount(cautions=tuple({"message": f"odd {number}"} for number in range(30))))
