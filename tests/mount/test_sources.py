@@ -12,7 +12,7 @@ from threading import Timer
 import pytest
 
 from tests.support.content import pattern
-from tests.support.machine import patience, slowness
+from tests.support.machine import patience
 from tests.support.mirrors import Mirrors, stalling
 from tests.support.mounts import LONGEST, Mount, Mounts, eventually, mountdl, needs_fuse, run, within
 from tests.support.samples import MIB, metalink4, publish
@@ -145,7 +145,11 @@ def test_one_descriptor_as_the_source(mirrors: Mirrors, mounted: Mounts, source:
 
 
 def test_ten_thousand_descriptors(mounted: Mounts, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The mount is usable in less than 3 s, and `ls -lR` takes less than 2 s."""
+    """The mount is usable in less than 3 s, and `ls -lR` takes less than 2 s, on a machine that has nothing else to do.
+
+    Each file is two questions to a daemon that sleeps: where others take the processors of a virtual machine `ls` took
+    four times as long, from one minute to the next. contrib/bench/growth.py tells the figures.
+    """
     for number in range(10_000):
         folder = source / f"{number % 100:02}"
         folder.mkdir(exist_ok=True)
@@ -164,5 +168,5 @@ def test_ten_thousand_descriptors(mounted: Mounts, source: Path, capsys: pytest.
 
     assert listed.stdout.count(".iso\n") == 10_000
     assert listed.stderr == ""
-    assert mount.took < 3 * slowness()
-    assert listing < 2 * slowness()
+    assert mount.took < patience(3)
+    assert listing < patience(2)
