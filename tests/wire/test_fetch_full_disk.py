@@ -77,4 +77,5 @@ def test_a_disk_that_others_fill_is_told_at_once(mirrors: Mirrors, source: Path,
     mirror.manner, before = paced(None), mirror.sent
     assert fetched("-d", disk, source).returncode == 0
     assert DATA == (disk / NAME).read_bytes()
-    assert mirror.sent - before < len(DATA) - 200_000
+    # More may be sent than is taken: what is in doubt is asked for too, and that cut short when its hash is right.
+    assert mirror.sent - before < len(DATA)
