@@ -122,7 +122,8 @@ class Download:
             return  # nothing is left to fetch, and random reads of a stored file are short
         if self._background.used(extent.length) and self._settings.background != "off":
             self.want(Extent(0, self.content.size))
-        window = self._windows.advance(extent, now := trio.current_time(), self._settling.held)
+        now = trio.current_time()
+        window = self._windows.advance(extent, now, self._settling.held)
         if now < self._no_background_until:
             self._windows.clear()  # what the store can't take need not be fetched before somebody waits for it
         elif window is not None:
@@ -379,7 +380,8 @@ class Download:
         crowded = isinstance(error, StoreCrowded)
         known = str(error) == str(self._failure) and trio.current_time() < self._no_background_until
         log.log(logging.DEBUG if crowded or known else logging.WARNING, "the store: %s", error)
-        self._failure, self._no_background_until = error, trio.current_time() + STORE_PAUSE
+        self._failure = error
+        self._no_background_until = trio.current_time() + STORE_PAUSE
         self._windows.clear()
         self._fleet.cancel_all(but_awaited=crowded)  # what they bring has no place to go
         if not crowded:

@@ -112,6 +112,14 @@ class Engine:
             known = self._known[shown.key] = shown, shown.full
         return known[1]
 
+    def _full(self, shown: Outline) -> Content | None:
+        """Return all that is known of *shown*; None while the disk that keeps it fails: who opens it is told."""
+        try:
+            return self._recalled(shown)
+        except StoreError as error:
+            log.warning("%s: %s", shown.key, error)
+            return None
+
     def _refused(self, content: Outline) -> bool:
         return self._settings.require_verified and content.level is Level.NONE
 
@@ -214,7 +222,7 @@ class Engine:
         self._shown = contents
         for key, download in self._downloads.items():
             shown = contents.get(key)
-            content = None if shown is None else _full(shown)
+            content = None if shown is None else self._full(shown)
             if content is not None and content != download.content:
                 self._adopt(download, content)
 
@@ -243,14 +251,8 @@ class Engine:
 
     def warm(self, shown: Outline) -> None:
         """Connect to the best mirror of a content ahead of a first read."""
-        if shown.key in self._downloads:
-            return
-        try:
-            content = self._recalled(shown)
-        except StoreError as error:
-            log.warning("%s: %s", shown.key, error)  # who opens it is told
-            return
-        if content.mirrors:
+        content = None if shown.key in self._downloads else self._full(shown)
+        if content is not None and content.mirrors:
             transport = self._transports.of(content.mirrors[0].url)
             if transport is not None:
                 transport.warm(content.mirrors[0])
@@ -333,7 +335,7 @@ class Engine:
         glance = self._store.glance(content.key, content.size)
         error = _REFUSED if self._refused(content) else self._unopened.get(content.key)
         state = "error" if error else "complete" if self._stored_whole(content) else "idle"
-        full = None if brief else _full(content)
+        full = None if brief else self._full(content)
         sources = () if full is None else tuple(map(SourceStatus.unused, self._lineup.names(full)))
         return DownloadStatus(content.size, glance.verified, glance.written, state, 0.0, 0, sources, error)
 
@@ -380,12 +382,3 @@ class Engine:
     def active(self) -> tuple[ContentKey, ...]:
         """Return the keys of running downloads."""
         return tuple(self._downloads)
-
-
-def _full(shown: Outline) -> Content | None:
-    """Return all that is known of a content; None while the disk that keeps it fails: who opens it is told."""
-    try:
-        return shown.full
-    except StoreError as error:
-        log.warning("%s: %s", shown.key, error)
-        return None
