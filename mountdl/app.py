@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 
 import trio
 
-from mountdl import late, layers, remote
+from mountdl import layers, remote
 from mountdl.catalog.build import Built
 from mountdl.catalog.tree import File, Tree
 from mountdl.catalog.watch import Watch
@@ -130,7 +130,7 @@ class _Mounted:
             with trio.move_on_after(AT_HAND):
                 await self._watch.named()
             ready()
-            nursery.start_soon(late.load)
+            nursery.start_soon(layers.load_late)
             files = self._watch.built.tree.files
             log.log(NOTICE, "%s is mounted on %s: %s", source, mount.mountpoint, counted(files, "file"))
         self._ending()

@@ -43,6 +43,15 @@ MOST_FILES = 1 << 16
 """Files and connections that the process may have open, where the system allows that many."""
 RARER = ("mountdl.sources.ftp.transport", "mountdl.sources.sftp.transport", "mountdl.sources.swarm.transport")
 """What is loaded where something needs it: 30 ms that the start of a mount of plain HTTP mirrors is spared."""
+LATE = (
+    *(f"mountdl.descriptors.{name}" for name in ("document", "linkheader", "links", "magnet", "torrent", "urilist")),
+    *(f"mountdl.digests.{name}" for name in ("librhash", "md4", "tiger", "trees")),
+    *(f"mountdl.sources.http.{name}" for name in ("loading", "probing")),
+    *RARER,
+)
+"""All of ours that a mount may need some day. Libraries that few need (libtorrent, asyncssh) come with the need."""
+AFTER = 5.0
+"""Seconds from the start of a mount, in which its first readers come, until these are loaded."""
 
 
 class Layers:
@@ -174,6 +183,16 @@ class Layers:
                 with suppress(RuntimeError):  # all has ended meanwhile, and nobody waits for what is read
                     trio.from_thread.run(self._equip)
         return said
+
+
+async def load_late() -> None:
+    """Have all of ours in memory soon, when nobody waits for it.
+
+    An upgrade gives no mount that has run for months one half of each version then.
+    """
+    await trio.sleep(AFTER)
+    for name in LATE:
+        await trio.to_thread.run_sync(import_module, name, abandon_on_cancel=True)
 
 
 def prepare_process() -> None:

@@ -20,7 +20,7 @@ ROWS = [
     {"sources", "store"},
     {"engine", "catalog"},
     {"filesystem", "control", "remote"},
-    {"layers", "late"},
+    {"layers"},
     {"app", "fetching"},
     {"demo"},
     {"__main__"},

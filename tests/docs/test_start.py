@@ -23,16 +23,21 @@ finally:
 """
 
 
-def imported(*arguments: str, runtime: Path) -> set[str]:
-    """Return the modules that `mountdl *arguments* ` has in memory at its end."""
-    done = subprocess.run(
-        [sys.executable, "-c", _REPORT, *arguments],
+def python(script: str, *arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """Run *script* with no environment but this checkout and a *home*."""
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
-        env={"XDG_RUNTIME_DIR": str(runtime), "HOME": str(runtime), "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={"XDG_RUNTIME_DIR": str(home), "HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])},
     )
+
+
+def imported(*arguments: str, runtime: Path) -> set[str]:
+    """Return the modules that `mountdl *arguments* ` has in memory at its end."""
+    done = python(_REPORT, *arguments, home=runtime)
     last = done.stderr.splitlines()[-1].split()
     assert last[:1] == ["imported"], done.stderr
     return set(last[1:])
@@ -40,14 +45,8 @@ def imported(*arguments: str, runtime: Path) -> set[str]:
 
 def run(script: str, *arguments: str, home: Path) -> set[str]:
     """Return the words that *script* prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-        env={"HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])},
-    )
+    done = python(script, *arguments, home=home)
+    assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 
 
@@ -165,9 +164,7 @@ _BEFORE = {
     for name in ("control.graduation", "control.rpc.serving", "filesystem.mount", "filesystem.operations")
 }
 """What an option asks for, or speaks to the kernel: loaded before the mount is there."""
-_LATE = (
-    "import sys, importlib, mountdl.app, mountdl.late as late; [importlib.import_module(name) for name in late.MODULES]"
-)
+_LATE = "import sys, importlib, mountdl.app; [importlib.import_module(name) for name in mountdl.app.layers.LATE]"
 
 
 def imported_in_functions(*parts: str) -> Iterator[str]:
