@@ -184,6 +184,10 @@ class Holdings(Protocol):
         """What is known to be good, now."""
 
     @property
+    def filed(self) -> ExtentSet:
+        """What is known to be good and in the data file: where that lies on a full disk memory may hold the rest."""
+
+    @property
     def there(self) -> ExtentSet:
         """What need not be fetched: known to be good, or to be judged when somebody comes to it."""
 

@@ -271,6 +271,11 @@ class Stored:
             there.add(extent)
         return there
 
+    @property
+    def filed(self) -> ExtentSet:
+        """What is verified, and in the data file rather than in memory."""
+        return self.overflow.beside(self.verified) if self.overflow else self.verified
+
     def evict(self, extent: Extent) -> None:
         """Drop what is here of *extent* for want of room; followers hear of each part that goes.
 

@@ -14,6 +14,8 @@ from mountdl.content import Content
 from mountdl.errors import StoreError, StoreFrozen, StoreFull
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings
+from mountdl.sources.swarm.holdings import Inventory, Member
+from mountdl.sources.swarm.layout import Layout
 from mountdl.store import overflow
 from mountdl.store.datafile import DataFile
 from mountdl.store.journal import Journal
@@ -22,6 +24,7 @@ from mountdl.store.store import Store
 from tests.support.content import content, pattern
 from tests.support.engines import Bench, running
 from tests.support.fakes import FakeSource
+from tests.unit.test_swarm_parts import Nobody, in_a_row
 
 CHUNK = 1 << 16
 SIZE = 40 * CHUNK + 1000
@@ -99,6 +102,28 @@ async def test_reads_go_on_through_memory_and_nothing_of_it_is_on_record(
     assert any("by way of memory" in line and "No space left" in line for line in told)
     async with running(tmp_path, {"fake://a": FakeSource(BYTES, step=1 << 14)}) as bench:
         assert await read_all(bench, what) == BYTES
+
+
+async def test_peers_are_offered_what_is_on_the_disk(tmp_path: Path, clock: object, disk: Disk) -> None:
+    """Not what memory holds, however verified: they would get zeros out of the data file."""
+    what = content(BYTES, chunk=CHUNK, urls=("fake://a",))
+    async with running(tmp_path, {"fake://a": FakeSource(BYTES, step=1 << 14)}) as bench:
+        await read_all_of_first(bench, what)
+        stored = bench.engine.download(what).stored
+        torrent = in_a_row([SIZE], CHUNK)
+        inventory = Inventory(Layout(torrent))
+        inventory.members.append(Member(torrent.files[0], stored, Nobody(), "swarm", mirrored=True))
+        before = inventory.count
+        disk.full = True
+        reader = bench.engine.open(what)
+        assert await reader.read(Extent(30 * CHUNK, 31 * CHUNK)) == BYTES[30 * CHUNK : 31 * CHUNK]
+        await trio.sleep(1)
+        assert stored.verified.covers(Extent(30 * CHUNK, 31 * CHUNK))
+        [part] = inventory.parts()
+        assert (inventory.count, any(part.verified.overlap(Extent(30 * CHUNK, SIZE)))) == (before, False)
+        disk.full = False
+        stored.unload()
+        assert inventory.count == before + 1
 
 
 async def read_all_of_first(bench: Bench, what: Content) -> bytes:

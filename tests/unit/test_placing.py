@@ -51,6 +51,10 @@ class File:
     def there(self) -> ExtentSet:
         return self.verified
 
+    @property
+    def filed(self) -> ExtentSet:
+        return self.verified
+
     def remark(self, source: str, what: str) -> None:
         pass
 

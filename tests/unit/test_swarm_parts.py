@@ -103,6 +103,11 @@ class Here:
     path: Path = Path("/nowhere")
 
     @property
+    def filed(self) -> ExtentSet:
+        """What is good; nothing is in memory."""
+        return self.verified
+
+    @property
     def there(self) -> ExtentSet:
         """What is good or in doubt."""
         return ExtentSet([*self.verified, *self.doubted])

@@ -24,7 +24,7 @@ FEWEST = 4
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A *file* of a torrent and where the store keeps it, verified as far as *verified* says."""
+    """A *file* of a torrent and where the store keeps it, verified and on the disk as far as *verified* says."""
 
     file: TorrentFile
     key: str
@@ -51,7 +51,7 @@ class Member:
 
 def part_of(file: TorrentFile, holdings: Holdings) -> Part:
     """Return what *holdings* are now."""
-    return Part(file, holdings.key, holdings.path, holdings.verified.copy())
+    return Part(file, holdings.key, holdings.path, holdings.filed.copy())
 
 
 def whole(member: Member) -> bool:
@@ -138,7 +138,7 @@ class Inventory:
     @property
     def count(self) -> int:
         """How many pieces are here, all of each. It is asked for at each tick, and mostly nothing has changed."""
-        stamp = (self._changes, *(member.holdings.verified.total for member in self.members))
+        stamp = (self._changes, *(member.holdings.filed.total for member in self.members))
         if stamp != self._counted[0]:
             self._counted = stamp, sum(self.held())
         return self._counted[1]
