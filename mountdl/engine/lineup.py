@@ -59,6 +59,8 @@ class Lineup:
                     # What flies to a swarm shares all its peers: more flights are no more connections.
                     host.lanes.allowed = host.lanes.limit
                     state = SourceState(ref, source, host, rank)
+            if state is not None and isinstance(state.source, Joined):
+                state.source.beside(mirrors=bool(content.mirrors))
             if state is not None:
                 states.setdefault(state.source.name, state)  # several references may lead to one torrent
         return list(states.values())

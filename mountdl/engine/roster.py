@@ -76,12 +76,20 @@ class Roster:
 
     def views(self, now: float, *, awaited: bool = False) -> list[SourceView]:
         """Return the sources that may be asked now, as the planner sees them; *awaited*: a reader waits."""
+        if awaited:
+            self._seek()
         if awaited and self._none_works:
             self._resort_to_dropped(now)
         for extent in list(self._avoid):
             if not any(_works(state, now) for state in self._able(extent, now, self._chosen(extent))):
                 self._choose_another(extent, now)
         return [view for i, state in self._offered(now) if (view := self._view(i, state, now)) is not None]
+
+    def _seek(self) -> None:
+        """Have swarms look for peers: mirrors that are asked first may bring nothing."""
+        for state in self.states:
+            if isinstance(state.ref, SwarmRef) and isinstance(state.source, Joined):
+                state.source.seek()
 
     def _offered(self, now: float) -> list[tuple[int, SourceState]]:
         """Return the sources that are worth the planner's time, and the place of each.

@@ -243,6 +243,12 @@ class Joined(Protocol):
     def leave(self) -> None:
         """Look for nobody any more; what is here may still be given to others."""
 
+    def beside(self, *, mirrors: bool) -> None:
+        """Take in whether *mirrors* bring the content too, from now on."""
+
+    def seek(self) -> None:
+        """Take in that a reader waits, for whatever source: look for others, if nobody is there to be asked."""
+
     def hasten(self, extent: Extent) -> None:
         """Take in that a reader waits for *extent* now, which may be on its way with a lower priority."""
 

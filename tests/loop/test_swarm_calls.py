@@ -166,6 +166,19 @@ async def test_peers_that_stay_are_not_called(tmp_path: Path, clock: object) -> 
     assert scene.calls == 0
 
 
+async def test_what_only_the_folder_has_is_fetched_anew(tmp_path: Path, clock: object) -> None:
+    """It was evicted, and a reader waits: without peers nobody is asked for what lies there, and for it none come."""
+    scene = Scene(tmp_path)
+    while scene.handle.wanted:
+        scene.bring()
+    scene.peers(0)
+    scene.swarm.seek(scene.member)
+    assert len(scene.session.added) == 1
+    scene.here.verified.remove(Extent(0, PIECES * LENGTH))
+    scene.swarm.seek(scene.member)
+    assert len(scene.session.added) == 2
+
+
 async def test_who_comes_and_goes_is_not_called_each_time(tmp_path: Path, clock: object) -> None:
     """There are peers that part as soon as they are connected; they are not called ten times a second."""
     scene = Scene(tmp_path)

@@ -5,6 +5,7 @@ its peers, they part, and the next read waits for new connections. What mirrors 
 is what an earlier run left, as long as it is not known to be wrong.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +15,8 @@ from mountdl.descriptors.model import TorrentFile
 from mountdl.extents import Extent, ExtentSet
 from mountdl.sources.base import Audience, Holdings
 from mountdl.sources.swarm.layout import Layout
+
+log = logging.getLogger(__name__)
 
 AHEAD = ((2 << 20, 6), (8 << 20, 5), (32 << 20, 4))
 """Priorities of what lies, in bytes, behind what a reader is asked for: flights follow one another with gaps, in which
@@ -70,7 +73,7 @@ class Inventory:
     def __init__(self, layout: Layout) -> None:
         self.members: list[Member] = []
         self._layout = layout
-        self._brought = 0
+        self._brought, self._remarked = 0, ""
         self._parts: dict[int, Part] = {}
         self._changes = 0
         self._counted: tuple[tuple[int, ...], int] = (), 0
@@ -126,8 +129,10 @@ class Inventory:
         for member in self.members:
             member.audience.crowded()
 
-    def remark(self, source: str, what: str) -> None:
-        """Tell all in use that *source* saw *what*."""
+    def remark(self, source: str, what: str, level: int = logging.WARNING) -> None:
+        """Tell all in use that *source* saw *what*, and the log, once in a row."""
+        log.log(logging.DEBUG if what == self._remarked else level, "%s: %s", source, what)
+        self._remarked = what
         for member in self.members:
             member.audience.remark(source, what)
 

@@ -6,12 +6,13 @@ for half of what may lie there.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from mountdl.sources.swarm.holdings import Part
+from mountdl.sources.swarm.holdings import Part, held
 from mountdl.sources.swarm.layout import Layout
 from mountdl.sources.swarm.stay import Stay
 
@@ -38,6 +39,16 @@ class Offering:
         chosen = list(islice(lacking, room))
         self._handed.update(chosen)
         return chosen
+
+    def offer(self, stay: Stay, parts: Callable[[], list[Part]], work: Callable[[Callable[[], None]], None]) -> None:
+        """Have peers that lack something get what mirrors brought of *parts*: *work* does so in a thread."""
+        if stay.handle is None or self.running:
+            return
+        found = parts()
+        pieces = self.choose(held(self._layout, found), stay)
+        if pieces:
+            self.running = True
+            work(partial(self.hand_over, stay.handle, found, pieces))
 
     def hand_over(self, handle: "lt.torrent_handle", parts: Iterable[Part], pieces: Iterable[int]) -> None:
         """Give *pieces* of *parts* to *handle*, those that can be read. For a worker thread."""

@@ -17,6 +17,8 @@ from mountdl.sources.swarm.waiting import Order
 
 PARALLEL = 16
 """Flights at a time: a swarm schedules for itself, so the whole window is given to it."""
+SEEK = 2.0
+"""Seconds between two looks whether peers are to be found for a reader who waits."""
 PATIENCE = 20.0
 """Seconds without a piece of the whole torrent after which a flight is given up."""
 
@@ -53,11 +55,12 @@ class SwarmSource:
         self._refusal: SourceError | None = None
         self._asking: trio.CancelScope | None = None
         self._claims: set[_Claim] = set()
+        self._mirrored, self._sought_at = bool(content.mirrors), float("-inf")
 
     @property
     def limits(self) -> Limits:
         """Nothing is asked of a swarm that is not known to have peers while there are mirrors to ask."""
-        willing = not self.content.mirrors or (self._swarm is not None and self._swarm.ready)
+        willing = not self._mirrored or (self._swarm is not None and self._swarm.ready)
         return Limits(PARALLEL if willing else 0, self.name)
 
     @property
@@ -84,6 +87,22 @@ class SwarmSource:
             self._swarm.leave(self._member)
         self._audience = self._holdings = self._member = None
 
+    def beside(self, *, mirrors: bool) -> None:
+        """See `Joined`."""
+        if self._mirrored is mirrors:
+            return
+        self._mirrored = mirrors
+        if self._swarm is not None and self._member is not None:
+            self._member.mirrored = mirrors
+            self._swarm.reprioritize()
+
+    def seek(self) -> None:
+        """See `Joined`."""
+        now = trio.current_time()
+        if self._swarm is not None and self._member is not None and now >= self._sought_at + SEEK:
+            self._sought_at = now
+            self._swarm.seek(self._member)
+
     def taught(self, torrent: Torrent) -> None:
         """Take in that *torrent* is the one."""
         if self._holdings is None or self._audience is None or self._known.is_set():
@@ -93,8 +112,7 @@ class SwarmSource:
             self.refused(SourceMismatch(self.name, "its torrent has no file of this name and size"))
             return
         self._swarm = self._hub.swarm(torrent)
-        mirrored = bool(self.content.mirrors)
-        self._member = Member(file, self._holdings, self._audience, self.name, mirrored=mirrored)
+        self._member = Member(file, self._holdings, self._audience, self.name, mirrored=self._mirrored)
         self._swarm.join(self._member)
         self._known.set()
 

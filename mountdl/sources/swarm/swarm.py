@@ -20,7 +20,7 @@ from mountdl.sources.swarm import adding, alerts
 from mountdl.sources.swarm.alerts import Alert
 from mountdl.sources.swarm.asking import Asking
 from mountdl.sources.swarm.giving import Giving
-from mountdl.sources.swarm.holdings import Inventory, Member, held, whole
+from mountdl.sources.swarm.holdings import Inventory, Member, whole
 from mountdl.sources.swarm.layout import Layout
 from mountdl.sources.swarm.modes import Mode, fetched_enough
 from mountdl.sources.swarm.offering import Offering
@@ -30,8 +30,6 @@ from mountdl.sources.swarm.session import Session
 from mountdl.sources.swarm.stay import Stay
 from mountdl.sources.swarm.vigil import Vigil
 from mountdl.sources.swarm.waiting import Order
-
-log = logging.getLogger(__name__)
 
 REFRESH = 10.0
 """Seconds between two looks whether more can be offered than is."""
@@ -58,7 +56,7 @@ class Swarm:
         self.name = f"swarm {(torrent.info_hash_v1 or torrent.info_hash_v2 or b'').hex()}"
         self.peers: dict[str, None] = {}
         self.trackers: dict[str, None] = {}
-        self.uploaded, self.trouble, self._remarked = 0, "", ""
+        self.uploaded, self.trouble = 0, ""
         self.progressed_at = trio.current_time()
         self.mode, self._returning = Mode.AWAY, False
         self._session, self._settings, self._folder, self._work = session, settings, folder, work
@@ -87,7 +85,7 @@ class Swarm:
             self._recalled()
         if not whole(member):
             self._enter(Mode.FETCHING)
-        self._reprioritize()
+        self.reprioritize()
 
     def leave(self, member: Member) -> None:
         """Take in that *member* is in use no more; what is here of it may still be given to others."""
@@ -100,7 +98,7 @@ class Swarm:
                 self._stay.abandon(member)  # others need not lose their peers for it
             else:
                 self._recalled()
-        self._reprioritize()
+        self.reprioritize()
 
     def forget(self, key: str) -> bool:
         """Offer nothing any more of content *key*: its bytes go. Say whether it is one of this torrent's."""
@@ -139,6 +137,16 @@ class Swarm:
         stay = self._stay
         return stay if stay is not None and stay.handle is not None and self.mode is Mode.FETCHING else None
 
+    def seek(self, member: Member) -> None:
+        """Take in that a reader waits for *member*, which mirrors may not bring: find peers, if there are none."""
+        if self.ready or whole(member):
+            return
+        self._idle_since = trio.current_time()
+        self._enter(Mode.FETCHING)
+        self.reprioritize()
+        if self._fetching is not None and not self._fetching.told:
+            self._start_anew()  # all lies in the folder by now, so that no peer is of use, and none stays
+
     def want(self, member: Member, pieces: Sequence[int], priority: Priority) -> None:
         """Have *pieces* of *member* fetched with *priority* until `unwant` is called with the same."""
         self._asking.add(member, pieces, priority)
@@ -166,7 +174,8 @@ class Swarm:
         """Tell *order* nothing any more."""
         self._asking.waiting.withdraw(order)
 
-    def _reprioritize(self) -> None:
+    def reprioritize(self) -> None:
+        """Have libtorrent know what is wanted of it now."""
         if self._fetching is not None:
             self._asking.reprioritize(self._fetching)
 
@@ -273,7 +282,7 @@ class Swarm:
             return
         if not adding.loadable(self.torrent):
             alert.handle.set_metadata(self.torrent.info)
-        self._reprioritize()
+        self.reprioritize()
 
     def _piece_finished(self, stay: Stay, piece: int) -> None:
         if stay.here[piece]:
@@ -285,7 +294,7 @@ class Swarm:
                 return  # it had to give the files back, to make room
         self._asking.here(stay, piece)
         if piece not in self._asking and self._asking.mirrored:
-            self._reprioritize()  # of those that are wanted only so that peers stay, another takes the place
+            self.reprioritize()  # of those that are wanted only so that peers stay, another takes the place
 
     def _piece_read(self, stay: Stay, alert: alerts.PieceRead) -> None:
         stay.reading.ended(alert.piece)
@@ -312,9 +321,7 @@ class Swarm:
             self._inventory.poke()
 
     def _remark(self, what: str, level: int = logging.WARNING) -> None:
-        log.log(logging.DEBUG if what == self._remarked else level, "%s: %s", self.name, what)
-        self._remarked = what
-        self._inventory.remark(self.name, what)
+        self._inventory.remark(self.name, what, level)
 
     def _stand_still(self, reason: str) -> None:
         self.trouble = reason
@@ -341,8 +348,8 @@ class Swarm:
         if self._inventory.growing():
             self._idle_since = now
             self._enter(Mode.FETCHING)
-        if stay is not None and stay is self._stay and stay.connected > stay.seeds:
-            self._offer(stay)
+        if stay is not None and stay is self._stay and stay.connected > stay.seeds and self._giving.at_all:
+            self._offering.offer(stay, self._inventory.parts, self._work)
         if not self._resume() and (self._stay is None or self._stay.handle is not None):
             self._rest(now)
 
@@ -377,16 +384,6 @@ class Swarm:
         """Say whether to have a file written where the store keeps it, though that parts us from all peers."""
         timely = worth_parting(now - self._began_at, now - self._added_at, urgent=self._asking.urgent)
         return timely and adding.loadable(self.torrent) and misplaced(self.layout, self._inventory)
-
-    def _offer(self, stay: Stay) -> None:
-        """Have peers that lack something get what mirrors brought."""
-        if stay.handle is None or self._offering.running or not self._giving.at_all:
-            return
-        parts = self._inventory.parts()
-        pieces = self._offering.choose(held(self.layout, parts), stay)
-        if pieces:
-            self._offering.running = True
-            self._work(partial(self._offering.hand_over, stay.handle, parts, pieces))
 
     def _start_anew(self) -> None:
         """Fetch on into an empty folder, or where the store keeps it: what lies there was handed over."""
