@@ -166,17 +166,18 @@ async def test_peers_that_stay_are_not_called(tmp_path: Path, clock: object) -> 
     assert scene.calls == 0
 
 
-async def test_what_only_the_folder_has_is_fetched_anew(tmp_path: Path, clock: object) -> None:
-    """It was evicted, and a reader waits: without peers nobody is asked for what lies there, and for it none come."""
+async def test_what_only_the_folder_has_needs_no_peers(tmp_path: Path, clock: object) -> None:
+    """It was evicted, and a reader waits: it is asked for, though nobody is connected who could be."""
     scene = Scene(tmp_path)
     while scene.handle.wanted:
         scene.bring()
     scene.peers(0)
     scene.swarm.seek(scene.member)
-    assert len(scene.session.added) == 1
+    assert not scene.swarm.ready
     scene.here.verified.remove(Extent(0, PIECES * LENGTH))
     scene.swarm.seek(scene.member)
-    assert len(scene.session.added) == 2
+    assert scene.swarm.ready
+    assert len(scene.session.added) == 1
 
 
 async def test_who_comes_and_goes_is_not_called_each_time(tmp_path: Path, clock: object) -> None:

@@ -99,8 +99,10 @@ class SwarmSource:
     def seek(self) -> None:
         """See `Joined`."""
         now = trio.current_time()
-        if self._swarm is not None and self._member is not None and now >= self._sought_at + SEEK:
-            self._sought_at = now
+        if not self._mirrored or now < self._sought_at + SEEK:
+            return  # without mirrors it is asked in any case
+        self._sought_at = now
+        if self._swarm is not None and self._member is not None:
             self._swarm.seek(self._member)
 
     def taught(self, torrent: Torrent) -> None:

@@ -42,6 +42,8 @@ class Stay:
         self.outdated = False
         self.finished = False
         """Whether all that was wanted is here, so that peers part, or all peers parted for another reason."""
+        self.stocked = False
+        """Whether all that lacks in the store lies in the folder, as far as was seen when a reader waited."""
         self._called_at = float("-inf")
         self.aside = 0
         """Pieces that lie in the folder, or a part of them does."""

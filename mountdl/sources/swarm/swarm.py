@@ -126,8 +126,8 @@ class Swarm:
 
     @property
     def ready(self) -> bool:
-        """Whether it can be expected to deliver: it fetches, and peers are connected."""
-        return self.mode is Mode.FETCHING and self.connected > 0
+        """Whether it can be expected to deliver: it fetches, and peers are connected, or no longer needed."""
+        return self.mode is Mode.FETCHING and self._stay is not None and (self.connected > 0 or self._stay.stocked)
 
     # -- fetching -------------------------------------------------------------------------------------------
 
@@ -139,13 +139,13 @@ class Swarm:
 
     def seek(self, member: Member) -> None:
         """Take in that a reader waits for *member*, which mirrors may not bring: find peers, if there are none."""
-        if self.ready or whole(member):
+        if whole(member) or (self.mode is Mode.FETCHING and self.connected):
             return
         self._idle_since = trio.current_time()
         self._enter(Mode.FETCHING)
         self.reprioritize()
-        if self._fetching is not None and not self._fetching.told:
-            self._start_anew()  # all lies in the folder by now, so that no peer is of use, and none stays
+        if (stay := self._fetching) is not None:
+            stay.stocked = not stay.told
 
     def want(self, member: Member, pieces: Sequence[int], priority: Priority) -> None:
         """Have *pieces* of *member* fetched with *priority* until `unwant` is called with the same."""
