@@ -137,12 +137,12 @@ class _Table:
                 offset = min((each.past(gap.start, stop) for each in able), default=stop)
                 continue
             part = self.urgent_part(view, view.reach(gap))
-            part = self.going_on(view, part) if part.stop == stop else part
+            part = self.going_on(view, part) if part.stop == stop and view.divides else part
             self.assign(view, self.at_least(view, part), Priority.READ)
             offset = part.stop
 
     def going_on(self, view: SourceView, part: Extent) -> Extent:
-        """Return *part* and what is wanted ahead right behind it: one request, no round trip between the two."""
+        """Return *part* and what is wanted ahead right behind it: one request of a mirror, no round trip between."""
         for want in self.ahead if self.has_lane(view, Priority.READAHEAD) else ():
             if want.extent.start <= part.stop < want.extent.stop:
                 gap = self.first_gap(Extent(part.stop, want.extent.stop))

@@ -360,6 +360,13 @@ def test_a_read_goes_on_only_where_a_stream_may() -> None:
     assert decided([wanting(0, 4), wanting(8, 16, READAHEAD)], [source()])[0].extent == Extent(0, 4)
 
 
+def test_a_swarm_is_asked_for_what_is_ahead_apart() -> None:
+    """There is no round trip to save, and all of a flight is as urgent there: other readers would come after it."""
+    got = decided([wanting(0, 4), wanting(4, 16, READAHEAD)], [source(free=2, rate=1000.0, divides=False)])
+
+    assert got == [Assignment(0, Extent(0, 4), READ), Assignment(0, Extent(4, 16), READAHEAD)]
+
+
 def test_a_long_flight_of_a_reader_who_went_elsewhere_ends() -> None:
     """One chunk is let finish; a stream that nobody wants any more gives its link to who waits."""
     short, long = flight(0, 4), replace(flight(8, 24), flight=8)
