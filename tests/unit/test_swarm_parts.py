@@ -93,6 +93,17 @@ def test_readers_come_first_and_what_is_ahead_of_them_later() -> None:
     assert 9 not in wants
 
 
+def test_who_has_waited_longest_comes_first() -> None:
+    """Not who waits for earlier pieces: one who reads on and on there would keep all others waiting."""
+    wants = Wants()
+    wants.add([9], Priority.READ)
+    wants.add([1, 2], Priority.READ)
+    wants.add([9], Priority.READ)
+    wants.remove([9], Priority.READ)
+
+    assert [(9, 0), (1, 50), (2, 100)] == wants.deadlines(bytes(10))
+
+
 @dataclass
 class Here:
     """What the store has of a content, as a swarm sees it."""

@@ -1,6 +1,7 @@
 """What of a torrent is asked for, and how urgently: piece priorities and deadlines. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 
 from mountdl.priorities import Priority
 
@@ -13,10 +14,11 @@ NOT_WANTED, WANTED, SOON = 0, 1, 7
 
 
 class Wants:
-    """Who wants which pieces: each piece its most urgent priority."""
+    """Who wants which pieces: each piece its most urgent priority, and since when."""
 
     def __init__(self) -> None:
-        self._by_piece: dict[int, list[Priority]] = {}
+        self._by_piece: dict[int, list[tuple[Priority, int]]] = {}
+        self._order = count()
 
     def __bool__(self) -> bool:
         return bool(self._by_piece)
@@ -27,28 +29,33 @@ class Wants:
     @property
     def urgent(self) -> bool:
         """Whether any of them is for a reader."""
-        return any(min(each) is not Priority.BACKGROUND for each in self._by_piece.values())
+        return any(min(each)[0] is not Priority.BACKGROUND for each in self._by_piece.values())
 
     def add(self, pieces: Iterable[int], priority: Priority) -> None:
         """Note that *pieces* are wanted once more."""
+        order = next(self._order)
         for piece in pieces:
-            self._by_piece.setdefault(piece, []).append(priority)
+            self._by_piece.setdefault(piece, []).append((priority, order))
 
     def remove(self, pieces: Iterable[int], priority: Priority) -> list[int]:
         """Undo an `add`; return the pieces that nobody wants any more."""
         left = []
         for piece in pieces:
             given = self._by_piece[piece]
-            given.remove(priority)
+            given.remove(max(each for each in given if each[0] is priority))  # who stays keeps the earlier place
             if not given:
                 del self._by_piece[piece]
                 left.append(piece)
         return left
 
     def deadlines(self, here: Sequence[int]) -> list[tuple[int, int]]:
-        """Return the deadlines, in milliseconds, of what is wanted soon and not *here*, the most urgent first."""
+        """Return the deadlines, in milliseconds, of what is wanted soon and not *here*, the most urgent first.
+
+        Of what is as urgent that which was wanted first: by their numbers, pieces that somebody reads on and on would
+        keep all behind them waiting.
+        """
         urgent = sorted((min(each), piece) for piece, each in self._by_piece.items() if not here[piece])
-        soon = [(piece, priority) for priority, piece in urgent if priority is not Priority.BACKGROUND]
+        soon = [(piece, priority) for (priority, _), piece in urgent if priority is not Priority.BACKGROUND]
         return [
             (piece, place * SPACING_MS + (AHEAD_MS if priority is Priority.READAHEAD else 0))
             for place, (piece, priority) in enumerate(soon)
@@ -56,7 +63,7 @@ class Wants:
 
     def priority(self, piece: int) -> int:
         """Return libtorrent's priority of *piece*, which is wanted."""
-        return WANTED if min(self._by_piece[piece]) is Priority.BACKGROUND else SOON
+        return WANTED if min(self._by_piece[piece])[0] is Priority.BACKGROUND else SOON
 
     def priorities(self, here: Sequence[int]) -> dict[int, int]:
         """Return libtorrent's priority of each piece that is wanted and not *here*."""
