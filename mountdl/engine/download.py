@@ -308,8 +308,8 @@ class Download:
             self._demand.remove(waiter.want)
 
     def _too_late(self, extent: Extent) -> ContentUnavailable:
-        seconds, needed = self._settings.read_timeout, self._chunk_map.cover(extent).length
-        why = self._traffic.enough(needed, seconds)
+        seconds, cover = self._settings.read_timeout, self._chunk_map.cover(extent)
+        why = self._settling.verifier.withheld(cover) or self._traffic.enough(cover.length, seconds)
         self.error = f"bytes {extent} did not arrive within {seconds:g} s: {why or self.roster.reasons()}"
         what = f"a read timed out after {seconds:g} s" + (f": {why}" if why else "")
         self.incidents.read_failed(what, extent, self.error, trio.current_time())

@@ -121,6 +121,12 @@ class Verifier:
         if job is not None and self._taken_back(job):
             self._judge(Verdict(job, good=False, stale=True))
 
+    def withheld(self, extent: Extent) -> str | None:
+        """Return why *extent* can't be read yet, if stored chunks of it are still to be hashed."""
+        jobs = (self.pending.get(index) for index in self._chunk_map.touching(extent))
+        stored = any(job is not None and job.data is None for job in jobs)
+        return "the disk of the cache did not give back what it has of them" if stored else None
+
     def _taken_back(self, job: Job) -> bool:
         """Say whether *job* was still queued; then it is not any more."""
         try:

@@ -75,6 +75,47 @@ async def test_bytes_of_a_killed_run_that_are_wrong_are_fetched_anew(tmp_path: P
         assert 0 == bench.engine.status(WHAT).sources[0].bad_chunks
 
 
+def slow(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Have a disk that takes *seconds* to give a chunk back."""
+
+    async def in_thread(act: Callable[..., None], *arguments: object) -> None:
+        await trio.sleep(seconds)
+        act(*arguments)
+
+    monkeypatch.setattr("mountdl.engine.verifier.in_thread", in_thread)
+
+
+async def test_what_is_in_doubt_is_asked_of_nobody_while_it_is_hashed(
+    tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes: the read waits for the hash, and what follows is fetched ahead meanwhile."""
+    await killed(tmp_path, WHAT, Extent(0, 2 * CHUNK), power=True)
+    slow(monkeypatch, 5)
+    again = source()
+    async with running(tmp_path, {URL: again}) as bench:
+        reader, start = bench.engine.open(WHAT), trio.current_time()
+        assert DATA[: 2 * CHUNK] == await reader.read(Extent(0, 2 * CHUNK))
+        assert 5 <= trio.current_time() - start < 6
+        assert all(extent.start >= 2 * CHUNK for extent, _ in again.fetched)
+        await trio.sleep(60)
+        assert all(extent.start >= 2 * CHUNK for extent, _ in again.fetched)
+
+
+async def test_a_disk_that_hangs_holds_no_read_for_ever(
+    tmp_path: Path, clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in doubt can't be hashed there: the read ends when its time is up, and says that it was the disk."""
+    await killed(tmp_path, WHAT, Extent(0, 2 * CHUNK), power=True)
+    slow(monkeypatch, 10_000)
+    async with running(tmp_path, {URL: source()}) as bench:
+        start = trio.current_time()
+        with pytest.raises(
+            MountdlError, match="within 60 s: the disk of the cache did not give back what it has of them"
+        ):
+            await bench.engine.open(WHAT).read(Extent(0, 2 * CHUNK))
+        assert QUIET.read_timeout == pytest.approx(trio.current_time() - start, abs=0.1)
+
+
 async def test_the_background_judges_what_a_killed_run_left(tmp_path: Path, clock: MockClock) -> None:
     """Nobody reads it: it is hashed all the same, and only the rest fetched."""
     await killed(tmp_path, WHAT, Extent(0, 4 * CHUNK), power=True)
