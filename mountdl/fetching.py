@@ -167,7 +167,7 @@ class _Fetching:
             if caution.code != "renamed":
                 self._fail(UsageError(caution.message, ExitStatus.BAD_METALINK), "" if number < MOST_WARNINGS else None)
             elif number < MOST_WARNINGS and not self._report.quiet:
-                self._report.remark(f"warning: {caution.message}")
+                self._report.remark(": ".join(("warning", *filter(None, [caution.file]), caution.message)))
         if len(cautions) > MOST_WARNINGS:
             self._report.remark(f"and {text.counted(len(cautions) - MOST_WARNINGS, 'warning')} more")
 

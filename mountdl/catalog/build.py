@@ -342,7 +342,7 @@ class _Builder:
             folder.children[loser.name] = loser
             place = "/".join((*folder.names(), loser.name))
             if isinstance(loser, Leaf):
-                text = f"{document}: {wanted} is already there with other content, so it is shown as {place}"
+                text = f"another file has this name; that of {document} is called {place}"
                 caution = Caution("renamed", text, str(loser.entry.path))
                 loser.cautions += (caution,)
             else:

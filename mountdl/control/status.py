@@ -110,12 +110,14 @@ def _list(told: Json, name: str) -> list[Json]:
 def mount_lines(document: Json) -> list[str]:
     """Return a mount as lines: totals, what is doubtful, and the files that something happens to."""
     files = [FileLine.of(each) for each in _list(document, "files")]
+    known = sum(file.size is not None for file in files)
     total, here = sum(file.size or 0 for file in files), sum(file.here for file in files)
     part = text.percent(here, total)
     lines = [
         f"{shown(document.get('mountpoint'))}: {shown(document.get('source'))} (process {document.get('pid')})",
-        f"  {text.counted(len(files), 'file')}, {text.size(total)}, {text.size(here)} here ({part})"
-        + _comma(text.rate(sum(file.rate for file in files))),
+        f"  {text.counted(known, 'file')}, {text.size(total)}, {text.size(here)} here ({part})"
+        + _comma(text.rate(sum(file.rate for file in files)))
+        + _unknown([file.state for file in files if file.size is None]),
     ]
     cautions = _cautions(document)
     lines += [f"  warning: {_caution(each)}" for each in cautions[:MOST_ROWS]]
@@ -132,6 +134,14 @@ def mount_lines(document: Json) -> list[str]:
     if len(notable) > MOST_ROWS:
         lines.append(f"  and {text.counted(len(notable) - MOST_ROWS, 'file')} more; --json shows all")
     return lines
+
+
+def _unknown(states: Sequence[str]) -> str:
+    """Return what is said of notes in *states*: they stand for files that nobody can count."""
+    refused, waiting = states.count("error"), states.count("resolving")
+    told = [f"{text.counted(refused, 'descriptor')} refused"] * bool(refused)
+    told += [f"{text.counted(waiting, 'descriptor')} not yet resolved"] * bool(waiting)
+    return f"; {', '.join(told)}" if told else ""
 
 
 def _row(file: FileLine) -> list[str]:

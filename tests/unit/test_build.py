@@ -261,7 +261,7 @@ def test_same_path_and_other_content_is_renamed() -> None:
     assert digest(1) == file_at(result, "b.iso").content.digests["sha-256"]
     (caution,) = result.cautions
     assert (caution.code, caution.file) == ("renamed", "b.iso")
-    assert "z.meta4" in caution.message
+    assert caution.message == "another file has this name; that of z.meta4 is called b (2).iso"
     assert (caution,) == file_at(result, "b (2).iso").cautions
 
 

@@ -61,6 +61,21 @@ def test_a_mount_of_few_files_shows_them_all() -> None:
     ]
 
 
+def test_what_is_no_file_is_not_counted_as_one() -> None:
+    """Descriptors that are refused or not yet known are told apart, and a signature is no file of theirs."""
+    note = file("a.asc", size=None, state="complete")
+    refused = [file(f"{name}.error", size=None, state="error", error="not XML") for name in "xy"]
+    waiting = file("c.resolving", size=None, state="resolving", error="peers are asked")
+
+    assert status.mount_lines(mount(file("a"), note))[1] == "  1 file, 4.0 MiB, 0 B here (0%)"
+    assert status.mount_lines(mount(file("a"), *refused))[1] == (
+        "  1 file, 4.0 MiB, 0 B here (0%); 2 descriptors refused"
+    )
+    assert status.mount_lines(mount(refused[0], waiting))[1] == (
+        "  0 files, 0 B, 0 B here (100%); 1 descriptor refused, 1 descriptor not yet resolved"
+    )
+
+
 def test_a_long_list_is_cut_and_says_so() -> None:
     """People can't read more than a screen; programs ask for --json."""
     lines = status.mount_lines(mount(*(file(f"f{number}", readers=1) for number in range(50))))

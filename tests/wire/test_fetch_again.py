@@ -126,7 +126,8 @@ def test_what_a_descriptor_names_in_vain_is_told(mirrors: Mirrors, source: Path,
     assert done.returncode == 20
     assert {f"{tmp_path / 'out' / NAME}", f"{tmp_path / 'out' / 'film (2).bin'}"} == set(done.stdout.splitlines())
     renamed, lost = sorted(done.stderr.splitlines(), reverse=True)
-    assert renamed.startswith(f"mountdl: warning: {NAME}.metalink: {NAME} is already there with other content")
+    said = f"{NAME}: another file has this name; that of {NAME}.metalink is called film (2).bin"
+    assert renamed == f"mountdl: warning: {said}"
     assert lost.startswith(f"mountdl: {NAME}.meta4: not all that it names is shown as it stands: ")
     quiet = fetched("-q", "-d", tmp_path / "out", source)
     assert (quiet.returncode, quiet.stderr) == (20, f"{lost}\n")
