@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncssh
@@ -275,12 +275,17 @@ async def test_a_server_that_is_stopped(server: sshd.Sshd, name: str) -> None:
     async with running(server.settings(stall_timeout=2)) as transport:
         source = mirror(transport, server.url("a%20b.iso"))
         assert await fetched(source, 0, 10) == DATA[:10]
+        stopped = server.sessions(name)
         assert server.signal(signal.SIGSTOP, name)
-        began = time.monotonic()
-        with pytest.raises(SourceUnavailable, match="nothing came for"):
-            await fetched(source, 0, SIZE)
-        assert time.monotonic() - began < patience(5)
-        server.signal(signal.SIGCONT, name)
+        try:
+            began = time.monotonic()
+            with pytest.raises(SourceUnavailable, match="nothing came for"):
+                await fetched(source, 0, SIZE)
+            assert time.monotonic() - began < patience(5)
+        finally:
+            for pid in stopped:  # also one whose sshd has gone: nobody would find it any more
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
         assert await fetched(source, 0, SIZE) == DATA
 
 
