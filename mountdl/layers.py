@@ -46,7 +46,7 @@ RARER = ("mountdl.sources.ftp.transport", "mountdl.sources.sftp.transport", "mou
 LATE = (
     *(f"mountdl.descriptors.{name}" for name in ("document", "linkheader", "links", "magnet", "torrent", "urilist")),
     *(f"mountdl.digests.{name}" for name in ("librhash", "md4", "tiger", "trees")),
-    *(f"mountdl.sources.http.{name}" for name in ("loading", "probing")),
+    *(f"mountdl.sources.http.{name}" for name in ("gauging", "loading", "probing")),
     *RARER,
 )
 """All of ours that a mount may need some day. Libraries that few need (libtorrent, asyncssh) come with the need."""
@@ -152,6 +152,8 @@ class Layers:
             preferences = replace(preferences, base_uri=found_at)
         directory = self.settings.store.directory
         watched = WatchSettings(SUFFIXES, (*excluded, directory))
+        # What nobody has asked for yet is not fetched where nothing is to be.
+        gauge = self.engine.gauge if once or self.settings.engine.background != "off" else None
         if once:
             # Without the kernel's reports, which cost 20 ms when they end.
             watched = replace(watched, settle=0.0, reports=False, poll=watched.net)
@@ -161,7 +163,7 @@ class Layers:
             resolve=self._resolve,
             publish=publish,
             settings=watched,
-            helpers=Helpers(Remembered(directory / "learned"), self._reload, self._shelf),
+            helpers=Helpers(Remembered(directory / "learned"), self._reload, self._shelf, gauge),
         )
 
     async def _resolve(self, entry: Entry) -> Learned | None:

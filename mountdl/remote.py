@@ -21,7 +21,7 @@ from mountdl.engine.documents import look, name_in
 from mountdl.engine.status import status_of
 from mountdl.errors import DescriptorError, ExitStatus, SourceError, UsageError, write_status
 from mountdl.settings import is_remote
-from mountdl.sources.base import Loaded, Probe, Transport
+from mountdl.sources.base import Gauge, Loaded, Probe, Transport
 
 log = logging.getLogger(__name__)
 
@@ -72,12 +72,15 @@ async def place(source: str, folder: Path, transports: list[Transport]) -> str |
     if metalink is not None and (found := await _place_linked(metalink, folder, transports)):
         return found
     name = name_of(plain)
+    transport = _transport(plain, transports)
     try:
-        probe, document = await look(_transport(plain, transports), plain)
+        probe, document = await look(transport, plain)
     except SourceError as error:
         raise UsageError(str(error), status_of([error.reason], error.exit_status)) from error
     if document is None:
         _refuse_excuse(plain, name)
+        if probe.size is None and not isinstance(transport, Gauge):
+            raise UsageError(f"{shown(plain)}: its server does not say how long the file is, which has to be known")
         put(folder, f"{name}.meta4", described(name, plain, probe).encode())
         return None
     put(folder, name, await _good(name, document))
@@ -156,10 +159,8 @@ def name_of(url: str) -> str:
 
 
 def described(name: str, url: str, probe: Probe) -> str:
-    """Return a Metalink 4 document for a plain file. UsageError when its server does not say its size."""
-    if probe.size is None:
-        why = "the server does not say how long the file is, which has to be known"
-        raise UsageError(f"{shown(url)}: {why}; curl and aria2c can fetch it", ExitStatus.UNKNOWN)
+    """Return a Metalink 4 document for a plain file."""
+    size = "" if probe.size is None else f"<size>{probe.size}</size>"
     hashes = "".join(
         f"<hash type={quoteattr(algorithm)}>{value.hex()}</hash>" for algorithm, value in probe.digests.items()
     )
@@ -171,7 +172,7 @@ def described(name: str, url: str, probe: Probe) -> str:
     )
     return (
         f'<metalink xmlns="urn:ietf:params:xml:ns:metalink">{_published(probe.mtime)}'
-        f"<file name={quoteattr(name)}><size>{probe.size}</size>{hashes}{urls}</file></metalink>\n"
+        f"<file name={quoteattr(name)}>{size}{hashes}{urls}</file></metalink>\n"
     )
 
 

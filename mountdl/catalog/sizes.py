@@ -12,20 +12,26 @@ from typing import Protocol
 
 import trio
 
-from mountdl.catalog.build import SizeKey
+from mountdl.catalog.build import GAUGED, SizeKey
 from mountdl.catalog.kept import LARGEST
 from mountdl.descriptors.learned import Learned, awaited, poorer
 from mountdl.descriptors.model import Entry
-from mountdl.errors import ContentUnreachable, MountdlError
+from mountdl.errors import ContentUnreachable, MountdlError, StoreError
 
 log = logging.getLogger(__name__)
 
 Resolve = Callable[[Entry], Awaitable[Learned | None]]
 """Ask sources of an entry for its size; None or a MountdlError when none tells."""
 
+Gauge = Callable[[Entry, Learned | None, Callable[[int], None]], Awaitable[Learned | None]]
+"""Fetch all of an entry to learn its size, telling how much is here; None where it is as it was known."""
+
 HEAD_START = 3.0
 """Seconds that sources have to tell a size before what an earlier mount learned is shown."""
 
+_UNTOLD = "no source tells the size"
+_FIRST_MARK = 16 << 20
+"""Bytes of a file that is fetched to learn its size at which that is told first, and again with twice as many."""
 _AT_ONCE = 8
 _PATIENCE = 120.0
 _FIRST_DELAY = 5.0
@@ -53,17 +59,24 @@ class Memory(Protocol):
 class Sizes:
     """What was learned so far. *changed* is called after each change of `known` or `failures`."""
 
-    def __init__(self, resolve: Resolve, changed: Callable[[], None], memory: Memory | None = None) -> None:
+    def __init__(
+        self,
+        resolve: Resolve,
+        changed: Callable[[], None],
+        memory: Memory | None = None,
+        gauge: Gauge | None = None,
+    ) -> None:
         self.known: dict[SizeKey, Learned] = {}
         self.failures: dict[SizeKey, str] = {}
         self._resolve = resolve
         self._changed = changed
-        self._memory = memory
+        self._memory, self._gauge = memory, gauge
         self._kept: dict[SizeKey, Learned] = {}
         self._asked: dict[SizeKey, tuple[tuple[Entry, ...], trio.CancelScope]] = {}
         self._answered_at = -math.inf
         self._back = trio.Event()
         self._unreached: set[SizeKey] = set()
+        self._boundless: set[SizeKey] = set()
         self._slots = trio.CapacityLimiter(_AT_ONCE)
         self._threads = trio.CapacityLimiter(1)
         self._nursery: trio.Nursery | None = None
@@ -109,6 +122,7 @@ class Sizes:
         self.failures.pop(key, None)
         self._kept.pop(key, None)
         self._unreached.discard(key)
+        self._boundless.discard(key)
 
     async def _learn(self, key: SizeKey, entries: tuple[Entry, ...], scope: trio.CancelScope) -> None:
         delay = _FIRST_DELAY
@@ -164,6 +178,11 @@ class Sizes:
             if learned is not None:
                 await self._take(key, learned)
                 return
+            if reason == _UNTOLD and self._gauge is not None and key not in self._boundless:
+                learned, reason = await self._gauged(self._gauge, key, entry)
+                if learned is not None:
+                    await self._take(key, learned)
+                    return
         if awaited(entries[0]) and key not in self.known and self.failures.get(key) != reason:
             self.failures[key] = reason
             self._changed()
@@ -200,11 +219,36 @@ class Sizes:
                 log.exception("asking for the size of %s failed in a way that is a bug of mountdl", entry.path)
                 return None, "asking for the size failed"
         if learned is None:
-            return None, "no source tells the size"
+            return None, _UNTOLD
         self._note_answer()
         if not 0 <= learned.size <= LARGEST:
             return None, f"a source tells {learned.size} bytes, which no file can have"
         return learned, ""
+
+    async def _gauged(self, gauge: Gauge, key: SizeKey, entry: Entry) -> tuple[Learned | None, str]:
+        """Have all of *entry* fetched; return what that told, or None and why it told nothing."""
+        mark = _FIRST_MARK
+
+        def say(reason: str) -> None:
+            self.failures[key] = reason
+            self._changed()
+
+        def told(count: int) -> None:
+            nonlocal mark
+            if count >= mark:
+                mark *= 2
+                say(f"{GAUGED}, {count >> 20} MiB so far")
+
+        kept = self._kept.get(key)
+        if kept is None:
+            say(GAUGED)
+        try:
+            found = await gauge(entry, kept, told)
+        except MountdlError as error:
+            if isinstance(error, StoreError):
+                self._boundless.add(key)  # else what has no end would fill half of the disk every five minutes
+            return None, f"no server tells how long it is, and it could not be fetched to find out: {error}"
+        return (replace(kept, remembered=False) if found is None and kept is not None else found), _UNTOLD
 
     def _note_answer(self) -> None:
         """Take in that somebody answered: after a while in which nobody did, all who failed may do so again."""

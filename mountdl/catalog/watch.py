@@ -30,7 +30,7 @@ from mountdl.catalog.place import find_place
 from mountdl.catalog.reading import Known, Parse, judge, read
 from mountdl.catalog.refresh import Refresher, Reload
 from mountdl.catalog.scan import Listing, Place, Stamp, Walk, differences, list_folder, listed
-from mountdl.catalog.sizes import Memory, Resolve, Sizes
+from mountdl.catalog.sizes import Gauge, Memory, Resolve, Sizes
 from mountdl.catalog.tree import Inodes, Note, empty
 from mountdl.descriptors.learned import Learned, awaited
 from mountdl.descriptors.model import Caution, Descriptor
@@ -70,12 +70,13 @@ class WatchSettings:
 class Helpers:
     """*memory* keeps over mounts what was learned; *reload* asks the origins of dynamic descriptors.
 
-    *shelf* takes what they say of files that nobody has opened.
+    *shelf* takes what they say of files that nobody has opened, *gauge* fetches what no server tells the length of.
     """
 
     memory: Memory | None = None
     reload: Reload | None = None
     shelf: Shelf | None = None
+    gauge: Gauge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +116,13 @@ class Watch:
         helpers: Helpers | None = None,
     ) -> None:
         self._source = source
-        self._parse = parse
-        self._publish = publish
+        self._parse, self._publish = parse, publish
         self._settings = settings or WatchSettings()
         self._place = Place(str(source))
         self._gatherer = Gatherer(self._place)
         helpers = helpers or Helpers()
         self._shelf = helpers.shelf
-        self._sizes = Sizes(resolve, self._rebuild_soon, helpers.memory)
+        self._sizes = Sizes(resolve, self._rebuild_soon, helpers.memory, helpers.gauge)
         self._refresher = None if helpers.reload is None else Refresher(helpers.reload, self._rebuild_soon)
         self._inodes = Inodes()
         self._inotify: Inotify | None = None

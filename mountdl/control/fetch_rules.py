@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mountdl.catalog.build import SERVERS
+from mountdl.catalog.build import GAUGED, SERVERS
 from mountdl.catalog.tree import File, Note
 from mountdl.content import Content, Level
 from mountdl.control import text
@@ -31,9 +31,9 @@ def may_come(node: File | Note) -> bool:
 def patience(asked: Sequence[Note], unreached: int) -> float:
     """Return for how many seconds more than now *asked* are waited for, of which *unreached* got no answer at all.
 
-    As long as a server is asked for the first time there is no end.
+    As long as a server is asked for the first time, or something comes from it, there is no end.
     """
-    if not asked or any(each.reason == SERVERS for each in asked):
+    if not asked or any(each.reason == SERVERS or each.reason.startswith(GAUGED) for each in asked):
         return math.inf
     if all(may_come(each) for each in asked):
         return MAGNETS

@@ -19,7 +19,8 @@ class Learned:
     """A size in bytes, and what else was told of a file; *described*: by a document that its descriptor named.
 
     The others are fields of an answer (RFC 6249). *remembered*: of an earlier mount, and still to be asked for.
-    *torrent* is what a magnet link turned out to lead to.
+    *torrent* is what a magnet link turned out to lead to. *version*, entity tag and date as its server sent them, only
+    where no server tells the size, and all was fetched to find out.
     """
 
     size: int
@@ -30,6 +31,7 @@ class Learned:
     described: bool = False
     remembered: bool = False
     torrent: Descriptor | None = None
+    version: tuple[str, str] | None = None
 
 
 def documents(entry: Entry) -> tuple[SwarmRef, ...]:

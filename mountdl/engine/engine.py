@@ -15,6 +15,7 @@ from mountdl.engine.addresses import Transports
 from mountdl.engine.backlog import Backlog, roomy
 from mountdl.engine.download import Download
 from mountdl.engine.excerpts import Remote
+from mountdl.engine.gauging import Gauger
 from mountdl.engine.incidents import KEPT, Incident
 from mountdl.engine.lineup import Lineup
 from mountdl.engine.rates import Rates
@@ -62,6 +63,7 @@ class Engine:
         self._store, self._settings, self._discarded = store, settings, discarded
         self._transports = Transports(transports)
         self._resolver = Resolver(self._transports, prefer)
+        self._gauger = Gauger(self._transports, store)
         self._lineup = Lineup(self._transports, settings)
         self._downloads: dict[ContentKey, Download] = {}
         self._known: cachetools.LRUCache[ContentKey, tuple[Outline, Content]] = cachetools.LRUCache(RECALLED)
@@ -262,6 +264,10 @@ class Engine:
     async def resolve(self, entry: Entry) -> Learned | None:
         """See `Resolver.resolve`."""
         return await self._resolver.resolve(entry)
+
+    async def gauge(self, entry: Entry, known: Learned | None, told: Callable[[int], None]) -> Learned | None:
+        """See `Gauger.gauge`."""
+        return await self._gauger.gauge(entry, known, told)
 
     async def reload(self, url: str, known: Version | None) -> tuple[Descriptor | None, Version]:
         """See `Resolver.reload`."""

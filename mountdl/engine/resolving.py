@@ -89,7 +89,7 @@ class Resolver:
         return said, loaded.version
 
     async def _probed(self, entry: Entry, reasons: list[str]) -> Learned | None:
-        silent = not reasons
+        silent, answered = not reasons, False
         for ref in entry.mirrors[:PROBES]:
             transport = self._transports.of(ref.url)
             if transport is None:
@@ -103,9 +103,10 @@ class Resolver:
                 continue
             if probe.size is not None:
                 return await self._told(entry, probe, probe.size)
+            answered = True
         if not entry.mirrors:
             reasons = reasons or ["it names no mirror that can be asked for its size"]
-        if reasons:
+        if reasons and not answered:
             kind = ContentUnreachable if silent and entry.mirrors else ContentUnavailable
             raise kind("; ".join(reasons))
         return None

@@ -172,6 +172,18 @@ class Loader(Protocol):
         """
 
 
+@runtime_checkable
+class Gauge(Transport, Protocol):
+    """A transport that can deliver a file whose length its server does not tell."""
+
+    async def gauge(self, ref: MirrorRef, sink: Sink, known: Version | None) -> tuple[int, Version] | None:
+        """Deliver all of what *ref* has to *sink*, from 0 on; return its length in bytes and its version.
+
+        None, and nothing delivered, where the server has the version *known* still. Raises SourceError; what the sink
+        raises passes.
+        """
+
+
 class Holdings(Protocol):
     """What the store has of a content, as far as a swarm is concerned: it is not fetched, and given to others."""
 

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -79,6 +80,18 @@ def write_all(fd: int, data: bytes | bytearray | memoryview, offset: int) -> Non
 def open_folder(path: Path | str, *, dir_fd: int | None = None) -> int:
     """Open the directory *path*; OSError if it is a symbolic link or no directory."""
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+
+
+def nameless(folder: Path) -> int:
+    """Return a new file below *folder* that has no name and goes when it is closed. Raises OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError:
+        # Not every file system makes files without a name: one that loses it at once does as well.
+        fd, path = tempfile.mkstemp(dir=folder)
+        os.unlink(path)  # noqa: PTH108
+        return fd
 
 
 def prefix_of(key: ContentKey) -> str:

@@ -97,6 +97,7 @@ def _encoded(key: str, learned: Learned) -> bytes:
     pieces = learned.pieces
     fields = {
         "version": _VERSION,
+        "gauged": learned.version,
         "key": key,
         "size": learned.size,
         "digests": {name: value.hex() for name, value in learned.digests.items()},
@@ -136,6 +137,7 @@ def _decoded(key: str, data: bytes) -> Learned:
         swarms,
         described=bool(fields["described"]),
         remembered=True,
+        version=_version(fields.get("gauged")),
     )
 
 
@@ -147,6 +149,15 @@ def _pieces(given: Any) -> PieceDigests | None:
     if len(found.digests) % digest_length(algorithm):
         raise ValueError("the pieces are not whole")
     return replace(found, lead=_whole(lead), open_end=bool(open_end))
+
+
+def _version(given: Any) -> tuple[str, str] | None:
+    if given is None:
+        return None
+    etag, modified = given
+    if not (isinstance(etag, str) and isinstance(modified, str) and (etag + modified).isprintable()):
+        raise ValueError("not what a server calls a version")
+    return etag, modified
 
 
 def _whole(value: Any) -> int:

@@ -8,13 +8,12 @@ Blocking: what was put lately is in the page cache, where it is found in 2 us. I
 """
 
 import os
-import tempfile
 from collections import deque
 from pathlib import Path
 from threading import Lock
 
 from mountdl.errors import StoreDamaged
-from mountdl.store.place import store_errors, write_all
+from mountdl.store.place import nameless, store_errors, write_all
 
 _STEP = 64
 """Bytes that lengths are rounded up to: a descriptor that is written anew mostly fits where it was."""
@@ -36,7 +35,7 @@ class Shelf:
         with store_errors("can't set aside what descriptors say"):
             with self._lock:
                 if self._fd is None:
-                    self._fd = _nameless(self._folder)
+                    self._fd = nameless(self._folder)
                 if waiting := self._free.get(room):
                     place = waiting.popleft()
                 else:
@@ -75,14 +74,3 @@ class Shelf:
 
 def _room(length: int) -> int:
     return -(-length // _STEP) * _STEP
-
-
-def _nameless(folder: Path) -> int:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError:
-        # Not every file system makes files without a name: one that loses it at once does as well.
-        fd, path = tempfile.mkstemp(dir=folder)
-        os.unlink(path)  # noqa: PTH108
-        return fd

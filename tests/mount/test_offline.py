@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.httpserver import Request, Stream
+from tests.support.content import pattern
+from tests.support.httpserver import Request, Stream, answer
 from tests.support.machine import patience
 from tests.support.mirrors import Manner, Mirror, Mirrors, head, span
 from tests.support.mounts import LONGEST, Mounts, eventually, needs_fuse, run, within
@@ -113,3 +114,38 @@ def test_a_changed_descriptor_has_both_contents_side_by_side(
         assert mount.read(NAME) == new
         assert within(LONGEST, lambda: os.pread(old.fileno(), MIB, 3 * MIB)) == film_bytes[3 * MIB : 4 * MIB]
     assert len(mount.data_files()) == 2
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_file_of_which_no_server_tells_the_length(
+    mirrors: Mirrors, mounted: Mounts, source: Path, *, changed: bool
+) -> None:
+    """It shows once it was fetched, and is here then; another mount fetches it again only if it is another."""
+    data = [pattern(3 * MIB + 7, seed=1)]
+    version = ['"one"']
+
+    async def on_demand(mirror: Mirror, _: bytes, request: Request, stream: Stream) -> bool:
+        if request.headers.get("if-none-match") == version[0]:
+            await stream.send_all(answer("304 Not Modified"))
+            return True
+        kind = ("Transfer-Encoding: chunked", f"ETag: {version[0]}")
+        await stream.send_all(answer("200 OK", *kind, length=None))
+        if request.method == "GET":
+            await mirror.send(stream, b"%x\r\n%s\r\n0\r\n\r\n" % (len(data[0]), data[0]))
+        return True
+
+    mirror = mirrors.add("maker", {NAME: b""}, on_demand)
+    (source / "list.uris").write_text(f"{mirror.of(NAME)}\n")
+    mount = mounted(source)
+    eventually(LONGEST, (mount / NAME).exists)
+    assert mount.read(NAME) == data[0]
+    whole = [each for each in mirror.asked if each.method == "GET" and "range" not in each.headers]
+    assert 1 == len(whole)
+    mount.unmount()
+
+    if changed:
+        data[0], version[0] = pattern(3 * MIB + 7, seed=2), '"two"'
+    asked = len(mirror.asked)
+    again = mounted(source)
+    eventually(LONGEST, lambda: "if-none-match" in {name for each in mirror.asked[asked:] for name in each.headers})
+    eventually(LONGEST, lambda: (again / NAME).exists() and again.read(NAME) == data[0])

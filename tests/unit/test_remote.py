@@ -62,10 +62,10 @@ def test_a_plain_file_has_the_date_that_its_server_tells(mtime: float | None, pu
     assert parse("a.meta4", text.encode()).published_ns == published_ns
 
 
-def test_a_file_of_unknown_length_is_refused() -> None:
-    """A size is needed to show a file at all."""
-    with pytest.raises(UsageError, match="does not say how long"):
-        described("a", "http://h/a", Probe(None, ranges=False))
+def test_a_file_of_unknown_length_is_described_without_it() -> None:
+    """It is found out by who can."""
+    (entry,) = parse("a.meta4", described("a", "http://h/a", Probe(None, ranges=False)).encode()).entries
+    assert entry.size is None
 
 
 @pytest.mark.parametrize(

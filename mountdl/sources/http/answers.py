@@ -190,7 +190,7 @@ def _partial(headers: Mapping[str, str], asked: Asked) -> Verdict:
         return problem
     if sent.stop > asked.size:
         return Mismatch(f"sends bytes beyond the {asked.size} there should be")
-    return _wanted_part(sent.start, _cut(sent, _length(headers)), asked)
+    return _wanted_part(sent.start, _cut(sent, length_of(headers)), asked)
 
 
 def _cut(sent: Extent, length: int | None) -> int:
@@ -208,7 +208,7 @@ def _wanted_part(start: int, stop: int, asked: Asked) -> Verdict:
 
 
 def _whole(headers: Mapping[str, str], asked: Asked) -> Verdict:
-    length = _length(headers)
+    length = length_of(headers)
     if asked.validator.contradicts(validator_of(headers)):
         return Mismatch("the file changed at the mirror")
     if length != asked.size and _is_page(headers, asked):
@@ -273,7 +273,8 @@ def failure(status: int, headers: Mapping[str, str], now: float) -> Wait | Refus
     return Refuse(reason)
 
 
-def _length(headers: Mapping[str, str]) -> int | None:
+def length_of(headers: Mapping[str, str]) -> int | None:
+    """Return the length in bytes that an answer gives its body; None where it gives none, or not to be believed."""
     text = headers.get("content-length", "").strip()
     if "transfer-encoding" in headers or not (text.isascii() and text.isdigit()) or len(text) > 19:
         return None

@@ -66,7 +66,7 @@ async def load(
         raise SourceRefused(name, "not an http address")
     page = _Page(name, most, wanted)
     try:
-        arrival = await client.follow("GET", url, _conditions(known))
+        arrival = await client.follow("GET", url, conditions(known))
         try:
             version = await _read(arrival.reply, page, name, most)
         finally:
@@ -78,7 +78,8 @@ async def load(
     return Loaded(None if version is None else bytes(page.data), str(arrival.url), version or known or Version())
 
 
-def _conditions(known: Version | None) -> Headers:
+def conditions(known: Version | None) -> Headers:
+    """Return the header fields by which a server sends nothing where it has the version *known* still."""
     # RFC 9110 section 13.1.3: where both are sent, the entity tag counts.
     given = known or Version()
     conditions = [(b"If-None-Match", given.etag), (b"If-Modified-Since", given.modified)]
@@ -101,7 +102,12 @@ async def _read(reply: Reply, page: _Page, name: str, most: int) -> Version | No
     else:
         raise SourceMismatch(name, "sends its documents in an encoding that was not asked for")
     page.judge()
-    return Version(_kept(reply.headers, "etag"), _kept(reply.headers, "last-modified"))
+    return version_of(reply.headers)
+
+
+def version_of(headers: Mapping[str, str]) -> Version:
+    """Return what an answer with *headers* says of the version that it has."""
+    return Version(_kept(headers, "etag"), _kept(headers, "last-modified"))
 
 
 def _kept(headers: Mapping[str, str], name: str) -> str:

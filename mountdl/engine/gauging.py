@@ -1,0 +1,91 @@
+"""Find out how long a file is that no server tells the length of: by fetching it whole, once.
+
+What is made on demand has none: an archive of a repository, a page's export. What came is put into the store, so that
+it is not fetched a second time.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import closing
+
+import trio
+
+from mountdl.content import Content, content_of
+from mountdl.descriptors import learned
+from mountdl.descriptors.learned import Learned
+from mountdl.descriptors.model import Entry
+from mountdl.engine.addresses import Transports
+from mountdl.errors import ContentUnavailable, SourceError, StoreError
+from mountdl.extents import Extent
+from mountdl.sources.base import Gauge, Version
+from mountdl.store.spool import Spool
+from mountdl.store.store import Store
+
+log = logging.getLogger(__name__)
+
+MIRRORS = 4
+"""Of one file that are tried."""
+AT_ONCE = 8
+"""Files that are fetched like this; more than a few, for some never end: what a radio sends has no length either."""
+SPARED = 64 << 20
+"""Bytes of disk that are left for what somebody reads meanwhile."""
+_STEP = 1 << 20
+
+
+class Gauger:
+    """Fetches by *transports* into *store*."""
+
+    def __init__(self, transports: Transports, store: Store) -> None:
+        self._transports, self._store = transports, store
+        self._slots = trio.CapacityLimiter(AT_ONCE)
+
+    async def gauge(self, entry: Entry, known: Learned | None, told: Callable[[int], None]) -> Learned | None:
+        """Return how long *entry* is; None where its servers have the version still that is *known*.
+
+        *told* is called with how many bytes are here, again and again. Raises ContentUnavailable, StoreError.
+        """
+        version = None if known is None else known.version
+        if version is not None and not any(version):
+            return None  # nothing would tell whether it is another
+        before = None if version is None else Version(*version)
+        reasons: list[str] = []
+        for ref in entry.mirrors[:MIRRORS]:
+            transport = self._transports.of(ref.url)
+            if not isinstance(transport, Gauge):
+                continue
+            async with self._slots:
+                with closing(Spool(self._store.directory, self._room, told)) as spool:
+                    try:
+                        came = await transport.gauge(ref, spool, before)
+                    except SourceError as error:
+                        reasons.append(str(error))
+                        continue
+                    if came is None:
+                        return None
+                    size, now = came
+                    found = Learned(size, version=(now.etag, now.modified))
+                    await self._put_away(content_of(learned.completed(entry, found), size), spool)
+                    return found
+        raise ContentUnavailable("; ".join(reasons) or "it names no mirror that could be asked for all of it")
+
+    def _room(self, count: int) -> int:
+        """Return how many bytes may come beside *count*, of which the store will take a copy: half of what is free."""
+        limit = self._store.limit
+        left = self._store.space().available - SPARED - count
+        return left if limit is None else min(left, limit - count)
+
+    async def _put_away(self, content: Content, spool: Spool) -> None:
+        """Put what came into the store, unless somebody reads an earlier version of it now."""
+        try:
+            stored = self._store.open(content.key, content.size, content.chunk_map.fingerprint)
+            try:
+                if stored.opens > 1:
+                    return
+                stored.discard(Extent(0, content.size))
+                for start in range(0, content.size, _STEP):
+                    stored.write(start, spool.read(Extent(start, start + _STEP).clip(content.size)))
+                    await trio.lowlevel.checkpoint()
+            finally:
+                stored.close()
+        except StoreError as error:
+            log.info("%s is fetched again when it is read: %s", content.key, error)

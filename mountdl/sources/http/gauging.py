@@ -1,0 +1,55 @@
+"""Fetch a file over HTTP whose length its server does not tell (RFC 9112 section 6.3): what is made on demand.
+
+That it came whole is known by the last chunk of a chunked body, and else by the end of the connection.
+"""
+
+import time
+
+import httpx
+
+from mountdl.descriptors.model import MirrorRef
+from mountdl.errors import SourceMismatch, SourceRefused, SourceUnavailable
+from mountdl.extents import Extent
+from mountdl.sources.base import Sink, Version
+from mountdl.sources.http.answers import Asked, Mismatch, Take, Wait, judge, length_of
+from mountdl.sources.http.client import Client, Reply, source_error
+from mountdl.sources.http.loading import conditions, version_of
+from mountdl.sources.http.mirror import parsed, shown
+
+LONGEST = (1 << 63) - 1
+"""Bytes of the longest file that Linux can show."""
+
+
+async def gauge(client: Client, ref: MirrorRef, sink: Sink, known: Version | None) -> tuple[int, Version] | None:
+    """See `Gauge`."""
+    url = parsed(ref.url)
+    name = shown(url)
+    if url is None:
+        raise SourceRefused(name, "not an http address")
+    try:
+        arrival = await client.follow("GET", url, conditions(known))
+        try:
+            if arrival.reply.status == 304 and known is not None:
+                return None
+            length = _checked(name, arrival.reply, arrival.url.path)
+            came = await arrival.reply.body.pour(sink, 0, skip=0, limit=length)
+            return came, version_of(arrival.reply.headers)
+        finally:
+            await arrival.reply.body.aclose()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise source_error(name, error) from error
+
+
+def _checked(name: str, reply: Reply, path: str) -> int:
+    """Return how many bytes may come, if *reply* is the file as it is. Raises SourceError."""
+    length = length_of(reply.headers)
+    size = LONGEST if length is None else length
+    verdict = judge(reply.status, reply.headers, Asked(Extent(0, size), size, path), time.time())
+    match verdict:
+        case Take():
+            return size
+        case Wait(reason, retry_after):
+            raise SourceUnavailable(name, reason, retry_after)
+        case Mismatch(reason):
+            raise SourceMismatch(name, reason)
+    raise SourceRefused(name, verdict.reason)
