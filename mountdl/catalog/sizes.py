@@ -178,7 +178,9 @@ class Sizes:
             if learned is not None:
                 await self._take(key, learned)
                 return
-            if reason == _UNTOLD and self._gauge is not None and key not in self._boundless:
+            if reason == _UNTOLD and key in self._boundless:
+                reason = self.failures.get(key, reason)
+            elif reason == _UNTOLD and self._gauge is not None:
                 learned, reason = await self._gauged(self._gauge, key, entry)
                 if learned is not None:
                     await self._take(key, learned)

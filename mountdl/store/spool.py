@@ -32,9 +32,10 @@ class Spool:
         """Take *data*, which begins at *offset*. Raises StoreFull, StoreError."""
         stop = offset + len(data)
         if stop > self._allowed:
-            if self._room(offset) < len(data):
+            room = self._room(offset)
+            if room < len(data):
                 raise StoreFull(f"there is no room for more than its first {offset} bytes")
-            self._allowed = stop + STEP
+            self._allowed = offset + min(room, len(data) + STEP)
         with store_errors("can't set aside what comes"):
             write_all(self._fd, data, offset)
         self._told(stop)

@@ -105,6 +105,7 @@ async def test_what_fails_is_tried_again_unless_it_has_no_end(clock: MockClock, 
         await trio.sleep(1)
         assert sizes.failures[KEY].endswith(f"could not be fetched to find out: {error}")
         await trio.sleep(20)
+        assert sizes.failures[KEY].endswith(f"could not be fetched to find out: {error}")
     assert times == len(tried)
 
 

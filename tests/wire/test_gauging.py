@@ -163,12 +163,12 @@ async def test_what_would_not_fit_is_given_up(tmp_path: Path) -> None:
         gauger = Gauger(Transports([transport]), store)
         gauger._room = lambda count: 1000 - count  # type: ignore[method-assign]
         with pytest.raises(StoreFull, match="no room"):
-            await gauger.gauge(entry, None, [].append)
+            await gauger.gauge(entry, None, list[int]().append)
         asked = len(server.requests)
         assert await gauged(transport, store, entry, Learned(7, remembered=True, version=("", ""))) is None
         assert asked == len(server.requests)
     with pytest.raises(ContentUnavailable, match="names no mirror"):
-        await Gauger(Transports([]), store).gauge(entry, None, [].append)
+        await Gauger(Transports([]), store).gauge(entry, None, list[int]().append)
     store.close()
 
 
