@@ -102,7 +102,7 @@ class World(FakeTransport):
         )
         self.swarm_settings = SwarmSettings(seed_time=chance.choice((None, None, 0, 20)))
         self.hasty = chance.random() < 0.7
-        self.eager = random.Random(f"eager {seed}").random() < 0.3
+        self.eager = random.Random(f"{seed} eager").random() < 0.3
         """Whether descriptors change all the time, so that mirrors come while files are lent."""
         self.readers = chance.choice((1, 2, 4))
         self.aside = chance.choice((1 << 30, 1 << 20, 1 << 18))
