@@ -348,7 +348,7 @@ class Store:
         closed = self._parked.get(stored.key) is stored  # else what is written until then is in no checkpoint
         if stored.dirty and (running := stored.begin_checkpoint()) is not None:
             await trio.to_thread.run_sync(running.save, abandon_on_cancel=True)
-            stored.end_checkpoint()
+        stored.end_checkpoint()  # also another's, whose thread has ended and who has yet to hear of it
         if closed and self._parked.get(stored.key) is stored and not stored.busy:
             del self._parked[stored.key]
             self._release(stored)
@@ -358,6 +358,7 @@ class Store:
         if self._open.get(stored.key) is not stored:
             return
         del self._open[stored.key]
+        stored.end_checkpoint()
         if not stored.dirty and not stored.busy:
             self._release(stored)
             return

@@ -329,6 +329,7 @@ class Stored:
 
     def checkpoint(self) -> None:
         """Put all that is known on disk, here and now: two fsyncs, or nothing when nothing changed."""
+        self.end_checkpoint()
         if self.dirty and (running := self.begin_checkpoint()) is not None:
             running.save()
             self.end_checkpoint()

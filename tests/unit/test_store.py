@@ -242,6 +242,26 @@ async def test_what_is_put_away_while_the_janitor_records_it_goes(
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
+async def test_what_is_let_go_at_the_end_of_a_checkpoint_is_on_record(store: Store, closed: bool) -> None:
+    """Also when the loop has yet to hear that its thread has ended: what was discarded before is not so any more."""
+    stored = store.open(KEY, SIZE, "fp")
+    stored.discard(Extent(0, SIZE))
+    stored.write(0, b"x" * 10)
+    if closed:
+        stored.close()
+    running = stored.begin_checkpoint()
+    assert running is not None
+    running.save()
+    if not closed:
+        stored.close()
+    await store.put_away(KEY)
+
+    again = Store(store.directory).open(KEY, SIZE, "fp")
+    assert [Extent(0, 10)] == list(again.written)
+    again.close()
+
+
 OTHER = """
 import sys, pathlib
 from mountdl.store import Store
