@@ -18,8 +18,10 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mountdl.catalog.build import GAUGED, SERVERS
+from mountdl.catalog.tree import Inode, Note
 from mountdl.control.options import OPTIONS
-from mountdl.control.rpc import adding, structs
+from mountdl.control.rpc import adding, structs, survey
 from mountdl.control.rpc.access import Gate, refusal
 from mountdl.control.rpc.adding import Addition
 from mountdl.control.rpc.answering import ask, of_json, of_value
@@ -80,6 +82,22 @@ async def test_what_is_stopped_has_no_speed(desk: Desk) -> None:
 
     assert [each["downloadSpeed"] for each in await call(desk, "tellStopped", 0, 9)] == ["0", "0"]
     assert (await call(desk, "getGlobalStat"))["downloadSpeed"] == "1000000"
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        (SERVERS, "waiting"),
+        (GAUGED, "waiting"),
+        (f"{GAUGED}, 16 MiB so far", "waiting"),
+        ("no server tells how long it is, and it could not be fetched to find out: m: answered 404", "error"),
+    ],
+)
+def test_what_has_yet_to_be_named_waits_while_it_may_be(reason: str, expected: str) -> None:
+    """Also while all of it is fetched to find out how long it is; one that failed is an error."""
+    note = Note(Inode(2), Inode(1), "a.resolving", b"", 0, "resolving", reason)
+
+    assert survey.status_of_note(note) == expected
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import trio
 
-from mountdl.catalog.build import SERVERS
+from mountdl.catalog.build import GAUGED, SERVERS
 from mountdl.catalog.tree import Note, Tree
 from mountdl.content import ContentKey
 from mountdl.control.rpc.rows import (
@@ -116,7 +116,7 @@ class Survey:
 
     def _status(self, row: Row) -> str:
         if isinstance(row.node, Note):
-            return ERROR if _failed(row.node) else WAITING
+            return status_of_note(row.node)
         state = self._engine.status(row.node.outline, brief=True).state
         if state == "complete":
             return COMPLETE
@@ -125,6 +125,10 @@ class Survey:
         return {"active": ACTIVE, "error": ERROR}.get(state, WAITING)
 
 
-def _failed(note: Note) -> bool:
-    """Say whether *note* stands for what will not come by itself: refused, or no mirror tells how long it is."""
-    return note.state == "error" or not (note.peers or note.reason == SERVERS)
+def status_of_note(note: Note) -> str:
+    """Return the status of what *note* stands for: an error where it will not come by itself.
+
+    That is what was refused, or what no mirror tells the length of and none gives all of.
+    """
+    hopeful = note.peers or note.reason == SERVERS or note.reason.startswith(GAUGED)
+    return ERROR if note.state == "error" or not hopeful else WAITING
