@@ -182,12 +182,12 @@ class _Table:
     def serve_sequentially(self, gap: Extent, priority: Priority) -> None:
         """Where no source with ranges may bring *gap*, stream one without from its start to its end.
 
-        It can't be asked for anything else, so all wants are served by it as it goes on.
+        It can't be asked for anything else, so all wants are served by it as it goes on; but one that lied about *gap*.
         """
         if any(not view.sequential and view.reach(gap) for view in self.views.values()):
             return
         streaming = {flight.source for flight in self.flights} | {made.source for made in self.assignments}
-        able = [view for view in self.views.values() if view.sequential and self.has_lane(view, priority)]
+        able = [v for v in self.views.values() if v.sequential and self.has_lane(v, priority) and not v.barred(gap)]
         if able and not any(self.views[source].sequential for source in streaming & self.views.keys()):
             self.assign(able[0], Extent(0, self.chunk_map.size), priority)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mountdl.extents import Extent
+from mountdl.extents import Extent, ExtentSet
 from mountdl.priorities import Priority
 
 LONGEST_FLIGHT = 16 << 20
@@ -48,6 +48,10 @@ class SourceView:
             return Extent(extent.start, extent.start)
         stop = min((bad.start for bad in self.bad if bad.overlaps(extent)), default=extent.stop)
         return Extent(extent.start, max(extent.start, stop))
+
+    def barred(self, extent: Extent) -> bool:
+        """Say whether it may bring nothing of *extent*."""
+        return ExtentSet(self.bad).covers(extent)
 
     def past(self, offset: int, stop: int) -> int:
         """Return where, at *stop* at the latest, it may go on when it may not bring the byte at *offset*."""

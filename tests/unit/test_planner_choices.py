@@ -301,6 +301,16 @@ def test_streaming_helps_where_the_others_may_not() -> None:
     assert got == [Assignment(0, Extent(0, SIZE), READ)]
 
 
+@pytest.mark.parametrize("priority", [READ, READAHEAD, BACKGROUND])
+def test_nobody_streams_all_of_it_for_what_he_lied_about(priority: Priority) -> None:
+    """Of a source whose bytes at the end are wrong the beginning would come again and again; another may be right."""
+    liar, wants = source(0, sequential=True, bad=(Extent(40, 60),)), [wanting(44, 60, priority)]
+    here = ExtentSet([Extent(0, 40)])
+
+    assert decided(wants, [liar], held=here) == []
+    assert [a.source for a in decided(wants, [liar, source(1, sequential=True)], held=here)] == [1]
+
+
 @pytest.mark.parametrize("priority", [READAHEAD, BACKGROUND])
 def test_a_source_without_ranges_completes_what_began(priority: Priority) -> None:
     """Where only such a source is left and the beginning is here, the rest is streamed through."""
