@@ -63,13 +63,13 @@ class Engine:
         self._store, self._settings, self._discarded = store, settings, discarded
         self._transports = Transports(transports)
         self._resolver = Resolver(self._transports, prefer)
-        self._gauger = Gauger(self._transports, store)
         self._lineup = Lineup(self._transports, settings)
         self._downloads: dict[ContentKey, Download] = {}
         self._known: cachetools.LRUCache[ContentKey, tuple[Outline, Content]] = cachetools.LRUCache(RECALLED)
         self._incidents: dict[ContentKey, tuple[Incident, ...]] = {}
         self._unopened: dict[ContentKey, str] = {}
         self._traffic = Traffic(self._lane_freed, Rates(settings.download_rate, settings.overall_download_rate))
+        self._gauger = Gauger(self._transports, store, self._traffic)
         self._put_off: dict[ContentKey, float] = {}
         self._shown: Mapping[ContentKey, Outline] = {}
         self._paused: set[ContentKey] = set()

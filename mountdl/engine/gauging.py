@@ -10,11 +10,12 @@ from contextlib import closing
 
 import trio
 
-from mountdl.content import Content, content_of
+from mountdl.content import Content, ContentKey, content_of
 from mountdl.descriptors import learned
 from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Entry
 from mountdl.engine.addresses import Transports
+from mountdl.engine.traffic import Traffic
 from mountdl.errors import ContentUnavailable, SourceError, StoreError
 from mountdl.extents import Extent
 from mountdl.sources.base import Gauge, Version
@@ -32,11 +33,33 @@ SPARED = 64 << 20
 _STEP = 1 << 20
 
 
-class Gauger:
-    """Fetches by *transports* into *store*."""
+class _Inflow:
+    """The sink before *spool*: it takes only so fast as *traffic* lets what no reader waits for."""
 
-    def __init__(self, transports: Transports, store: Store) -> None:
-        self._transports, self._store = transports, store
+    def __init__(self, spool: Spool, traffic: Traffic) -> None:
+        self._spool, self._traffic = spool, traffic
+        self._key = ContentKey(f"gauged-{id(self)}")
+        self.room, self.landed = spool.room, spool.landed
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """See `Spool.write`."""
+        self._spool.write(offset, data)
+        self._traffic.received(self._key, len(data), trio.current_time())
+
+    def pause(self) -> float:
+        """See `Paced`."""
+        return self._traffic.pause(self._key, trio.current_time(), lambda: False, awaited=False)
+
+    def close(self) -> None:
+        """Let the others have its share."""
+        self._traffic.forget(self._key)
+
+
+class Gauger:
+    """Fetches by *transports* into *store*, as fast as *traffic* lets it."""
+
+    def __init__(self, transports: Transports, store: Store, traffic: Traffic) -> None:
+        self._transports, self._store, self._traffic = transports, store, traffic
         self._slots = trio.CapacityLimiter(AT_ONCE)
 
     async def gauge(self, entry: Entry, known: Learned | None, told: Callable[[int], None]) -> Learned | None:
@@ -54,9 +77,12 @@ class Gauger:
             if not isinstance(transport, Gauge):
                 continue
             async with self._slots:
-                with closing(Spool(self._store.directory, self._room, told)) as spool:
+                with (
+                    closing(Spool(self._store.directory, self._room, told)) as spool,
+                    closing(_Inflow(spool, self._traffic)) as inflow,
+                ):
                     try:
-                        came = await transport.gauge(ref, spool, before)
+                        came = await transport.gauge(ref, inflow, before)
                     except SourceError as error:
                         reasons.append(str(error))
                         continue

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 import pytest
+import trio
 
 from mountdl.content import Content, content_of
 from mountdl.descriptors.learned import Learned, completed
 from mountdl.descriptors.model import Entry, MirrorRef
 from mountdl.engine.addresses import Transports
 from mountdl.engine.gauging import Gauger
+from mountdl.engine.rates import Rates
+from mountdl.engine.traffic import Traffic
 from mountdl.errors import ContentUnavailable, SourceError, StoreFull
 from mountdl.extents import Extent
 from mountdl.sources.base import Gauge, Version
@@ -104,6 +107,10 @@ async def test_what_the_sink_says_passes() -> None:
             await transport.gauge(MirrorRef(f"{server.url}/a"), Full(), None)
 
 
+def nobody() -> None:
+    """Nobody waits for a lane."""
+
+
 def described(*urls: str) -> Entry:
     return Entry(PurePosixPath("a"), None, mirrors=tuple(MirrorRef(url) for url in urls))
 
@@ -115,7 +122,7 @@ def shown(entry: Entry, size: int) -> Content:
 async def gauged(
     transport: HttpTransport, store: Store, entry: Entry, known: Learned | None = None, told: list[int] | None = None
 ) -> Learned | None:
-    gauger = Gauger(Transports([transport]), store)
+    gauger = Gauger(Transports([transport]), store, Traffic(nobody))
     return await gauger.gauge(entry, known, ([] if told is None else told).append)
 
 
@@ -141,6 +148,19 @@ async def test_what_came_is_in_the_store(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("rates", [Rates(each=1e6), Rates(overall=1e6)], ids=["each", "overall"])
+async def test_it_comes_no_faster_than_the_user_allows(tmp_path: Path, rates: Rates) -> None:
+    """It is limited as any file is, and counts as one."""
+    data = pattern(400_000)
+    store = Store(tmp_path)
+    async with serving(saying(chunked(data))) as server, running() as transport:
+        gauger = Gauger(Transports([transport]), store, Traffic(nobody, rates))
+        began = trio.current_time()
+        assert await gauger.gauge(described(f"{server.url}/a"), None, list[int]().append) is not None
+    assert trio.current_time() - began > 0.15
+    store.close()
+
+
 async def test_what_somebody_reads_stays_as_it_is(tmp_path: Path) -> None:
     """Two versions of the same length are never mixed."""
     store = Store(tmp_path)
@@ -160,7 +180,7 @@ async def test_what_would_not_fit_is_given_up(tmp_path: Path) -> None:
     store = Store(tmp_path, limit=None)
     async with serving(saying(chunked(CONTENT))) as server, running() as transport:
         entry = described(f"{server.url}/a")
-        gauger = Gauger(Transports([transport]), store)
+        gauger = Gauger(Transports([transport]), store, Traffic(nobody))
         gauger._room = lambda count: 1000 - count  # type: ignore[method-assign]
         with pytest.raises(StoreFull, match="no room"):
             await gauger.gauge(entry, None, list[int]().append)
@@ -168,7 +188,7 @@ async def test_what_would_not_fit_is_given_up(tmp_path: Path) -> None:
         assert await gauged(transport, store, entry, Learned(7, remembered=True, version=("", ""))) is None
         assert asked == len(server.requests)
     with pytest.raises(ContentUnavailable, match="names no mirror"):
-        await Gauger(Transports([]), store).gauge(entry, None, list[int]().append)
+        await Gauger(Transports([]), store, Traffic(nobody)).gauge(entry, None, list[int]().append)
     store.close()
 
 
