@@ -18,6 +18,7 @@ from mountdl.engine.addresses import Transports
 from mountdl.engine.traffic import Traffic
 from mountdl.errors import ContentUnavailable, SourceError, StoreError
 from mountdl.extents import Extent
+from mountdl.integrity import WholeCheck, strongest
 from mountdl.sources.base import Gauge, Version
 from mountdl.store.spool import Spool
 from mountdl.store.store import Store
@@ -72,6 +73,7 @@ class Gauger:
             return None  # nothing would tell whether it is another
         before = None if version is None else Version(*version)
         reasons: list[str] = []
+        wrong: Learned | None = None
         for ref in entry.mirrors[:MIRRORS]:
             transport = self._transports.of(ref.url)
             if not isinstance(transport, Gauge):
@@ -90,8 +92,13 @@ class Gauger:
                         return None
                     size, now = came
                     found = Learned(size, version=(now.etag, now.modified))
+                    if not await trio.to_thread.run_sync(_sound, entry, size, spool):
+                        wrong = wrong or found  # as good as any, where no other mirror has the right one
+                        continue
                     await self._put_away(content_of(learned.completed(entry, found), size), spool)
                     return found
+        if wrong is not None:
+            return wrong
         raise ContentUnavailable("; ".join(reasons) or "it names no mirror that could be asked for all of it")
 
     def _room(self, count: int) -> int:
@@ -115,3 +122,14 @@ class Gauger:
                 stored.close()
         except StoreError as error:
             log.info("%s is fetched again when it is read: %s", content.key, error)
+
+
+def _sound(entry: Entry, size: int, spool: Spool) -> bool:
+    """Say whether the *size* bytes of *spool* are *entry*'s, as far as a digest of the whole tells. In a thread."""
+    digest = strongest(entry.digests)
+    if digest is None:
+        return True
+    check = WholeCheck(digest, size)
+    for start in range(0, size, _STEP):
+        check.update(spool.read(Extent(start, start + _STEP).clip(size)))
+    return check.verified

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -158,6 +160,21 @@ async def test_it_comes_no_faster_than_the_user_allows(tmp_path: Path, rates: Ra
         began = trio.current_time()
         assert await gauger.gauge(described(f"{server.url}/a"), None, list[int]().append) is not None
     assert trio.current_time() - began > 0.15
+    store.close()
+
+
+async def test_a_mirror_that_has_another_file_tells_no_length(tmp_path: Path) -> None:
+    """Where a digest tells so, the next is asked; what all have is shown, and reading it says what is wrong."""
+    store, digests = Store(tmp_path), {"sha-256": hashlib.sha256(CONTENT).digest()}
+    async with (
+        serving(saying(chunked(b"sorry"))) as other,
+        serving(saying(chunked(CONTENT))) as right,
+        running() as transport,
+    ):
+        entry = replace(described(f"{other.url}/a", f"{right.url}/a"), digests=digests)
+        assert Learned(len(CONTENT), version=("", "")) == await gauged(transport, store, entry)
+        alone = replace(described(f"{other.url}/a"), digests=digests)
+        assert await gauged(transport, store, alone) == Learned(5, version=("", ""))
     store.close()
 
 
