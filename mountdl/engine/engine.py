@@ -69,7 +69,7 @@ class Engine:
         self._incidents: dict[ContentKey, tuple[Incident, ...]] = {}
         self._unopened: dict[ContentKey, str] = {}
         self._traffic = Traffic(self._lane_freed, Rates(settings.download_rate, settings.overall_download_rate))
-        self._gauger = Gauger(self._transports, store, self._traffic)
+        self._gauger = Gauger(self._transports, store, self._traffic, settings.max_connection_per_server)
         self._put_off: dict[ContentKey, float] = {}
         self._shown: Mapping[ContentKey, Outline] = {}
         self._paused: set[ContentKey] = set()

@@ -7,7 +7,9 @@ it is not fetched a second time.
 import logging
 from collections.abc import Callable
 from contextlib import closing
+from urllib.parse import urlsplit
 
+import cachetools
 import trio
 
 from mountdl.content import Content, ContentKey, content_of
@@ -32,6 +34,7 @@ AT_ONCE = 8
 SPARED = 64 << 20
 """Bytes of disk that are left for what somebody reads meanwhile."""
 _STEP = 1 << 20
+_MOST_SERVERS = 4096
 
 
 class _Inflow:
@@ -59,8 +62,10 @@ class _Inflow:
 class Gauger:
     """Fetches by *transports* into *store*, as fast as *traffic* lets it."""
 
-    def __init__(self, transports: Transports, store: Store, traffic: Traffic) -> None:
-        self._transports, self._store, self._traffic = transports, store, traffic
+    def __init__(self, transports: Transports, store: Store, traffic: Traffic, each: int) -> None:
+        """*each*: files that are fetched of one server at a time, at most."""
+        self._transports, self._store, self._traffic, self._each = transports, store, traffic, each
+        self._servers: cachetools.LRUCache[str, trio.CapacityLimiter] = cachetools.LRUCache(_MOST_SERVERS)
         self._slots = trio.CapacityLimiter(AT_ONCE)
 
     async def gauge(self, entry: Entry, known: Learned | None, told: Callable[[int], None]) -> Learned | None:
@@ -78,7 +83,7 @@ class Gauger:
             transport = self._transports.of(ref.url)
             if not isinstance(transport, Gauge):
                 continue
-            async with self._slots:
+            async with self._server(ref.url), self._slots:
                 with (
                     closing(Spool(self._store.directory, self._room, told)) as spool,
                     closing(_Inflow(spool, self._traffic)) as inflow,
@@ -100,6 +105,10 @@ class Gauger:
         if wrong is not None:
             return wrong
         raise ContentUnavailable("; ".join(reasons) or "it names no mirror that could be asked for all of it")
+
+    def _server(self, url: str) -> trio.CapacityLimiter:
+        server = urlsplit(url).netloc.rpartition("@")[2].lower()
+        return self._servers.setdefault(server, trio.CapacityLimiter(self._each))
 
     def _room(self, count: int) -> int:
         """Return how many bytes may come beside *count*, of which the store will take a copy: half of what is free."""

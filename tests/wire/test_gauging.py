@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 import trio
+import trio.testing
 
 from mountdl.content import Content, content_of
 from mountdl.descriptors.learned import Learned, completed
@@ -18,7 +19,8 @@ from mountdl.engine.rates import Rates
 from mountdl.engine.traffic import Traffic
 from mountdl.errors import ContentUnavailable, SourceError, StoreFull
 from mountdl.extents import Extent
-from mountdl.sources.base import Gauge, Version
+from mountdl.settings import HttpSettings
+from mountdl.sources.base import Gauge, Sink, Version
 from mountdl.sources.http import HttpTransport
 from mountdl.store.store import Store
 from tests.support.content import pattern
@@ -124,7 +126,7 @@ def shown(entry: Entry, size: int) -> Content:
 async def gauged(
     transport: HttpTransport, store: Store, entry: Entry, known: Learned | None = None, told: list[int] | None = None
 ) -> Learned | None:
-    gauger = Gauger(Transports([transport]), store, Traffic(nobody))
+    gauger = Gauger(Transports([transport]), store, Traffic(nobody), 8)
     return await gauger.gauge(entry, known, ([] if told is None else told).append)
 
 
@@ -156,7 +158,7 @@ async def test_it_comes_no_faster_than_the_user_allows(tmp_path: Path, rates: Ra
     data = pattern(400_000)
     store = Store(tmp_path)
     async with serving(saying(chunked(data))) as server, running() as transport:
-        gauger = Gauger(Transports([transport]), store, Traffic(nobody, rates))
+        gauger = Gauger(Transports([transport]), store, Traffic(nobody, rates), 8)
         began = trio.current_time()
         assert await gauger.gauge(described(f"{server.url}/a"), None, list[int]().append) is not None
     assert trio.current_time() - began > 0.15
@@ -178,6 +180,32 @@ async def test_a_mirror_that_has_another_file_tells_no_length(tmp_path: Path) ->
     store.close()
 
 
+class Counting(HttpTransport):
+    """Tells nothing, and how many asked it at once."""
+
+    now = most = 0
+
+    async def gauge(self, ref: MirrorRef, sink: Sink, known: Version | None) -> tuple[int, Version] | None:
+        del ref, sink, known
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await trio.testing.wait_all_tasks_blocked()
+        self.now -= 1
+        return None
+
+
+async def test_one_server_is_asked_for_no_more_at_once_than_it_may_be(tmp_path: Path) -> None:
+    """--max-connection-per-server holds for it, and those of others do not wait for that."""
+    for names, most in [("aaaa", 2), ("abcd", 4)]:
+        store, transport = Store(tmp_path), Counting(HttpSettings())
+        gauger = Gauger(Transports([transport]), store, Traffic(nobody), 2)
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(gauger.gauge, described(f"http://{name}.example/a"), None, list[int]().append)
+        assert most == transport.most
+        store.close()
+
+
 async def test_what_somebody_reads_stays_as_it_is(tmp_path: Path) -> None:
     """Two versions of the same length are never mixed."""
     store = Store(tmp_path)
@@ -197,7 +225,7 @@ async def test_what_would_not_fit_is_given_up(tmp_path: Path) -> None:
     store = Store(tmp_path, limit=None)
     async with serving(saying(chunked(CONTENT))) as server, running() as transport:
         entry = described(f"{server.url}/a")
-        gauger = Gauger(Transports([transport]), store, Traffic(nobody))
+        gauger = Gauger(Transports([transport]), store, Traffic(nobody), 8)
         gauger._room = lambda count: 1000 - count  # type: ignore[method-assign]
         with pytest.raises(StoreFull, match="no room"):
             await gauger.gauge(entry, None, list[int]().append)
@@ -205,7 +233,7 @@ async def test_what_would_not_fit_is_given_up(tmp_path: Path) -> None:
         assert await gauged(transport, store, entry, Learned(7, remembered=True, version=("", ""))) is None
         assert asked == len(server.requests)
     with pytest.raises(ContentUnavailable, match="names no mirror"):
-        await Gauger(Transports([]), store, Traffic(nobody)).gauge(entry, None, list[int]().append)
+        await Gauger(Transports([]), store, Traffic(nobody), 8).gauge(entry, None, list[int]().append)
     store.close()
 
 
