@@ -31,7 +31,7 @@ SizeKey = NewType("SizeKey", str)
 CHANGES = "it leads to a torrent that changes (BEP 46), which can't be asked for"
 """Why a magnet link with a public key only stays unresolved."""
 SERVERS = "its mirrors are being asked how long it is"
-GAUGED = "no server tells how long it is: all of it is fetched to find out"
+GAUGED = "fetched whole, as no server tells its length"
 PEERS = "peers are being asked what is in it"
 """What a file of unknown size waits for, until somebody answers or fails to."""
 

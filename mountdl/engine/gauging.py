@@ -34,6 +34,10 @@ AT_ONCE = 8
 SPARED = 64 << 20
 """Bytes of disk that are left for what somebody reads meanwhile."""
 _STEP = 1 << 20
+_HASHED = 8 << 20
+"""Bytes that a thread hashes in one hop: short enough to stop soon when the mount goes away."""
+
+in_thread = trio.to_thread.run_sync
 _MOST_SERVERS = 4096
 
 
@@ -97,7 +101,7 @@ class Gauger:
                         return None
                     size, now = came
                     found = Learned(size, version=(now.etag, now.modified))
-                    if not await trio.to_thread.run_sync(_sound, entry, size, spool):
+                    if not await _sound(entry, size, spool):
                         wrong = wrong or found  # as good as any, where no other mirror has the right one
                         continue
                     await self._put_away(content_of(learned.completed(entry, found), size), spool)
@@ -133,12 +137,16 @@ class Gauger:
             log.info("%s is fetched again when it is read: %s", content.key, error)
 
 
-def _sound(entry: Entry, size: int, spool: Spool) -> bool:
-    """Say whether the *size* bytes of *spool* are *entry*'s, as far as a digest of the whole tells. In a thread."""
+async def _sound(entry: Entry, size: int, spool: Spool) -> bool:
+    """Say whether the *size* bytes of *spool* are *entry*'s, as far as a digest of the whole tells."""
     digest = strongest(entry.digests)
     if digest is None:
         return True
     check = WholeCheck(digest, size)
-    for start in range(0, size, _STEP):
-        check.update(spool.read(Extent(start, start + _STEP).clip(size)))
+    for start in range(0, size, _HASHED):
+        await in_thread(_hash, check, spool, Extent(start, start + _HASHED).clip(size))
     return check.verified
+
+
+def _hash(check: WholeCheck, spool: Spool, extent: Extent) -> None:
+    check.update(spool.read(extent))
