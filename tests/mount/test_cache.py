@@ -52,7 +52,8 @@ def test_list_names_what_mounts_show(mirrors: Mirrors, mounted: Mounts, source: 
     assert found["disk"] >= len(film_bytes)
     assert mount.xattr(NAME, "pin") == "1"
     assert cache(mount.cache, "unpin", found["key"][:20]).returncode == 0
-    assert NAME in cache(mount.cache, "list").stdout
+    listed = cache(mount.cache, "list").stdout
+    assert any(Path(name).name in listed for name in found["names"])
     mount.unmount()
 
     [found] = told(mount.cache, "list")["contents"]
@@ -67,8 +68,8 @@ def test_verify_finds_rot_and_the_next_reader_fetches_it(
     assert [each["state"] for each in told(mount.cache, "verify")["contents"]] == ["busy"]
     with open(mount / NAME, "rb"):
         said = cache(mount.cache, "verify").stdout.splitlines()
-        # Other mounts of this machine may show the same content.
-        assert said[0].endswith(f"/{NAME}: open in a mount, not checked")
+        # Other mounts of this machine may show the same content, those of other tests too, under another name.
+        assert said[0].endswith(": open in a mount, not checked")
         assert said[1:] == ["1 content, 0 damaged, 1 not checked"]
     mount.unmount()
     [used] = [each["used_at"] for each in told(mount.cache, "list")["contents"]]
