@@ -142,9 +142,9 @@ class Download:
 
     def damaged(self, extent: Extent) -> None:
         """Take in that the store could not give *extent* back: fetch it again."""
-        cover = self._chunk_map.cover(extent)
-        self.incidents.add(None, "the store lost bytes; they are fetched again", cover)
-        self._settling.drop(cover)
+        for cover in map(self._chunk_map.cover, self.stored.lost(extent)):
+            self.incidents.add(None, "the store lost bytes; they are fetched again", cover)
+            self._settling.drop(cover)
         self._replan()
 
     @property

@@ -301,6 +301,14 @@ class Stored:
                 extents.remove(part)
             self.overflow.forgotten(part)
 
+    def lost(self, extent: Extent) -> list[Extent]:
+        """Return *extent*, which can't be read, and all else that is not in the data file any more: somebody cut it.
+
+        What is written behind a cut makes a hole before it, which reads as zeros.
+        """
+        found = self._data.allocated()
+        return [extent, *(gap for part in self.there if found is not None for gap in found.missing(part))]
+
     def follow_evictions(self, evicted: Callable[[Extent], None]) -> None:
         """Have *evicted* called with each extent that went for want of room, or because it could not be synced."""
         self._followers.append(evicted)

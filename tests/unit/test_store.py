@@ -475,3 +475,13 @@ def test_a_read_only_disk_is_told_with_a_remedy(small: Path) -> None:
     for directory in (small / "cache", small / "new"):
         with pytest.raises(UsageError, match="--cache-dir"):
             Store(directory)
+
+
+def test_what_is_cut_off_is_lost_all_at_once(store: Store) -> None:
+    """Before anything is written behind the cut, which would have a hole of zeros in between."""
+    stored = store.open(KEY, SIZE, "fp")
+    stored.write(0, b"x" * SIZE)
+    assert [Extent(5, 6)] == stored.lost(Extent(5, 6))
+    os.truncate(stored.path, 0)
+    assert [Extent(5, 6), Extent(0, SIZE)] == stored.lost(Extent(5, 6))
+    stored.close()
