@@ -31,7 +31,7 @@ from mountdl.engine.traffic import Traffic
 from mountdl.engine.waiting import Waiter, Waiters
 from mountdl.engine.windows import Windows
 from mountdl.errors import ContentUnavailable, MountdlError, SourceError, StoreCrowded, StoreError, StoreFull
-from mountdl.extents import Extent
+from mountdl.extents import Extent, ExtentSet
 from mountdl.priorities import Priority
 from mountdl.settings import EngineSettings
 from mountdl.store.stored import Stored
@@ -142,7 +142,7 @@ class Download:
 
     def damaged(self, extent: Extent) -> None:
         """Take in that the store could not give *extent* back: fetch it again."""
-        for cover in map(self._chunk_map.cover, self.stored.lost(extent)):
+        for cover in list(ExtentSet(map(self._chunk_map.cover, self.stored.lost(extent)))):
             self.incidents.add(None, "the store lost bytes; they are fetched again", cover)
             self._settling.drop(cover)
         self._replan()

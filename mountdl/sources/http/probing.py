@@ -17,7 +17,7 @@ from mountdl.descriptors.thex import THEX
 from mountdl.errors import SourceRefused, SourceUnavailable
 from mountdl.integrity import ALGORITHMS
 from mountdl.sources.base import Probe
-from mountdl.sources.http.answers import Wait, content_range, failure, moment
+from mountdl.sources.http.answers import Wait, content_range, failure, length_of, moment
 from mountdl.sources.http.client import Client, source_error
 from mountdl.sources.http.heads import Headers
 from mountdl.sources.http.mirror import parsed, shown
@@ -113,10 +113,7 @@ def _told_by_get(name: str, answer: _Answer, before: Probe | None) -> Probe:
 
 
 def _whole_size(headers: Mapping[str, str]) -> int | None:
-    text = headers.get("content-length", "").strip()
-    if headers.get("content-encoding", "identity").lower() != "identity" or "transfer-encoding" in headers:
-        return None
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+    return length_of(headers) if headers.get("content-encoding", "identity").lower() == "identity" else None
 
 
 def digests_of(headers: Mapping[str, str]) -> dict[str, bytes]:
