@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import cachetools
 import trio
 
-from mountdl.content import Content, ContentKey, content_of
+from mountdl.content import Content, content_of
 from mountdl.descriptors import learned
 from mountdl.descriptors.learned import Learned
-from mountdl.descriptors.model import Entry
+from mountdl.descriptors.model import Entry, MirrorRef
 from mountdl.engine.addresses import Transports
 from mountdl.engine.traffic import Traffic
 from mountdl.errors import ContentUnavailable, SourceError, StoreError
@@ -46,21 +46,20 @@ class _Inflow:
 
     def __init__(self, spool: Spool, traffic: Traffic) -> None:
         self._spool, self._traffic = spool, traffic
-        self._key = ContentKey(f"gauged-{id(self)}")
         self.room, self.landed = spool.room, spool.landed
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """See `Spool.write`."""
         self._spool.write(offset, data)
-        self._traffic.received(self._key, len(data), trio.current_time())
+        self._traffic.received(self, len(data), trio.current_time())
 
     def pause(self) -> float:
         """See `Paced`."""
-        return self._traffic.pause(self._key, trio.current_time(), lambda: False, awaited=False)
+        return self._traffic.pause(self, trio.current_time(), lambda: False, awaited=False)
 
     def close(self) -> None:
         """Let the others have its share."""
-        self._traffic.forget(self._key)
+        self._traffic.forget(self)
 
 
 class Gauger:
@@ -87,28 +86,31 @@ class Gauger:
             transport = self._transports.of(ref.url)
             if not isinstance(transport, Gauge):
                 continue
-            async with self._server(ref.url), self._slots:
-                with (
-                    closing(Spool(self._store.directory, self._room, told)) as spool,
-                    closing(_Inflow(spool, self._traffic)) as inflow,
-                ):
-                    try:
-                        came = await transport.gauge(ref, inflow, before)
-                    except SourceError as error:
-                        reasons.append(str(error))
-                        continue
-                    if came is None:
-                        return None
-                    size, now = came
-                    found = Learned(size, version=(now.etag, now.modified))
-                    if not await _sound(entry, size, spool):
-                        wrong = wrong or found  # as good as any, where no other mirror has the right one
-                        continue
-                    await self._put_away(content_of(learned.completed(entry, found), size), spool)
-                    return found
+            try:
+                async with self._server(ref.url), self._slots:
+                    with closing(Spool(self._store.directory, self._room, told)) as spool:
+                        found = await self._spooled(transport, ref, spool, before)
+                        if found is None:
+                            return None
+                        if await _sound(entry, found.size, spool):
+                            await self._put_away(content_of(learned.completed(entry, found), found.size), spool)
+                            return found
+            except SourceError as error:
+                reasons.append(str(error))
+            else:
+                wrong = wrong or found  # as good as any, where no other mirror has the right one
         if wrong is not None:
             return wrong
         raise ContentUnavailable("; ".join(reasons) or "it names no mirror that could be asked for all of it")
+
+    async def _spooled(self, transport: Gauge, ref: MirrorRef, spool: Spool, before: Version | None) -> Learned | None:
+        """Fetch all that *ref* has into *spool*; None where it has the version *before* still. Raises SourceError."""
+        with closing(_Inflow(spool, self._traffic)) as inflow:
+            came = await transport.gauge(ref, inflow, before)
+        if came is None:
+            return None
+        size, version = came
+        return Learned(size, version=(version.etag, version.modified))
 
     def _server(self, url: str) -> trio.CapacityLimiter:
         server = urlsplit(url).netloc.rpartition("@")[2].lower()

@@ -1,12 +1,11 @@
 """What all downloads share: whether a reader waits anywhere, what arrives how fast, and freed lanes.
 
-Pure but for the clock that callers pass in.
+Pure but for the clock that callers pass in. A *key* is a content's, or stands for something else that comes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from math import exp
 
-from mountdl.content import ContentKey
 from mountdl.engine.rates import Rates
 
 QUIET = 1.0
@@ -48,7 +47,7 @@ class Traffic:
         self._rates = rates if rates is not None else Rates()
         self._waiting = 0
         self._last_read = float("-inf")
-        self._meters: dict[ContentKey, Meter] = {}
+        self._meters: dict[Hashable, Meter] = {}
 
     def reading(self, more: int, now: float) -> None:
         """Take in that *more* (1 or -1) readers wait."""
@@ -59,7 +58,7 @@ class Traffic:
         """Say whether no reader waits, nor did a moment ago: background work may go on."""
         return self._waiting == 0 and now - self._last_read >= QUIET
 
-    def received(self, key: ContentKey, length: int, now: float) -> None:
+    def received(self, key: Hashable, length: int, now: float) -> None:
         """Take in that *length* bytes of *key* arrived."""
         meter = self._meters.get(key)
         if meter is None:
@@ -67,7 +66,7 @@ class Traffic:
         meter.add(length, now)
         self._rates.took(key, length, now)
 
-    def pause(self, key: ContentKey, now: float, urgent: Callable[[], bool], *, awaited: bool) -> float:
+    def pause(self, key: Hashable, now: float, urgent: Callable[[], bool], *, awaited: bool) -> float:
         """Return the seconds until more of *key* may be received.
 
         *urgent* tells whether a reader waits for it; *awaited*: readers wait for bytes of *key*, these or others.
@@ -80,7 +79,7 @@ class Traffic:
         """Change the user's limits, in bytes a second: 0 is none, None no change."""
         self._rates.change(each, overall)
 
-    def limit_one(self, key: ContentKey, rate: float) -> None:
+    def limit_one(self, key: Hashable, rate: float) -> None:
         """Change the limit of one content, in bytes a second; 0 is none."""
         self._rates.change_one(key, rate)
 
@@ -88,12 +87,12 @@ class Traffic:
         """Say why *length* bytes can't come within *seconds*: the user's limits. None when they can."""
         return self._rates.enough(length, seconds)
 
-    def rate(self, key: ContentKey, now: float) -> float:
+    def rate(self, key: Hashable, now: float) -> float:
         """Return the bytes a second that arrive of *key*."""
         meter = self._meters.get(key)
         return meter.rate(now) if meter else 0.0
 
-    def forget(self, key: ContentKey) -> None:
+    def forget(self, key: Hashable) -> None:
         """Drop what is kept about *key*."""
         self._meters.pop(key, None)
         self._rates.forget(key)
