@@ -29,6 +29,9 @@ _Ref = TypeVar("_Ref", MirrorRef, SwarmRef)
 ContentKey = NewType("ContentKey", str)
 """Stable id of a content: file-name safe, at most 150 characters of [0-9a-z-]."""
 
+LARGEST = (1 << 63) - 1
+"""Bytes of the largest file that Linux can show."""
+
 
 class Level(Enum):
     """How well a content can be verified."""

@@ -16,12 +16,12 @@ from pathlib import PurePosixPath
 from typing import NewType
 
 from mountdl.catalog.freeze import Folder, Leaf, Memo, freeze
-from mountdl.catalog.kept import LARGEST, KeptFile, cautions_by_file, left_out
+from mountdl.catalog.kept import KeptFile, cautions_by_file, left_out
 from mountdl.catalog.names import clean, fit, numbered, shown_parts
 from mountdl.catalog.pools import Pool, Pools
-from mountdl.catalog.tree import Inodes, Tree
-from mountdl.content import ContentKey, Outline, content_key, content_of
-from mountdl.descriptors.learned import Learned, awaited, completed, documents
+from mountdl.catalog.tree import Expected, Inodes, Tree
+from mountdl.content import LARGEST, ContentKey, Outline, content_key, content_of
+from mountdl.descriptors.learned import Learned, Pending, awaited, completed, documents
 from mountdl.descriptors.model import Caution, Descriptor, Entry, Magnet
 from mountdl.errors import DescriptorError
 
@@ -30,11 +30,6 @@ SizeKey = NewType("SizeKey", str)
 
 CHANGES = "it leads to a torrent that changes (BEP 46), which can't be asked for"
 """Why a magnet link with a public key only stays unresolved."""
-SERVERS = "its mirrors are being asked how long it is"
-GAUGED = "fetched whole, as no server tells its length"
-PEERS = "peers are being asked what is in it"
-"""What a file of unknown size waits for, until somebody answers or fails to."""
-
 MOST_REASONS = 10
 """Reasons told of a descriptor of which files, or all, are not shown."""
 
@@ -90,7 +85,7 @@ def build(
     inodes: Inodes,
     sizes: Mapping[SizeKey, Learned],
     *,
-    failures: Mapping[SizeKey, str] | None = None,
+    pending: Mapping[SizeKey, Pending] | None = None,
     mtime_ns: int = 0,
 ) -> Built:
     """Build the tree of *documents*.
@@ -99,11 +94,11 @@ def build(
         documents: in any order; one for each path.
         inodes: those of the earlier trees, so that what stays keeps its inode.
         sizes: what was learned of entries whose descriptor gives none.
-        failures: why a size could not be learned so far.
+        pending: why a size could not be learned so far.
         mtime_ns: of the root when nothing is in it.
 
     """
-    builder = _Builder(sizes, failures or {})
+    builder = _Builder(sizes, pending or {})
     ordered = sorted(documents, key=lambda document: document.path)
     for document in ordered:
         builder.plant(document)
@@ -125,9 +120,9 @@ def build(
 class _Builder:
     """The tree while names are given out."""
 
-    def __init__(self, sizes: Mapping[SizeKey, Learned], failures: Mapping[SizeKey, str]) -> None:
+    def __init__(self, sizes: Mapping[SizeKey, Learned], pending: Mapping[SizeKey, Pending]) -> None:
         self._sizes = sizes
-        self._failures = failures
+        self._pending = pending
         self._pools = Pools()
         self._planted: dict[str, Folder] = {}
         self._displaced: list[tuple[Folder | Leaf, str]] = []
@@ -323,9 +318,8 @@ class _Builder:
         key = size_key(leaf.entry)
         if (folder, leaf.name, key) not in self._awaited:
             self._awaited.add((folder, leaf.name, key))
-            asked = SERVERS if leaf.entry.mirrors else PEERS
-            reason = self._failures.get(key, asked)
-            memo = Memo(b"", leaf.mtime_ns, "resolving", reason, asked is PEERS, leaf.descriptor)
+            reason, expected = _expected(leaf.entry, self._pending.get(key))
+            memo = Memo(b"", leaf.mtime_ns, "resolving", reason, expected, leaf.descriptor)
             self._memos.append((folder, leaf.name, ".resolving", memo))
 
     def _refuse(self, folder: Folder, document: Document, problem: DescriptorError) -> None:
@@ -393,3 +387,12 @@ def _reasons(cautions: Sequence[Caution]) -> str:
     told = [f"{each.file}: {each.message}" if each.file else each.message for each in cautions[:MOST_REASONS]]
     more = len(cautions) - MOST_REASONS
     return "; ".join([*told, f"and {more} more"] if more > 0 else told)
+
+
+def _expected(entry: Entry, pending: Pending | None) -> tuple[str, Expected]:
+    """Return why the size of *entry* is not known, and what may tell it."""
+    if not entry.mirrors:
+        return (pending.reason if pending else "peers are being asked what is in it"), Expected.PEERS
+    if pending is None:
+        return "its mirrors are being asked how long it is", Expected.SERVERS
+    return pending.reason, Expected.BYTES if pending.coming else Expected.NOTHING

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mountdl.catalog.kept import KeptFile
 from mountdl.catalog.pools import Pool
-from mountdl.catalog.tree import ROOT, Directory, File, Inode, Inodes, Node, Note, Tree
+from mountdl.catalog.tree import ROOT, Directory, Expected, File, Inode, Inodes, Node, Note, Tree
 from mountdl.content import ContentKey, Outline
 from mountdl.descriptors.model import Caution, Entry, Signature
 
@@ -22,7 +22,7 @@ class Memo:
     mtime_ns: int
     state: str
     reason: str = ""
-    peers: bool = False
+    expected: Expected = Expected.NOTHING
     descriptor: str = ""
 
 
@@ -102,7 +102,7 @@ def freeze(folders: Sequence[Folder], contents: Mapping[ContentKey, Outline], in
                 dated = child.mtime_ns, child.cautions, child.descriptor
                 nodes[inode] = inodes.again(File(inode, folder.inode, name, place, outline, *dated))
             elif isinstance(child, Memo):
-                told = child.text, child.mtime_ns, child.state, child.reason, child.peers, child.descriptor
+                told = child.text, child.mtime_ns, child.state, child.reason, child.expected, child.descriptor
                 nodes[inode] = Note(inode, folder.inode, name, *told)
     tree = Tree(nodes, contents)
     inodes.settle(tree)

@@ -9,14 +9,11 @@ With 20 piece digests and two mirrors an entry takes 2.3 KB as values, 0.5 KB as
 from typing import Protocol
 
 from mountdl.catalog.names import shown_parts
-from mountdl.content import Content, ContentKey, Level, content_of
+from mountdl.content import LARGEST, Content, ContentKey, Level, content_of
 from mountdl.descriptors.learned import awaited, documents
 from mountdl.descriptors.model import Caution, Descriptor, Entry, Torrent
 from mountdl.descriptors.packing import packed, unpacked
 from mountdl.errors import StoreError
-
-LARGEST = (1 << 63) - 1
-"""Bytes of the largest file that Linux can show."""
 
 MOST = 1 << 16
 """Bytes of the largest entry that is set aside: a larger one, with thousands of digests, takes long to read again."""

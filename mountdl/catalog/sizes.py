@@ -12,9 +12,9 @@ from typing import Protocol
 
 import trio
 
-from mountdl.catalog.build import GAUGED, SizeKey
-from mountdl.catalog.kept import LARGEST
-from mountdl.descriptors.learned import Learned, awaited, poorer
+from mountdl.catalog.build import SizeKey
+from mountdl.content import LARGEST
+from mountdl.descriptors.learned import Learned, Pending, awaited, poorer
 from mountdl.descriptors.model import Entry
 from mountdl.errors import ContentUnreachable, MountdlError, StoreError
 
@@ -30,6 +30,7 @@ HEAD_START = 3.0
 """Seconds that sources have to tell a size before what an earlier mount learned is shown."""
 
 _UNTOLD = "no source tells the size"
+_GAUGED = "fetched whole, as no server tells its length"
 _FIRST_MARK = 16 << 20
 """Bytes of a file that is fetched to learn its size at which that is told first, and again with twice as many."""
 _AT_ONCE = 8
@@ -57,7 +58,7 @@ class Memory(Protocol):
 
 
 class Sizes:
-    """What was learned so far. *changed* is called after each change of `known` or `failures`."""
+    """What was learned so far. *changed* is called after each change of `known` or `pending`."""
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class Sizes:
         gauge: Gauge | None = None,
     ) -> None:
         self.known: dict[SizeKey, Learned] = {}
-        self.failures: dict[SizeKey, str] = {}
+        self.pending: dict[SizeKey, Pending] = {}
         self._resolve = resolve
         self._changed = changed
         self._memory, self._gauge = memory, gauge
@@ -76,7 +77,7 @@ class Sizes:
         self._answered_at = -math.inf
         self._back = trio.Event()
         self._unreached: set[SizeKey] = set()
-        self._boundless: set[SizeKey] = set()
+        self._boundless: dict[SizeKey, str] = {}
         self._slots = trio.CapacityLimiter(_AT_ONCE)
         self._threads = trio.CapacityLimiter(1)
         self._nursery: trio.Nursery | None = None
@@ -119,10 +120,10 @@ class Sizes:
     def _forget(self, key: SizeKey) -> None:
         _, scope = self._asked.pop(key)
         scope.cancel()
-        self.failures.pop(key, None)
+        self.pending.pop(key, None)
         self._kept.pop(key, None)
         self._unreached.discard(key)
-        self._boundless.discard(key)
+        self._boundless.pop(key, None)
 
     async def _learn(self, key: SizeKey, entries: tuple[Entry, ...], scope: trio.CancelScope) -> None:
         delay = _FIRST_DELAY
@@ -167,7 +168,7 @@ class Sizes:
     async def _show_kept(self, key: SizeKey, kept: Learned, delay: float) -> None:
         await trio.sleep(delay)
         self.known[key] = kept
-        self.failures.pop(key, None)
+        self.pending.pop(key, None)
         self._changed()
 
     async def _ask_all(self, key: SizeKey, entries: tuple[Entry, ...]) -> None:
@@ -179,14 +180,14 @@ class Sizes:
                 await self._take(key, learned)
                 return
             if reason == _UNTOLD and key in self._boundless:
-                reason = self.failures.get(key, reason)
+                reason = self._boundless[key]
             elif reason == _UNTOLD and self._gauge is not None:
                 learned, reason = await self._gauged(self._gauge, key, entry)
                 if learned is not None:
                     await self._take(key, learned)
                     return
-        if awaited(entries[0]) and key not in self.known and self.failures.get(key) != reason:
-            self.failures[key] = reason
+        if awaited(entries[0]) and key not in self.known and self.pending.get(key) != Pending(reason):
+            self.pending[key] = Pending(reason)
             self._changed()
 
     async def _take(self, key: SizeKey, learned: Learned) -> None:
@@ -197,7 +198,7 @@ class Sizes:
                 await self._show_kept(key, kept, 0.0)
             return
         self.known[key] = learned
-        self.failures.pop(key, None)
+        self.pending.pop(key, None)
         self._changed()
         if self._memory is not None and (before is None or replace(before, remembered=False) != learned):
             # Shielded, for what is known is asked for no longer, which cancels this.
@@ -232,24 +233,25 @@ class Sizes:
         mark = _FIRST_MARK
 
         def say(reason: str) -> None:
-            self.failures[key] = reason
+            self.pending[key] = Pending(reason, coming=True)
             self._changed()
 
         def told(count: int) -> None:
             nonlocal mark
             if count >= mark:
                 mark *= 2
-                say(f"{GAUGED}, {count >> 20} MiB so far")
+                say(f"{_GAUGED}, {count >> 20} MiB so far")
 
         kept = self._kept.get(key)
         if kept is None:
-            say(GAUGED)
+            say(_GAUGED)
         try:
             found = await gauge(entry, kept, told)
         except MountdlError as error:
+            reason = f"no server tells how long it is, and it could not be fetched to find out: {error}"
             if isinstance(error, StoreError):
-                self._boundless.add(key)  # else what has no end would fill half of the disk every five minutes
-            return None, f"no server tells how long it is, and it could not be fetched to find out: {error}"
+                self._boundless[key] = reason  # else what has no end would fill half of the disk every five minutes
+            return None, reason
         return (replace(kept, remembered=False) if found is None and kept is not None else found), _UNTOLD
 
     def _note_answer(self) -> None:

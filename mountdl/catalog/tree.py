@@ -9,6 +9,7 @@ Knows neither descriptors nor the disk.
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import PurePosixPath
 from typing import NewType
 
@@ -23,6 +24,18 @@ ROOT = Inode(1)
 
 NAME_MAX = 255
 """Bytes of the longest name that Linux takes."""
+
+
+class Expected(Enum):
+    """What may tell more of what a note stands for at any time, without being asked anew."""
+
+    NOTHING = "nothing"
+    SERVERS = "servers"
+    """They are asked for the first time."""
+    BYTES = "bytes"
+    """All of it is on its way."""
+    PEERS = "peers"
+    """Only they know, which may take long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +81,8 @@ class Note:
     """A small file that mountdl writes itself, whole in *text*.
 
     *state* is "error" (a refused descriptor), "resolving" (an entry of unknown size, empty text) or
-    "complete" (a signature); *reason* says why, for the first two. *peers*: only they can tell more, which may take
-    long. *descriptor* is as in `File`.
+    "complete" (a signature); *reason* says why, for the first two, and *expected* what may change that at any time.
+    *descriptor* is as in `File`.
     """
 
     inode: Inode
@@ -79,7 +92,7 @@ class Note:
     mtime_ns: int
     state: str
     reason: str = ""
-    peers: bool = False
+    expected: Expected = Expected.NOTHING
     descriptor: str = ""
 
     @property

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import trio
 
-from mountdl.catalog.build import SERVERS, Built, Document, SizeKey, build
+from mountdl.catalog.build import Built, Document, SizeKey, build
 from mountdl.catalog.changes import Changes, Gatherer
 from mountdl.catalog.inotify import Adder, Inotify
 from mountdl.catalog.kept import Shelf
@@ -31,8 +31,8 @@ from mountdl.catalog.reading import Known, Parse, judge, read
 from mountdl.catalog.refresh import Refresher, Reload
 from mountdl.catalog.scan import Listing, Place, Stamp, Walk, differences, list_folder, listed
 from mountdl.catalog.sizes import Gauge, Memory, Resolve, Sizes
-from mountdl.catalog.tree import Inodes, Note, empty
-from mountdl.descriptors.learned import Learned, awaited
+from mountdl.catalog.tree import Expected, Inodes, Note, empty
+from mountdl.descriptors.learned import Learned, Pending, awaited
 from mountdl.descriptors.model import Caution, Descriptor
 from mountdl.errors import StoreError
 
@@ -149,7 +149,7 @@ class Watch:
     async def named(self) -> None:
         """Return once no mirror is still to say for the first time how long a file is: it has its name then."""
         while any(  # noqa: ASYNC110  # trees are published, not events
-            isinstance(node, Note) and node.reason == SERVERS for node in self.built.tree.nodes()
+            isinstance(node, Note) and node.expected is Expected.SERVERS for node in self.built.tree.nodes()
         ):
             await trio.sleep(_STEP)
 
@@ -338,10 +338,10 @@ class Watch:
         if self._refresher is not None:
             self._refresher.follow({each.path: each for each in documents if isinstance(each.said, Descriptor)})
             documents = [self._refresher.shown(document) for document in documents]
-        sizes, failures = dict(self._sizes.known), dict(self._sizes.failures)
+        sizes, pending = dict(self._sizes.known), dict(self._sizes.pending)
         self._next_rebuild = math.inf
         start = trio.current_time()
-        make = partial(_build, documents, self._inodes, sizes, failures)
+        make = partial(_build, documents, self._inodes, sizes, pending)
         try:
             # Not given up when cancelled: the inodes must not be in two hands.
             built = await trio.to_thread.run_sync(make, limiter=self._thread)
@@ -375,14 +375,14 @@ class Watch:
 
 
 def _build(
-    documents: Sequence[Document], inodes: Inodes, sizes: Mapping[SizeKey, Learned], failures: Mapping[SizeKey, str]
+    documents: Sequence[Document], inodes: Inodes, sizes: Mapping[SizeKey, Learned], pending: Mapping[SizeKey, Pending]
 ) -> Built:
     # Building makes no circular garbage, but so many objects that the collector would run over all there are
     # several times, and while it runs nothing else does: the loop stood still for 0.1 s at 10,000 descriptors.
     pause = gc.isenabled()
     gc.disable()
     try:
-        return build(documents, inodes, sizes, failures=failures, mtime_ns=time.time_ns())
+        return build(documents, inodes, sizes, pending=pending, mtime_ns=time.time_ns())
     finally:
         if pause:
             gc.enable()

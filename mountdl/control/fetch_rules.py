@@ -5,8 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mountdl.catalog.build import GAUGED, SERVERS
-from mountdl.catalog.tree import File, Note
+from mountdl.catalog.tree import Expected, File, Note
 from mountdl.content import Content, Level
 from mountdl.control import text
 from mountdl.control.text import shown
@@ -25,7 +24,7 @@ _MORE_ROOM = "make room, and the same command goes on"
 
 def may_come(node: File | Note) -> bool:
     """Say whether peers may tell at any time what *node* stands for."""
-    return isinstance(node, Note) and node.state == "resolving" and node.peers
+    return isinstance(node, Note) and node.expected is Expected.PEERS
 
 
 def patience(asked: Sequence[Note], unreached: int) -> float:
@@ -33,7 +32,7 @@ def patience(asked: Sequence[Note], unreached: int) -> float:
 
     As long as a server is asked for the first time, or something comes from it, there is no end.
     """
-    if not asked or any(each.reason == SERVERS or each.reason.startswith(GAUGED) for each in asked):
+    if not asked or any(each.expected in (Expected.SERVERS, Expected.BYTES) for each in asked):
         return math.inf
     if all(may_come(each) for each in asked):
         return MAGNETS

@@ -6,6 +6,7 @@ what a mirror says of itself counts only where the descriptor gave nothing but a
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from mountdl.descriptors.limits import MAX_URLS_KEPT
 from mountdl.descriptors.model import METALINKS, Descriptor, Entry, MirrorRef, PieceDigests, SwarmRef
@@ -32,6 +33,13 @@ class Learned:
     remembered: bool = False
     torrent: Descriptor | None = None
     version: tuple[str, str] | None = None
+
+
+class Pending(NamedTuple):
+    """Why a size is not known, for the user. *coming*: all of the file is being fetched, which will tell it."""
+
+    reason: str
+    coming: bool = False
 
 
 def documents(entry: Entry) -> tuple[SwarmRef, ...]:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
+from mountdl.content import LARGEST
 from mountdl.errors import StoreDamaged, StoreError, StoreFrozen
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import Hasher
@@ -30,7 +31,6 @@ _BULK = 64 * 1024
 _SLICE = 32 * 1024
 """Bytes written at once. A longer write makes longer folios, whose memory many virtual machines have given back to
 their host: 512 MiB of fresh cache took 0.5 s of system time in slices of 32 KiB, 1.1 s in one piece of a MiB."""
-_LARGEST = (1 << 63) - 1  # off_t
 
 
 class DataFile:
@@ -61,7 +61,7 @@ class DataFile:
         *frozen*: on a disk that takes nothing: it is as it is found, empty if there is none, and stays so.
         Raises StoreBusy, StoreFull, StoreFrozen, StoreDamaged or StoreError.
         """
-        if not 0 <= size <= _LARGEST:
+        if not 0 <= size <= LARGEST:
             raise StoreError(f"no file can have {size} bytes")
         self.size, self.frozen = size, frozen
         self._place = place
@@ -241,7 +241,7 @@ class DataFile:
         self._melted()
         self._reserved.remove(extent)
         # Behind the end is nothing, and of a block that is not punched whole the room stays.
-        stop = extent.stop if extent.stop < self.size else min(-(-extent.stop // self.grain) * self.grain, _LARGEST)
+        stop = extent.stop if extent.stop < self.size else min(-(-extent.stop // self.grain) * self.grain, LARGEST)
         with store_errors(f"can't free room in {self._place.path(DATA)}"):
             punch_hole(self._fd, extent.start, stop - extent.start)
 
@@ -249,7 +249,7 @@ class DataFile:
         """Return if the disk would give room back now, as far as it tells: StoreFrozen or StoreError where it won't."""
         self._melted()
         with store_errors(f"can't free room in {self._place.path(DATA)}"):
-            punch_hole(self._fd, min(self.size, _LARGEST - self.grain), self.grain)  # behind the end, where nothing is
+            punch_hole(self._fd, min(self.size, LARGEST - self.grain), self.grain)  # behind the end, where nothing is
 
     def drop(self, extent: Extent, there: ExtentSet) -> None:
         """Make zeros of *extent*, which holds no byte of *there*, and give back its room. StoreError: it can't."""

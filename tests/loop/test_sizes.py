@@ -10,9 +10,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mountdl.catalog.build import GAUGED, size_key
+from mountdl.catalog.build import size_key
 from mountdl.catalog.sizes import Gauge, Sizes
-from mountdl.descriptors.learned import Learned
+from mountdl.descriptors.learned import Learned, Pending
 from mountdl.descriptors.model import Entry, MirrorRef
 from mountdl.errors import ContentUnavailable, StoreFull
 
@@ -61,7 +61,8 @@ async def test_it_is_fetched_once_and_kept() -> None:
         assert known is None
         for count in range(1, 70):
             told(count * MIB)
-            said.append(sizes.failures[KEY])
+            assert sizes.pending[KEY].coming
+            said.append(sizes.pending[KEY].reason)
         return Learned(70 * MIB, version=("a", ""))
 
     memory = Memory()
@@ -69,9 +70,10 @@ async def test_it_is_fetched_once_and_kept() -> None:
         while memory.kept is None:
             await trio.sleep(0.01)
         assert {KEY: Learned(70 * MIB, version=("a", ""))} == sizes.known
-        assert {} == sizes.failures
+        assert {} == sizes.pending
     assert memory.kept == sizes.known[KEY]
-    assert list(dict.fromkeys(said)) == [GAUGED, *(f"{GAUGED}, {count} MiB so far" for count in (16, 32, 64))]
+    first, *later = dict.fromkeys(said)
+    assert later == [f"{first}, {count} MiB so far" for count in (16, 32, 64)]
     assert 69 == len(said)
 
 
@@ -103,9 +105,9 @@ async def test_what_fails_is_tried_again_unless_it_has_no_end(clock: MockClock, 
 
     async with asking(gauge) as sizes:
         await trio.sleep(1)
-        assert sizes.failures[KEY].endswith(f"could not be fetched to find out: {error}")
+        assert sizes.pending[KEY].reason.endswith(f"could not be fetched to find out: {error}")
         await trio.sleep(20)
-        assert sizes.failures[KEY].endswith(f"could not be fetched to find out: {error}")
+        assert sizes.pending[KEY].reason.endswith(f"could not be fetched to find out: {error}")
     assert times == len(tried)
 
 
@@ -120,4 +122,4 @@ async def test_who_does_not_answer_is_not_fetched_from(clock: MockClock) -> None
 
     async with asking(gauge, resolve=refusing) as sizes:
         await trio.sleep(20)
-        assert sizes.failures == {KEY: "404"}
+        assert sizes.pending == {KEY: Pending("404")}

@@ -25,7 +25,7 @@ from mountdl.catalog.scan import UNKNOWN, Listing, Place, Stamp, Walk, differenc
 from mountdl.catalog.sizes import Sizes
 from mountdl.catalog.tree import Directory, File
 from mountdl.catalog.watch import Helpers, Watch, WatchSettings
-from mountdl.descriptors.learned import Learned
+from mountdl.descriptors.learned import Learned, Pending
 from mountdl.descriptors.limits import MAX_DOCUMENT
 from mountdl.descriptors.model import Descriptor, Entry, MirrorRef, PieceDigests
 from mountdl.errors import DescriptorError, ExitStatus, SourceUnavailable, UsageError
@@ -612,7 +612,7 @@ def test_sizes_are_asked_for_again_and_again() -> None:
     unsized = an_entry("b.iso", "?")
     key = size_key(unsized)
     times: list[float] = []
-    reasons: list[str | None] = []
+    reasons: list[Pending | None] = []
 
     async def resolve(entry: Entry) -> Learned | None:
         times.append(trio.current_time())
@@ -622,7 +622,7 @@ def test_sizes_are_asked_for_again_and_again() -> None:
             raise SourceUnavailable("mirror", "does not answer")
         return Learned(7)
 
-    sizes = Sizes(resolve, lambda: reasons.append(sizes.failures.get(key)))
+    sizes = Sizes(resolve, lambda: reasons.append(sizes.pending.get(key)))
 
     async def body() -> None:
         async with trio.open_nursery() as nursery:
@@ -635,9 +635,9 @@ def test_sizes_are_asked_for_again_and_again() -> None:
     gaps = [round(b - a) for a, b in zip(times, times[1:], strict=False)]
     assert gaps == [5, 10, 20, 40, 80, 160, 300, 300, 300]
     assert {key: Learned(7)} == sizes.known
-    assert sizes.failures == {}
+    assert sizes.pending == {}
     bad_size = "a source tells -1 bytes, which no file can have"
-    assert ["no source tells the size", bad_size, "mirror: does not answer", None] == reasons
+    assert [*map(Pending, ("no source tells the size", bad_size, "mirror: does not answer")), None] == reasons
 
 
 class Kept(dict[str, Learned]):
@@ -759,9 +759,9 @@ def test_sizes_are_asked_for_eight_at_a_time() -> None:
             sizes.ask_for({size_key(entry): (entry,) for entry in entries})
             await trio.sleep(500)
             assert most == 8
-            assert len(sizes.failures) == 20
+            assert len(sizes.pending) == 20
             sizes.ask_for({})
-            assert sizes.failures == {}
+            assert sizes.pending == {}
             await trio.testing.wait_all_tasks_blocked()
             assert set() == asking
             nursery.cancel_scope.cancel()

@@ -15,6 +15,7 @@ from mountdl.content import Content, ContentKey, Outline
 from mountdl.control.rpc.board import Board
 from mountdl.control.rpc.drop import Drop
 from mountdl.descriptors import parse
+from mountdl.descriptors.learned import Pending
 from mountdl.descriptors.model import Descriptor
 from mountdl.engine.engine import Engine
 from mountdl.engine.status import DownloadStatus
@@ -117,7 +118,7 @@ class Desk:
         made = [Document(name, 0, _said(name, data)) for name, data in documents.items()]
         built = build(made, self._inodes, {})
         if failing is not None:
-            built = build(made, self._inodes, {}, failures=dict.fromkeys(built.unresolved, failing))
+            built = build(made, self._inodes, {}, pending=dict.fromkeys(built.unresolved, Pending(failing)))
         self._watch.built = built
 
     def outline(self, path: str) -> Outline:

@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mountdl.catalog.build import LARGEST, Built, Document, build, size_key
+from mountdl.catalog.build import Built, Document, build, size_key
 from mountdl.catalog.names import PATH_MAX, clean, fit, numbered, shown_parts
 from mountdl.catalog.pools import MOST_VARIANTS
 from mountdl.catalog.tree import NAME_MAX, ROOT, Directory, File, Inodes, Node, Note, Tree
-from mountdl.content import Level
-from mountdl.descriptors.learned import Learned
+from mountdl.content import LARGEST, Level
+from mountdl.descriptors.learned import Learned, Pending
 from mountdl.descriptors.model import Caution, Descriptor, Entry, Magnet, MirrorRef, PieceDigests, Signature, SwarmRef
 from mountdl.errors import DescriptorError
 
@@ -384,7 +384,7 @@ def test_a_refused_descriptor_says_why() -> None:
 def test_an_entry_of_unknown_size_waits() -> None:
     """An empty `NAME.resolving` stands for it until the size is learned."""
     unsized = entry("b.iso", size=None)
-    waiting = built(document("x.meta4", unsized), failures={size_key(unsized): "no answer"})
+    waiting = built(document("x.meta4", unsized), pending={size_key(unsized): Pending("no answer")})
     note = note_at(waiting, "b.iso.resolving")
     known = built(document("x.meta4", unsized), sizes={size_key(unsized): Learned(77)})
 

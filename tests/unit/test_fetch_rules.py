@@ -6,21 +6,22 @@ import math
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from mountdl.catalog.build import PEERS, SERVERS
-from mountdl.catalog.tree import ROOT, File, Inode, Note
+from mountdl.catalog.tree import ROOT, Expected, File, Inode, Note
 from mountdl.content import content_of
 from mountdl.control.fetch_rules import GIVE_UP, MAGNETS, certain, patience
 from mountdl.descriptors.model import Caution, Entry
 
-SERVER = Note(Inode(2), ROOT, "a.bin.resolving", b"", 0, "resolving", SERVERS)
-FAILED = replace(SERVER, reason="m: answered 404")
-MAGNET = replace(SERVER, reason=PEERS, peers=True)
+SERVER = Note(Inode(2), ROOT, "a.bin.resolving", b"", 0, "resolving", "asked", Expected.SERVERS)
+FETCHED = replace(SERVER, expected=Expected.BYTES)
+FAILED = replace(SERVER, expected=Expected.NOTHING)
+MAGNET = replace(SERVER, expected=Expected.PEERS)
 FILE = File(Inode(3), ROOT, "a.bin", "a.bin", content_of(Entry(PurePosixPath("a.bin")), 5), 0)
 
 
 def test_how_long_lengths_are_waited_for() -> None:
     """While a server has yet to answer, for good; who answered that there is nothing is not asked again."""
     assert patience([SERVER, FAILED, MAGNET], 0) == math.inf
+    assert patience([FETCHED, FAILED], 1) == math.inf
     assert patience([FAILED], 0) == 0
     assert patience([FAILED], 1) == GIVE_UP
     assert patience([MAGNET], 0) == MAGNETS

@@ -18,8 +18,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mountdl.catalog.build import GAUGED, SERVERS
-from mountdl.catalog.tree import Inode, Note
+from mountdl.catalog.tree import Expected, Inode, Note
 from mountdl.control.options import OPTIONS
 from mountdl.control.rpc import adding, structs, survey
 from mountdl.control.rpc.access import Gate, refusal
@@ -85,19 +84,19 @@ async def test_what_is_stopped_has_no_speed(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "expected"),
+    ("expected", "status"),
     [
-        (SERVERS, "waiting"),
-        (GAUGED, "waiting"),
-        (f"{GAUGED}, 16 MiB so far", "waiting"),
-        ("no server tells how long it is, and it could not be fetched to find out: m: answered 404", "error"),
+        (Expected.SERVERS, "waiting"),
+        (Expected.BYTES, "waiting"),
+        (Expected.PEERS, "waiting"),
+        (Expected.NOTHING, "error"),
     ],
 )
-def test_what_has_yet_to_be_named_waits_while_it_may_be(reason: str, expected: str) -> None:
+def test_what_has_yet_to_be_named_waits_while_it_may_be(expected: Expected, status: str) -> None:
     """Also while all of it is fetched to find out how long it is; one that failed is an error."""
-    note = Note(Inode(2), Inode(1), "a.resolving", b"", 0, "resolving", reason)
+    note = Note(Inode(2), Inode(1), "a.resolving", b"", 0, "resolving", "why", expected)
 
-    assert survey.status_of_note(note) == expected
+    assert survey.status_of_note(note) == status
 
 
 @pytest.mark.parametrize(

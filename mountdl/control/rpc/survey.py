@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import trio
 
-from mountdl.catalog.build import GAUGED, SERVERS
-from mountdl.catalog.tree import Note, Tree
+from mountdl.catalog.tree import Expected, Note, Tree
 from mountdl.content import ContentKey
 from mountdl.control.rpc.rows import (
     A_TURN,
@@ -130,5 +129,4 @@ def status_of_note(note: Note) -> str:
 
     That is what was refused, or what no mirror tells the length of and none gives all of.
     """
-    hopeful = note.peers or note.reason == SERVERS or note.reason.startswith(GAUGED)
-    return ERROR if note.state == "error" or not hopeful else WAITING
+    return ERROR if note.expected is Expected.NOTHING else WAITING

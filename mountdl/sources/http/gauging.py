@@ -7,6 +7,7 @@ import time
 
 import httpx
 
+from mountdl.content import LARGEST
 from mountdl.descriptors.model import MirrorRef
 from mountdl.errors import SourceMismatch, SourceRefused, SourceUnavailable
 from mountdl.extents import Extent
@@ -15,9 +16,6 @@ from mountdl.sources.http.answers import Asked, Mismatch, Take, Wait, judge, len
 from mountdl.sources.http.client import Client, Reply, source_error
 from mountdl.sources.http.loading import conditions, version_of
 from mountdl.sources.http.mirror import parsed, shown
-
-LONGEST = (1 << 63) - 1
-"""Bytes of the longest file that Linux can show."""
 
 
 async def gauge(client: Client, ref: MirrorRef, sink: Sink, known: Version | None) -> tuple[int, Version] | None:
@@ -43,7 +41,7 @@ async def gauge(client: Client, ref: MirrorRef, sink: Sink, known: Version | Non
 def _checked(name: str, reply: Reply, path: str) -> int:
     """Return how many bytes may come, if *reply* is the file as it is. Raises SourceError."""
     length = length_of(reply.headers)
-    size = LONGEST if length is None else length
+    size = LARGEST if length is None else length
     verdict = judge(reply.status, reply.headers, Asked(Extent(0, size), size, path), time.time())
     match verdict:
         case Take():
