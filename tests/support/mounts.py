@@ -223,6 +223,10 @@ class Mounts:
         for path in (mount.path for mount in self.made):
             while mounted_on(path):
                 run("umount", "-l", path)
+            with contextlib.suppress(OSError):
+                # A container that began meanwhile took a copy along, for which the daemon stays. Copies go with the
+                # folder that they are mounted on.
+                path.rmdir()
         left = [mount.pid for mount in self.made if not _ended(mount.pid)]
         for pid in left:
             os.kill(pid, signal.SIGKILL)
