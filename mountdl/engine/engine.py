@@ -27,6 +27,7 @@ from mountdl.engine.status import DownloadStatus, SourceStatus, status_of
 from mountdl.engine.traffic import Traffic
 from mountdl.errors import ContentUnavailable, MountdlError, SourceRefused, StoreError
 from mountdl.extents import Extent, ExtentSet
+from mountdl.integrity import strongest
 from mountdl.openfiles import share
 from mountdl.priorities import Priority
 from mountdl.settings import EngineSettings
@@ -266,7 +267,9 @@ class Engine:
         return await self._resolver.resolve(entry)
 
     async def gauge(self, entry: Entry, known: Learned | None, told: Callable[[int], None]) -> Learned | None:
-        """See `Gauger.gauge`."""
+        """See `Gauger.gauge`. What may not be served is not fetched for its length either."""
+        if self._settings.require_verified and strongest(entry.digests) is None and entry.pieces is None:
+            raise ContentUnavailable(_REFUSED)
         return await self._gauger.gauge(entry, known, told)
 
     async def reload(self, url: str, known: Version | None) -> tuple[Descriptor | None, Version]:

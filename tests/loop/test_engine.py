@@ -399,3 +399,14 @@ async def test_a_file_that_may_not_be_served_says_why_and_is_not_fetched(tmp_pat
         assert told.error is not None
         assert "--require-verified" in told.error
         assert bench.engine.status(sure).state == "complete"
+
+
+async def test_what_may_not_be_served_is_not_fetched_for_its_length(tmp_path: Path, clock: MockClock) -> None:
+    """It came whole, as no server told its length, and was refused then."""
+    source = FakeSource(DATA)
+    nothing, judged = (replace(entry(DATA, chunk=None, whole=whole), size=None) for whole in (False, True))
+    async with running(tmp_path, {"fake://a": source}, EngineSettings(require_verified=True)) as bench:
+        with pytest.raises(ContentUnavailable, match="--require-verified refuses such files"):
+            await bench.engine.gauge(nothing, None, lambda _: None)
+        with pytest.raises(ContentUnavailable, match="no mirror that could be asked for all of it"):  # no fake can be
+            await bench.engine.gauge(judged, None, lambda _: None)
