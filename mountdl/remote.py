@@ -81,6 +81,7 @@ async def place(source: str, folder: Path, transports: list[Transport]) -> str |
         _refuse_excuse(plain, name)
         if probe.size is None and not isinstance(transport, Gauge):
             raise UsageError(f"{shown(plain)}: its server does not say how long the file is, which has to be known")
+        name = name if probe.name is None else _fit(probe.name)
         put(folder, f"{name}.meta4", described(name, plain, probe).encode())
         return None
     put(folder, name, await _good(name, document))
@@ -152,7 +153,11 @@ def _transport(url: str, transports: list[Transport]) -> Transport:
 
 def name_of(url: str) -> str:
     """Return a file name for what *url* leads to."""
-    name = name_in(url)
+    return _fit(name_in(url))
+
+
+def _fit(name: str) -> str:
+    """Return *name* as the name of a file in a descriptor."""
     # XML has no way to say U+FFFE and U+FFFF; 200 bytes leave room for a suffix among the 255 of a name.
     name = "".join("_" if ch in "/\\\ufffe\uffff" or ord(ch) < 32 or ord(ch) == 127 else ch for ch in name)
     return name.encode()[-200:].decode(errors="ignore").lstrip(".") or "file"

@@ -5,9 +5,10 @@ two nodes have one path. Pure: `build` touches nothing but its arguments, so it 
 thread as long as *inodes* is in nobody else's hands meanwhile.
 
 Who gets a name that several want: folders of the source that hold descriptors first; then entries in
-the order of their descriptors' paths, and within a descriptor in its own order; then the losers, in
-the same order, as `NAME (2).EXT`; then signatures (left out where the name is taken); then `.error` and
-`.resolving` notes. An entry of unknown size keeps no name but its note's.
+the order of their descriptors' paths, and within a descriptor in its own order; then those that their
+servers named, in the same order; then the losers, too, as `NAME (2).EXT`; then signatures (left out
+where the name is taken); then `.error` and `.resolving` notes. An entry of unknown size keeps no name
+but its note's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import NewType
 
+from mountdl.catalog.document import Document, date_of
 from mountdl.catalog.freeze import Folder, Leaf, Memo, freeze
-from mountdl.catalog.kept import KeptFile, cautions_by_file, left_out
+from mountdl.catalog.kept import cautions_by_file, left_out
 from mountdl.catalog.names import clean, fit, numbered, shown_parts
 from mountdl.catalog.pools import Pool, Pools
 from mountdl.catalog.tree import Expected, Inodes, Tree
-from mountdl.content import LARGEST, ContentKey, Outline, content_key, content_of
+from mountdl.content import LARGEST, Content, ContentKey, Outline, content_key, content_of
 from mountdl.descriptors.learned import Learned, Pending, awaited, completed, documents
 from mountdl.descriptors.model import Caution, Descriptor, Entry, Magnet
 from mountdl.errors import DescriptorError
@@ -32,28 +34,6 @@ CHANGES = "it leads to a torrent that changes (BEP 46), which can't be asked for
 """Why a magnet link with a public key only stays unresolved."""
 MOST_REASONS = 10
 """Reasons told of a descriptor of which files, or all, are not shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A descriptor file: *path* below the source, its date, and what it said (also set aside) or why it is refused.
-
-    *mtime_ns* is the file's own, or what it said is its date where that is set aside.
-    """
-
-    path: str
-    mtime_ns: int
-    said: Descriptor | DescriptorError | KeptFile | tuple[KeptFile, ...]
-
-    @property
-    def folder(self) -> str:
-        """The folder that it is in, "" for the source itself."""
-        return self.path.rpartition("/")[0]
-
-    @property
-    def name(self) -> str:
-        """Its name there."""
-        return self.path.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +84,7 @@ def build(
         builder.plant(document)
     for document in ordered:
         builder.place(document)
+    builder.place_called()
     builder.name_displaced()
     builder.add_signatures()
     builder.add_memos()
@@ -128,6 +109,7 @@ class _Builder:
         self._displaced: list[tuple[Folder | Leaf, str]] = []
         self._strays: dict[tuple[Folder, str, Pool | None], Leaf] = {}
         self._leaves: list[Leaf] = []
+        self._called: list[tuple[Folder, Leaf, Content, Document]] = []
         self._memos: list[tuple[Folder, str, str, Memo]] = []
         self._awaited: set[tuple[Folder, str, SizeKey]] = set()
         self._numbers: dict[tuple[Folder, str], int] = {}
@@ -171,8 +153,18 @@ class _Builder:
                 *parts, name = each.path.split("/")
                 leaf = Leaf(name, each, document.mtime_ns, each.cautions, document.path)
                 self._claim(self._down(folder, parts), leaf, each, document)
+        self._order(before)
+
+    def _order(self, before: int) -> None:
         if len(self._leaves) - before > 1:
             self._leaves[before:] = sorted(self._leaves[before:], key=lambda leaf: (*leaf.parent.names(), leaf.name))
+
+    def place_called(self) -> None:
+        """Give what servers named its places."""
+        before = len(self._leaves)
+        for folder, leaf, content, document in self._called:
+            self._claim(folder, leaf, content, document)
+        self._order(before)
 
     def _place_said(self, folder: Folder, said: Descriptor, document: Document) -> None:
         mtime_ns = date_of(said, document.mtime_ns)
@@ -201,7 +193,12 @@ class _Builder:
             if not parts:
                 self._caution("unsafe-path", f"{document.path} names a path that can't be shown", entry)
                 continue
-            leaf = Leaf(parts[-1], entry, mtime_ns, remarks.get(str(entry.path), ()), document.path)
+            said = self._completed(entry)
+            called = said.path != entry.path
+            if called:
+                parts = shown_parts(document.name, said.path, alone=len(entries) == 1)
+            remarked = remarks.get(str(entry.path), ())
+            leaf = Leaf(parts[-1], said, mtime_ns, remarked, document.path, called=called)
             self._place_leaf(folder, parts, leaf, document)
 
     def _place_magnet(self, folder: Folder, magnet: Magnet, mtime_ns: int, document: Document, *, alone: bool) -> None:
@@ -217,7 +214,9 @@ class _Builder:
             return
         for part in shown_parts(document.name, PurePosixPath(magnet.name), alone=alone):
             if entry.swarms:
-                self._place_leaf(folder, (part,), Leaf(part, entry, mtime_ns, (), document.path), document)
+                self._place_leaf(
+                    folder, (part,), Leaf(part, self._completed(entry), mtime_ns, (), document.path), document
+                )
             else:
                 memo = Memo(b"", mtime_ns, "resolving", CHANGES, descriptor=document.path)
                 self._memos.append((folder, part, ".resolving", memo))
@@ -231,12 +230,13 @@ class _Builder:
 
     def _place_leaf(self, folder: Folder, parts: tuple[str, ...], leaf: Leaf, document: Document) -> None:
         folder = self._down(folder, parts[:-1])
-        self._complete(leaf)
         size = leaf.entry.size
         if size is None or awaited(leaf.entry):
             self._await_size(folder, leaf)
         elif not 0 <= size <= LARGEST:
             self._caution("bad-size", f"{document.path} names a size that no file can have", leaf.entry)
+        elif leaf.called:
+            self._called.append((folder, leaf, content_of(leaf.entry, size), document))
         else:
             self._claim(folder, leaf, content_of(leaf.entry, size), document)
 
@@ -245,20 +245,17 @@ class _Builder:
             folder = self._enter(folder, part)
         return folder
 
-    def _complete(self, leaf: Leaf) -> None:
-        """Give the entry of *leaf* what was learned of it, or have that asked for."""
-        entry = leaf.entry
+    def _completed(self, entry: Entry) -> Entry:
+        """Return *entry* with what was learned of it, and have more asked for."""
         if entry.size is not None and not documents(entry):
-            return
+            return entry
         key = size_key(entry)
         learned = self._recall(key)
-        if learned is not None:
-            leaf.said = completed(entry, learned)
-            if not learned.remembered:
-                return
-        entries = self.unresolved.setdefault(key, [])
-        if entry not in entries[-1:]:
-            entries.append(entry)
+        if learned is None or learned.remembered:
+            entries = self.unresolved.setdefault(key, [])
+            if entry not in entries[-1:]:
+                entries.append(entry)
+        return entry if learned is None else completed(entry, learned)
 
     def _recall(self, key: SizeKey) -> Learned | None:
         learned = self._sizes.get(key)
@@ -319,7 +316,7 @@ class _Builder:
         if (folder, leaf.name, key) not in self._awaited:
             self._awaited.add((folder, leaf.name, key))
             reason, expected = _expected(leaf.entry, self._pending.get(key))
-            memo = Memo(b"", leaf.mtime_ns, "resolving", reason, expected, leaf.descriptor)
+            memo = Memo(b"", leaf.mtime_ns, "resolving", reason, expected, leaf.descriptor, not leaf.entry.named)
             self._memos.append((folder, leaf.name, ".resolving", memo))
 
     def _refuse(self, folder: Folder, document: Document, problem: DescriptorError) -> None:
@@ -374,12 +371,6 @@ class _Builder:
 
     def _caution(self, code: str, message: str, entry: Entry) -> None:
         self.cautions.append(Caution(code, message, str(entry.path)))
-
-
-def date_of(said: Descriptor, mtime_ns: int) -> int:
-    """Return the date of what a descriptor *said*: its own, else that of its file, *mtime_ns*."""
-    found = next((value for value in (said.updated_ns, said.published_ns) if value is not None), mtime_ns)
-    return max(0, min(found, LARGEST))
 
 
 def _reasons(cautions: Sequence[Caution]) -> str:

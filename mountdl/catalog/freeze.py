@@ -24,6 +24,7 @@ class Memo:
     reason: str = ""
     expected: Expected = Expected.NOTHING
     descriptor: str = ""
+    unnamed: bool = False
 
 
 class Folder:
@@ -50,22 +51,41 @@ class Folder:
 
 
 class Leaf:
-    """A file in the making, of what a descriptor *said*."""
+    """A file in the making, of what a descriptor *said*; *called*: by its server."""
 
-    __slots__ = ("cautions", "descriptor", "mtime_ns", "name", "outline", "parent", "pool", "said", "signature")
+    __slots__ = (
+        "called",
+        "cautions",
+        "descriptor",
+        "mtime_ns",
+        "name",
+        "outline",
+        "parent",
+        "pool",
+        "said",
+        "signature",
+    )
 
     parent: Folder
     pool: Pool | None
     outline: Outline
 
     def __init__(
-        self, name: str, said: Entry | KeptFile, mtime_ns: int, cautions: tuple[Caution, ...], descriptor: str
+        self,
+        name: str,
+        said: Entry | KeptFile,
+        mtime_ns: int,
+        cautions: tuple[Caution, ...],
+        descriptor: str,
+        *,
+        called: bool = False,
     ) -> None:
         self.name = name
         self.descriptor = descriptor
         self.said = said
         self.mtime_ns = mtime_ns
         self.cautions = cautions
+        self.called = called
         self.pool = None
         self.signature: Signature | None = said.signature if isinstance(said, Entry) else None
 
@@ -99,11 +119,11 @@ def freeze(folders: Sequence[Folder], contents: Mapping[ContentKey, Outline], in
             child = folder.children[name]
             if isinstance(child, Leaf):
                 place, outline = _join(path, name), child.outline
-                dated = child.mtime_ns, child.cautions, child.descriptor
+                dated = child.mtime_ns, child.cautions, child.descriptor, child.called
                 nodes[inode] = inodes.again(File(inode, folder.inode, name, place, outline, *dated))
             elif isinstance(child, Memo):
                 told = child.text, child.mtime_ns, child.state, child.reason, child.expected, child.descriptor
-                nodes[inode] = Note(inode, folder.inode, name, *told)
+                nodes[inode] = Note(inode, folder.inode, name, *told, child.unnamed)
     tree = Tree(nodes, contents)
     inodes.settle(tree)
     return tree

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mountdl.catalog.build import Document, date_of
+from mountdl.catalog.document import Document, date_of
 from mountdl.catalog.kept import Shelf, kept
 from mountdl.catalog.scan import UNKNOWN, Stamp
 from mountdl.descriptors.limits import MAX_DOCUMENT

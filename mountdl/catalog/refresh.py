@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from mountdl.catalog.build import Document
+from mountdl.catalog.document import Document
 from mountdl.descriptors.learned import renewed
 from mountdl.descriptors.model import Descriptor
 from mountdl.errors import MountdlError

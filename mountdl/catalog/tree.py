@@ -53,7 +53,8 @@ class Directory:
 class File:
     """A file that descriptors describe; *path* is relative to the root, *cautions* are what to know about it.
 
-    *descriptor* is the path, below the source, of the one that named it first.
+    *descriptor* is the path, below the source, of the one that named it first. *called*: by its server, so that any
+    other that has this name goes before it.
     """
 
     inode: Inode
@@ -64,6 +65,7 @@ class File:
     mtime_ns: int
     cautions: tuple[Caution, ...] = ()
     descriptor: str = ""
+    called: bool = False
 
     @property
     def content(self) -> Content:
@@ -82,7 +84,7 @@ class Note:
 
     *state* is "error" (a refused descriptor), "resolving" (an entry of unknown size, empty text) or
     "complete" (a signature); *reason* says why, for the first two, and *expected* what may change that at any time.
-    *descriptor* is as in `File`.
+    *descriptor* is as in `File`. *unnamed*: what it stands for may be called something else by its server.
     """
 
     inode: Inode
@@ -94,6 +96,7 @@ class Note:
     reason: str = ""
     expected: Expected = Expected.NOTHING
     descriptor: str = ""
+    unnamed: bool = False
 
     @property
     def size(self) -> int:

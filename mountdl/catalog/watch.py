@@ -22,8 +22,9 @@ from typing import TypeVar
 
 import trio
 
-from mountdl.catalog.build import Built, Document, SizeKey, build
+from mountdl.catalog.build import Built, SizeKey, build
 from mountdl.catalog.changes import Changes, Gatherer
+from mountdl.catalog.document import Document
 from mountdl.catalog.inotify import Adder, Inotify
 from mountdl.catalog.kept import Shelf
 from mountdl.catalog.place import find_place
@@ -338,10 +339,9 @@ class Watch:
         if self._refresher is not None:
             self._refresher.follow({each.path: each for each in documents if isinstance(each.said, Descriptor)})
             documents = [self._refresher.shown(document) for document in documents]
-        sizes, pending = dict(self._sizes.known), dict(self._sizes.pending)
-        self._next_rebuild = math.inf
-        start = trio.current_time()
-        make = partial(_build, documents, self._inodes, sizes, pending)
+        sizes = dict(self._sizes.known)
+        make = partial(_build, documents, self._inodes, sizes, dict(self._sizes.pending))
+        self._next_rebuild, start = math.inf, trio.current_time()
         try:
             # Not given up when cancelled: the inodes must not be in two hands.
             built = await trio.to_thread.run_sync(make, limiter=self._thread)

@@ -42,12 +42,13 @@ def patience(asked: Sequence[Note], unreached: int) -> float:
 def certain(nodes: Sequence[File | Note], asked: Sequence[Note]) -> list[File]:
     """Return the files of *nodes* whose names none of *asked* may take from them: those that they stand for come first.
 
-    A magnet link may turn out to have files of any name.
+    A magnet link may turn out to have files of any name, and a server may call its file as another did.
     """
     if any(may_come(each) for each in asked):
         return []
     wanted = {(each.parent, each.name.removesuffix(".resolving")) for each in asked}
-    files = [each for each in nodes if isinstance(each, File)]
+    open_folders = {each.parent for each in asked if each.unnamed}
+    files = [each for each in nodes if isinstance(each, File) and not (each.called and each.parent in open_folders)]
     renamed = {each.inode for each in files if any(caution.code == "renamed" for caution in each.cautions)}
     return [each for each in files if (each.parent, each.name) not in wanted and each.inode not in renamed]
 

@@ -21,7 +21,7 @@ class Learned:
 
     The others are fields of an answer (RFC 6249). *remembered*: of an earlier mount, and still to be asked for.
     *torrent* is what a magnet link turned out to lead to. *version*, entity tag and date as its server sent them, only
-    where no server tells the size, and all was fetched to find out.
+    where no server tells the size, and all was fetched to find out. *name* is what a server calls the file.
     """
 
     size: int
@@ -33,6 +33,7 @@ class Learned:
     remembered: bool = False
     torrent: Descriptor | None = None
     version: tuple[str, str] | None = None
+    name: str | None = None
 
 
 class Pending(NamedTuple):
@@ -60,6 +61,8 @@ def awaited(entry: Entry) -> bool:
 def completed(entry: Entry, learned: Learned) -> Entry:
     """Return *entry* with what was *learned* of it."""
     size = learned.size if entry.size is None else entry.size
+    if learned.name is not None and not entry.named:
+        entry = replace(entry, path=entry.path.with_name(learned.name))
     if learned.described:
         return _united(replace(entry, size=size), learned)
     if entry.digests or entry.pieces is not None or not learned.digests:

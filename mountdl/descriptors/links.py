@@ -37,7 +37,7 @@ def parse(text: str) -> Descriptor:
         raise DescriptorError("bad-link", f"this is no link to a file and its metalink: {refusal}") from None
     if metalink is None:
         raise DescriptorError("bad-link", "this link carries no address of a metalink")
-    entry = Entry(PurePosixPath(name_of(url)), mirrors=(MirrorRef(url),), swarms=metadata(metalink))
+    entry = Entry(PurePosixPath(name_of(url)), mirrors=(MirrorRef(url),), swarms=metadata(metalink), named=False)
     return Descriptor("link", (entry,), link=Link(url, metalink))
 
 

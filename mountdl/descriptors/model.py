@@ -103,7 +103,7 @@ class Entry:
     """One file a descriptor describes; mirrors and swarms are sorted best first.
 
     *digests* maps every whole-file algorithm that was given validly (also those too weak to verify)
-    to the raw digest.
+    to the raw digest. *named*: what describes it says how it is called, and not only where it is.
     """
 
     path: PurePosixPath
@@ -117,6 +117,7 @@ class Entry:
     os: tuple[str, ...] = ()
     version: str | None = None
     max_connections: int | None = None
+    named: bool = True
 
 
 @dataclass(frozen=True, slots=True)

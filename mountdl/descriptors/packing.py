@@ -27,6 +27,7 @@ def packed(entry: Entry) -> bytes:
         entry.os,
         entry.version,
         entry.max_connections,
+        entry.named,
     )
     return marshal.dumps(values)
 

@@ -220,22 +220,25 @@ class _Reader:
         limit = values.positive(line.option("max-connection-per-server"))
         # The order of a list says nothing of how good its mirrors are: all are equal.
         mirrors = tuple(MirrorRef(url, max_connections=limit) for url in dict.fromkeys(found))
+        name = self._name(line)
         return Entry(
-            PurePosixPath(self._name(found[0], line)),
+            PurePosixPath(name or links.name_of(found[0])),
             digests=self._digests(line),
             mirrors=mirrors,
             swarms=metadata,
+            named=name is not None,
         )
 
-    def _name(self, url: str, line: _Line) -> str:
+    def _name(self, line: _Line) -> str | None:
+        """Return the name that *line* gives its file, None where it leaves that to the address."""
         out = line.option("out")
         if not out or line.option("force-sequential") == _YES:
-            return links.name_of(url)
+            return None
         fault = names.fault(out)
         if fault is None:
             return out
         self.cautions.add("unsafe-name", f"the name {quoted(out)} {fault}")
-        return links.name_of(url)
+        return None
 
     def _digests(self, line: _Line) -> dict[str, bytes]:
         given = line.option("checksum")

@@ -109,8 +109,7 @@ class Gauger:
             came = await transport.gauge(ref, inflow, before)
         if came is None:
             return None
-        size, version = came
-        return Learned(size, version=(version.etag, version.modified))
+        return Learned(came.size, version=(came.version.etag, came.version.modified), name=came.name)
 
     def _server(self, url: str) -> trio.CapacityLimiter:
         server = urlsplit(url).netloc.rpartition("@")[2].lower()

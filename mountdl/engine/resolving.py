@@ -115,13 +115,13 @@ class Resolver:
         """Return what *probe* told of *entry*, and what a metalink says that it named (RFC 6249 section 4)."""
         named = [ref for ref in probe.documents if ref.mediatype in METALINKS]
         torrents = tuple(ref for ref in probe.documents if ref not in named)
-        told = Learned(size, probe.digests, self._ordered(entry, probe.mirrors), swarms=torrents)
+        told = Learned(size, probe.digests, self._ordered(entry, probe.mirrors), swarms=torrents, name=probe.name)
         # As with digests and mirrors, a descriptor that says more than addresses is not overruled.
         if entry.digests or entry.pieces is not None or not named:
             return told
         plain = learned.completed(entry, told)
         found = await self._followed(plain, named, [])
-        return told if found is None else _learned(found, size)
+        return told if found is None else replace(_learned(found, size), name=probe.name)
 
     def _ordered(self, entry: Entry, mirrors: tuple[MirrorRef, ...]) -> tuple[MirrorRef, ...]:
         """Return *mirrors*, which a server named with their places, in the order that the user prefers."""

@@ -37,7 +37,8 @@ class Probe:
     """What a cheap question to a mirror told: *size* in bytes if it says one, *ranges* if it serves them.
 
     *mirrors* are other places that it names (RFC 6249), only where *digests* can check them; *documents* are
-    metadata of the file that it names; *mtime*, in seconds since 1970, is when the file there was changed.
+    metadata of the file that it names; *mtime*, in seconds since 1970, is when the file there was changed. *name* is
+    what its server calls it, if that says more than the address.
     """
 
     size: int | None
@@ -46,6 +47,7 @@ class Probe:
     mirrors: tuple[MirrorRef, ...] = ()
     documents: tuple[SwarmRef, ...] = ()
     mtime: float | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,15 @@ class Loaded:
     data: bytes | None
     url: str
     version: Version = field(default_factory=Version)
+
+
+@dataclass(frozen=True, slots=True)
+class Gauged:
+    """A file of which no server tells the length, when all of it came: *size* in bytes; *name* is as in `Probe`."""
+
+    size: int
+    version: Version
+    name: str | None = None
 
 
 class Sink(Protocol):
@@ -176,8 +187,8 @@ class Loader(Protocol):
 class Gauge(Transport, Protocol):
     """A transport that can deliver a file whose length its server does not tell."""
 
-    async def gauge(self, ref: MirrorRef, sink: Sink, known: Version | None) -> tuple[int, Version] | None:
-        """Deliver all of what *ref* has to *sink*, from 0 on; return its length in bytes and its version.
+    async def gauge(self, ref: MirrorRef, sink: Sink, known: Version | None) -> Gauged | None:
+        """Deliver all of what *ref* has to *sink*, from 0 on; return what that told.
 
         None, and nothing delivered, where the server has the version *known* still. Raises SourceError; what the sink
         raises passes.

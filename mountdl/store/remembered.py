@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mountdl.descriptors import urls
+from mountdl.descriptors import names, urls
 from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import LOWEST_PRIORITY, MirrorRef, PieceDigests, SwarmRef
 from mountdl.integrity import digest_length
@@ -98,6 +98,7 @@ def _encoded(key: str, learned: Learned) -> bytes:
     fields = {
         "version": _VERSION,
         "gauged": learned.version,
+        "name": learned.name,
         "key": key,
         "size": learned.size,
         "digests": {name: value.hex() for name, value in learned.digests.items()},
@@ -138,6 +139,7 @@ def _decoded(key: str, data: bytes) -> Learned:
         described=bool(fields["described"]),
         remembered=True,
         version=_version(fields.get("gauged")),
+        name=_name(fields.get("name")),
     )
 
 
@@ -158,6 +160,12 @@ def _version(given: Any) -> tuple[str, str] | None:
     if not (isinstance(etag, str) and isinstance(modified, str) and (etag + modified).isprintable()):
         raise ValueError("not what a server calls a version")
     return etag, modified
+
+
+def _name(given: Any) -> str | None:
+    if given is not None and not (isinstance(given, str) and names.safe_component(given)):
+        raise ValueError("not a name")
+    return given
 
 
 def _whole(value: Any) -> int:

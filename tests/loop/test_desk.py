@@ -10,7 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mountdl.catalog.build import Document, build
+from mountdl.catalog.build import build
+from mountdl.catalog.document import Document
 from mountdl.catalog.tree import Inodes
 from mountdl.catalog.watch import Statistics
 from mountdl.control.desk import Desk

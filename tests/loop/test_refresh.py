@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from mountdl.catalog import refresh
-from mountdl.catalog.build import Document
+from mountdl.catalog.document import Document
 from mountdl.catalog.refresh import Refresher
 from mountdl.descriptors.model import Descriptor, Entry, MirrorRef
 from mountdl.errors import DescriptorError, SourceUnavailable

@@ -16,8 +16,9 @@ import trio.testing
 
 from mountdl.catalog import inotify, reading, scan
 from mountdl.catalog import watch as watch_module
-from mountdl.catalog.build import Built, Document, size_key
+from mountdl.catalog.build import Built, size_key
 from mountdl.catalog.changes import Changes, Gatherer
+from mountdl.catalog.document import Document
 from mountdl.catalog.inotify import Event
 from mountdl.catalog.place import find_place
 from mountdl.catalog.reading import Known, Reading, judge, read

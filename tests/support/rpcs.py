@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import cast
 
-from mountdl.catalog.build import Built, Document, build
+from mountdl.catalog.build import Built, build
+from mountdl.catalog.document import Document
 from mountdl.catalog.tree import File, Inodes, Tree
 from mountdl.catalog.watch import Watch
 from mountdl.content import Content, ContentKey, Outline

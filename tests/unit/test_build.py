@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mountdl.catalog.build import Built, Document, build, size_key
+from mountdl.catalog.build import Built, build, size_key
+from mountdl.catalog.document import Document
 from mountdl.catalog.names import PATH_MAX, clean, fit, numbered, shown_parts
 from mountdl.catalog.pools import MOST_VARIANTS
 from mountdl.catalog.tree import NAME_MAX, ROOT, Directory, File, Inodes, Node, Note, Tree
@@ -606,3 +607,44 @@ def test_an_entry_that_a_document_may_tell_more_of_is_shown_meanwhile() -> None:
     kept = built(document("x.meta4", one), sizes={size_key(one): replace(told, remembered=True)})
     assert kept.contents == later.contents
     assert set(kept.unresolved) == {size_key(one)}
+
+
+def addressed(name: str, host: str) -> Entry:
+    """Return what a list says of an address that ends in *name*."""
+    return Entry(PurePosixPath(name), mirrors=(MirrorRef(f"http://{host}/{name}"),), named=False)
+
+
+def told(*names: tuple[Entry, str | None]) -> dict[Any, Learned]:
+    return {size_key(each): Learned(number, name=name) for number, (each, name) in enumerate(names, 7)}
+
+
+def test_a_server_names_what_has_only_an_address() -> None:
+    """Where nothing else tells its name; the address was its name until then."""
+    one, two = addressed("download", "a"), replace(addressed("content", "b"), named=True)
+    waiting = built(document("x.uris", one, two))
+    assert {"download.resolving", "content.resolving"} == shown(waiting)
+    assert [note_at(waiting, f"{name}.resolving").unnamed for name in ("download", "content")] == [True, False]
+
+    named = built(document("x.uris", one, two), sizes=told((one, "film.mkv"), (two, "other.mkv")))
+    assert {"film.mkv", "content"} == shown(named)
+    assert [file_at(named, name).called for name in ("film.mkv", "content")] == [True, False]
+    assert {"download", "content"} == shown(built(document("x.uris", one, two), sizes=told((one, None), (two, None))))
+
+
+def test_what_a_server_named_takes_no_name_from_others() -> None:
+    """Whatever comes before it. Of two that are called the same the first has the name, whichever answered first."""
+    one, two, other = addressed("1", "a"), addressed("2", "a"), entry("film.mkv", size=3)
+    lists = document("a.uris", one, two), document("b.meta4", other, entry("b.iso", 2))
+
+    later = built(*lists, sizes={size_key(two): Learned(8, name="film.mkv")})
+    assert (file_at(later, "film.mkv").size, file_at(later, "film (2).mkv").size) == (3, 8)
+    both = built(*lists, sizes=told((one, "film.mkv"), (two, "film.mkv")))
+    assert [file_at(both, name).size for name in ("film.mkv", "film (2).mkv", "film (3).mkv")] == [3, 7, 8]
+    assert [each.file for each in both.cautions] == ["film.mkv", "film.mkv"]
+
+
+def test_a_file_named_after_its_descriptor_stays_so() -> None:
+    """As it does when the descriptor itself says how it is called."""
+    one = addressed("download", "a")
+    assert {"x.mkv"} == shown(built(document("x.mkv.uris", one), sizes=told((one, "film.mkv"))))
+    assert {"film.mkv"} == shown(built(document("x.uris", one), sizes=told((one, "film.mkv"))))

@@ -39,3 +39,13 @@ def test_what_is_begun_before_all_lengths_are_known() -> None:
     assert certain(nodes, [SERVER]) == [other, elsewhere]
     assert certain(nodes, [SERVER, MAGNET]) == []
     assert certain(nodes, []) == [FILE, other, elsewhere]
+
+
+def test_what_a_server_named_may_have_to_give_its_name_up() -> None:
+    """To one of an earlier line that is called the same; in another folder, or with a name of its own, none will."""
+    called = replace(FILE, called=True)
+    unnamed = replace(SERVER, name="download.resolving", unnamed=True)
+    assert certain([called, unnamed], [unnamed]) == []
+    assert certain([FILE, unnamed], [unnamed]) == [FILE]
+    assert certain([called, SERVER], [replace(unnamed, parent=Inode(9))]) == [called]
+    assert certain([called], []) == [called]

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mountdl.catalog.build import Document, build, date_of
+from mountdl.catalog.build import build
+from mountdl.catalog.document import Document, date_of
 from mountdl.catalog.kept import MOST, KeptFile, kept
 from mountdl.catalog.tree import Directory, File, Inodes, Tree
 from mountdl.content import Level, content_of
@@ -71,6 +72,7 @@ ANY_ENTRY = st.builds(
     st.lists(TEXT, max_size=2).map(tuple),
     st.none() | TEXT,
     LIMIT,
+    st.booleans(),
 )
 
 

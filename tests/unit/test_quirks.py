@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mountdl.catalog.build import Document, build
+from mountdl.catalog.build import build
+from mountdl.catalog.document import Document
 from mountdl.catalog.tree import File, Inodes
 from mountdl.descriptors import parse
 

@@ -26,6 +26,7 @@ FULL = Learned(
     (SwarmRef("magnet:?xt=urn:btih:00", "torrent", "a/b", 2), SwarmRef("http://h/t", "torrent")),
     described=True,
     version=('"a"', "Sun, 13 Sep 2020 12:26:40 GMT"),
+    name="naïve film.mkv",
 )
 
 

@@ -411,3 +411,9 @@ def test_no_name_escapes(text):
 def test_numbered_names_are_safe_and_other_names(name, number):
     assert names.fault(names.numbered(name, number)) is None
     assert names.numbered(name, number) != name
+
+
+def test_who_names_a_file():
+    """The list with "out", else its server, and until that has answered its address."""
+    found = read("http://h/1\nhttp://h/2\n out=a/b.iso\nhttp://h/3\n out=../c\n").entries
+    assert [(str(each.path), each.named) for each in found] == [("1", False), ("a/b.iso", True), ("3", False)]

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from tests.support.content import pattern
-from tests.support.fetches import STORE, fetched
+from tests.support.fetches import STORE, fetched, names
 from tests.support.httpserver import Request, Stream
 from tests.support.mirrors import Mirror, Mirrors, head, honest, span
 from tests.support.mounts import command, mountdl
@@ -183,3 +183,31 @@ def test_a_torrent_of_one_file_gets_its_name(mirrors: Mirrors, tmp_path: Path) -
     assert [DATA, DATA] == [(tmp_path / "out" / path).read_bytes() for path in (NAME, f"two/{NAME}")]
     again = fetched("-d", tmp_path / "out", tmp_path / "source")
     assert (again.returncode, again.stderr) == (0, "")
+
+
+def test_files_are_called_what_their_servers_call_them(mirrors: Mirrors, tmp_path: Path) -> None:
+    """Two are called the same: the first line's has the name, though its server answers last; the same again."""
+    go_on = threading.Event()
+
+    async def naming(mirror: Mirror, data: bytes, request: Request, stream: Stream) -> bool:
+        while mirror.name == "late" and not go_on.is_set():
+            await trio.sleep(0.02)
+        start, stop = span(request, len(data))
+        await stream.send_all(head(request, len(data), 'Content-Disposition: attachment; filename="a.csv"'))
+        if request.method != "HEAD":
+            await mirror.send(stream, data[start:stop])
+        return True
+
+    late = mirrors.add("late", {"export": DATA[1:]}, naming)
+    quick = mirrors.add("quick", {"export": DATA, "plain": DATA[2:]}, naming)
+    lines = f"{late.of('export')}\n{quick.of('export')}\n{quick.of('plain')}\n out=plain.bin\n"
+    threading.Timer(0.5, go_on.set).start()
+    for _ in range(2):
+        done = fetched("-d", tmp_path, "-i", "-", text=lines)
+        assert (done.returncode, done.stderr.count("a (2).csv")) == (0, 1)
+        assert names(tmp_path) == ["a (2).csv", "a.csv", "plain.bin"]
+        assert DATA[1:] == (tmp_path / "a.csv").read_bytes()
+        assert DATA == (tmp_path / "a (2).csv").read_bytes()
+
+    alone = fetched("-d", tmp_path / "alone", quick.of("export"))
+    assert (alone.returncode, names(tmp_path / "alone")) == (0, ["a.csv"])

@@ -20,7 +20,7 @@ from mountdl.engine.traffic import Traffic
 from mountdl.errors import ContentUnavailable, SourceError, StoreFull
 from mountdl.extents import Extent
 from mountdl.settings import HttpSettings
-from mountdl.sources.base import Gauge, Sink, Version
+from mountdl.sources.base import Gauge, Gauged, Sink, Version
 from mountdl.sources.http import HttpTransport
 from mountdl.store.store import Store
 from tests.support.content import pattern
@@ -71,7 +71,13 @@ async def came(handler: Handler, path: str = "a.iso", known: Version | None = No
 )
 async def test_all_of_it_comes_however_it_is_framed(handler: Handler, version: Version) -> None:
     """One that tells its length after all is as good."""
-    assert await came(handler) == ((len(CONTENT), version), CONTENT)
+    assert await came(handler) == (Gauged(len(CONTENT), version), CONTENT)
+
+
+async def test_what_its_server_calls_it() -> None:
+    """What is made on demand has a name, and its address mostly none."""
+    named = chunked(CONTENT, "Content-Disposition: attachment; filename=project-1.2.tar.gz")
+    assert (await came(saying(named), "main"))[0] == Gauged(len(CONTENT), Version(), "project-1.2.tar.gz")
 
 
 async def test_nothing_comes_of_a_version_that_is_here() -> None:
@@ -185,7 +191,7 @@ class Counting(HttpTransport):
 
     now = most = 0
 
-    async def gauge(self, ref: MirrorRef, sink: Sink, known: Version | None) -> tuple[int, Version] | None:
+    async def gauge(self, ref: MirrorRef, sink: Sink, known: Version | None) -> Gauged | None:
         del ref, sink, known
         self.now += 1
         self.most = max(self.most, self.now)

@@ -46,6 +46,19 @@ async def test_the_date_of_a_file(said: str, mtime: float | None) -> None:
             assert (await transport.probe(MirrorRef(server.url))).mtime == mtime
 
 
+async def test_the_name_of_a_file() -> None:
+    """A probe reads Content-Disposition (RFC 6266), of the answer that is the file."""
+
+    def react(request: Request) -> bytes:
+        said = f'Content-Disposition: attachment; filename="{request.path.rpartition("/")[2]}.iso"'
+        if request.path == "/first":
+            return answer("302 Found", "Location: /second", said)
+        return answer("200 OK", "Accept-Ranges: bytes", said, length=len(CONTENT))
+
+    async with serving(computing(react)) as server, running() as transport:
+        assert (await transport.probe(MirrorRef(f"{server.url}/first"))).name == "second.iso"
+
+
 @pytest.mark.parametrize(("status", "kind"), [(404, SourceRefused), (503, SourceUnavailable), (204, SourceRefused)])
 async def test_probe_that_fails(status: int, kind: type[SourceError]) -> None:
     """A probe raises as a fetch would."""

@@ -8,17 +8,18 @@ import time
 import httpx
 
 from mountdl.content import LARGEST
+from mountdl.descriptors.disposition import filename
 from mountdl.descriptors.model import MirrorRef
 from mountdl.errors import SourceMismatch, SourceRefused, SourceUnavailable
 from mountdl.extents import Extent
-from mountdl.sources.base import Sink, Version
+from mountdl.sources.base import Gauged, Sink, Version
 from mountdl.sources.http.answers import Asked, Mismatch, Take, Wait, judge, length_of
 from mountdl.sources.http.client import Client, Reply, source_error
 from mountdl.sources.http.loading import conditions, version_of
 from mountdl.sources.http.mirror import parsed, shown
 
 
-async def gauge(client: Client, ref: MirrorRef, sink: Sink, known: Version | None) -> tuple[int, Version] | None:
+async def gauge(client: Client, ref: MirrorRef, sink: Sink, known: Version | None) -> Gauged | None:
     """See `Gauge`."""
     url = parsed(ref.url)
     name = shown(url)
@@ -30,8 +31,9 @@ async def gauge(client: Client, ref: MirrorRef, sink: Sink, known: Version | Non
             if arrival.reply.status == 304 and known is not None:
                 return None
             length = _checked(name, arrival.reply, arrival.url.path)
+            fields = arrival.reply.headers
             came = await arrival.reply.body.pour(sink, 0, skip=0, limit=length)
-            return came, version_of(arrival.reply.headers)
+            return Gauged(came, version_of(fields), filename(fields.get("content-disposition", "")))
         finally:
             await arrival.reply.body.aclose()
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -12,6 +12,7 @@ import httpx
 
 from mountdl.descriptors import linkheader
 from mountdl.descriptors.cautions import Cautions
+from mountdl.descriptors.disposition import filename
 from mountdl.descriptors.model import MirrorRef, SwarmRef
 from mountdl.descriptors.thex import THEX
 from mountdl.errors import SourceRefused, SourceUnavailable
@@ -42,7 +43,8 @@ class _Answer:
 
     def probe(self, size: int | None, *, ranges: bool) -> Probe:
         changed = moment(self.headers.get("last-modified"))
-        return Probe(size, ranges, self.digests, self.mirrors, self.documents, changed)
+        name = filename(self.headers.get("content-disposition", ""))
+        return Probe(size, ranges, self.digests, self.mirrors, self.documents, changed, name)
 
 
 async def probe(client: Client, ref: MirrorRef) -> Probe:

@@ -7,7 +7,7 @@ import trio
 from mountdl.content import Content
 from mountdl.descriptors.model import MirrorRef
 from mountdl.settings import CredentialSettings, HttpSettings, ProxySettings
-from mountdl.sources.base import Loaded, Probe, Sink, Version
+from mountdl.sources.base import Gauged, Loaded, Probe, Sink, Version
 from mountdl.sources.http.bulk import origin_of
 from mountdl.sources.http.client import Client
 from mountdl.sources.http.connection import Origin
@@ -63,7 +63,7 @@ class HttpTransport:
 
         return await load(self._client, url, most, wanted, known)
 
-    async def gauge(self, ref: MirrorRef, sink: Sink, known: Version | None) -> tuple[int, Version] | None:
+    async def gauge(self, ref: MirrorRef, sink: Sink, known: Version | None) -> Gauged | None:
         """See `Gauge`."""
         from mountdl.sources.http.gauging import gauge  # few files need it
 
