@@ -507,9 +507,19 @@ async def own(home: Path, kind: type[asyncssh.SFTPServer]) -> AsyncIterator[tupl
     ssh = sshd.client(home, port, host.export_public_key().decode().strip())
     island = Island()
 
+    sessions: list[asyncssh.SFTPServer] = []
+
+    class Known(kind):  # type: ignore[misc, valid-type]
+        def __init__(self, channel: object) -> None:
+            super().__init__(channel)
+            sessions.append(self)
+
+        def exit(self) -> None:
+            sessions.remove(self)
+
     async def begin() -> asyncssh.SSHAcceptor:
         return await asyncssh.listen(
-            "127.0.0.1", port, server_host_keys=[host], authorized_client_keys=str(ssh / "id.pub"), sftp_factory=kind
+            "127.0.0.1", port, server_host_keys=[host], authorized_client_keys=str(ssh / "id.pub"), sftp_factory=Known
         )
 
     acceptor = await island.run(begin)
@@ -522,6 +532,8 @@ async def own(home: Path, kind: type[asyncssh.SFTPServer]) -> AsyncIterator[tupl
             acceptor.close()
 
         await island.run(end)
+        while sessions:  # noqa: ASYNC110  # each closes its files once it hears that its client has gone
+            await trio.sleep(0.01)
         await island.close()
 
 
