@@ -7,7 +7,7 @@ is gone on with by the next fetch. What is there already is never replaced. The 
 import math
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
@@ -26,7 +26,7 @@ from mountdl.control.handing_out import doubled, matching, moved_before, moved_o
 from mountdl.control.text import shown
 from mountdl.descriptors.model import Caution
 from mountdl.engine.download import Download
-from mountdl.errors import ExitStatus, MountdlError, UsageError
+from mountdl.errors import ExitStatus, MountdlError, StoreError, UsageError
 from mountdl.extents import Extent
 from mountdl.layers import Layers
 from mountdl.settings import Settings
@@ -238,7 +238,16 @@ class _Fetching:
             return False
         if not await in_thread(moved_before, Place(self._contents, job.key), job.target):
             await self._compare(job)
+            await self._drop(job)
         return True
+
+    async def _drop(self, job: _Job) -> None:
+        """Have the store keep nothing of *job*, which is there already, unless another fetch is at it."""
+        store = self._layers.store
+        await store.put_away(job.key)
+        if store.glance(job.key, job.node.size).blocks:
+            with suppress(StoreError):
+                store.remove(job.key)
 
     async def _bring(self, job: _Job) -> None:
         """Fetch *job* and give it its name."""

@@ -15,7 +15,7 @@ import trio
 from tests.support.content import pattern
 from tests.support.fetches import STORE, fetched, names
 from tests.support.httpserver import Request, Stream
-from tests.support.mirrors import Mirror, Mirrors, head, honest, span
+from tests.support.mirrors import Mirror, Mirrors, dying, head, honest, span
 from tests.support.mounts import command, mountdl
 from tests.support.samples import metalink3, publish
 
@@ -79,6 +79,18 @@ def test_what_no_digest_tells_apart_is_known_by_its_size(mirrors: Mirrors, tmp_p
     taken = f"this name is taken by another file than this one of {len(DATA)} bytes: move that away"
     assert other.stderr == f"mountdl: {NAME}: {taken}\n"
     assert DATA[1:] == (tmp_path / NAME).read_bytes()
+
+
+def test_nothing_waits_of_what_somebody_else_brought(mirrors: Mirrors, source: Path, tmp_path: Path) -> None:
+    """What was fetched of it before goes: nobody would ever go on with that."""
+    publish(source, NAME, DATA, [mirrors.add("dies", {NAME: DATA}, dying(70_000)).of(NAME)], chunk=64 << 10)
+    target = tmp_path / "here"
+    assert fetched("-d", target, "--max-tries=1", source).returncode != 0
+    assert (target / STORE).exists()
+    (target / NAME).write_bytes(DATA)
+
+    assert fetched("-d", target, source).returncode == 0
+    assert [NAME] == names(target)
 
 
 def test_pieces_tell_whether_what_is_there_is_the_same(mirrors: Mirrors, source: Path, tmp_path: Path) -> None:

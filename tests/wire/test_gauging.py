@@ -24,7 +24,7 @@ from mountdl.sources.base import Gauge, Gauged, Sink, Version
 from mountdl.sources.http import HttpTransport
 from mountdl.store.store import Store
 from tests.support.content import pattern
-from tests.support.fetches import fetched
+from tests.support.fetches import fetched, names
 from tests.support.httpserver import Handler, Request, Stream, answer, computing, saying, serving
 from tests.support.mirrors import Mirror, Mirrors
 from tests.wire.http import CONTENT, Collected, Full, running
@@ -202,11 +202,11 @@ class Counting(HttpTransport):
 
 async def test_one_server_is_asked_for_no_more_at_once_than_it_may_be(tmp_path: Path) -> None:
     """--max-connection-per-server holds for it, and those of others do not wait for that."""
-    for names, most in [("aaaa", 2), ("abcd", 4)]:
+    for called, most in [("aaaa", 2), ("abcd", 4)]:
         store, transport = Store(tmp_path), Counting(HttpSettings())
         gauger = Gauger(Transports([transport]), store, Traffic(nobody), 2)
         async with trio.open_nursery() as nursery:
-            for name in names:
+            for name in called:
                 nursery.start_soon(gauger.gauge, described(f"http://{name}.example/a"), None, list[int]().append)
         assert most == transport.most
         store.close()
@@ -253,6 +253,15 @@ def test_such_a_file_is_fetched_once(mirrors: Mirrors, tmp_path: Path) -> None:
     assert (data, data[1:]) == ((tmp_path / "main.tar").read_bytes(), (tmp_path / "other.tar").read_bytes())
     listed = [each for each in mirror.asked if each.method == "GET" and each.path.endswith("other.tar")]
     assert 1 == sum("range" not in each.headers for each in listed)
+
+
+def test_a_second_fetch_leaves_nothing(mirrors: Mirrors, tmp_path: Path) -> None:
+    """The length is found out by fetching it once more; that copy stayed in the store of the fetch."""
+    mirror = mirrors.add("maker", {"main.tar": CONTENT}, on_demand)
+    for _ in range(2):
+        done = fetched("-d", tmp_path, mirror.of("main.tar"))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert ["main.tar"] == names(tmp_path)
 
 
 def test_why_such_a_file_can_not_be_had(mirrors: Mirrors, tmp_path: Path) -> None:
