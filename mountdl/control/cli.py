@@ -313,5 +313,9 @@ def _mounted(source: str, mountpoint: str) -> bool:
     from mountdl.control import configuration, mounttable
 
     place, wanted = mounttable.resolved(configuration.place("MOUNTPOINT", mountpoint)), configuration.located(source)
+    if mounttable.awaited(place):
+        # Who is not called by the automounter has it mount by this, and waits for that.
+        with contextlib.suppress(OSError):
+            os.scandir(place).close()
     entries = _registry().alive()
     return mounttable.on(place) is not None and (str(place), wanted) in {(e.mountpoint, e.source) for e in entries}

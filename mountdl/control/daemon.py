@@ -26,11 +26,12 @@ LONG = 5.0
 Run = Callable[[Callable[[], None]], None]
 
 
-def in_background(run: Run, where_to_look: str, waited_for: str) -> None:
+def in_background(run: Run, where_to_look: str, waited_for: str, *, in_group: bool = False) -> None:
     """Call *run* in a child and return once it called its argument, "ready".
 
     Raises the UsageError that the child ended with, or that it died; *where_to_look* tells where its log is.
-    Interrupted, it ends the child first. *waited_for* is told on standard error when it takes long.
+    Interrupted, it ends the child first. *waited_for* is told on standard error when it takes long. The child has a
+    session of its own, *in_group* only once it is ready: until then it belongs to our process group.
     """
     ear, mouth = os.pipe()
     sys.stdout.flush()
@@ -40,7 +41,7 @@ def in_background(run: Run, where_to_look: str, waited_for: str) -> None:
         child = os.fork()
         if child == 0:
             os.close(ear)
-            _live(run, mouth)
+            _live(run, mouth, in_group=in_group)
         os.close(mouth)
         try:
             with open(ear, "rb") as heard:  # noqa: PTH123  # a descriptor
@@ -68,19 +69,22 @@ def _judge(message: bytes, child: int, where_to_look: str) -> None:
     raise UsageError(f"the daemon {how} before reads worked, without a reason; {where_to_look}", ExitStatus.UNKNOWN)
 
 
-def _live(run: Run, mouth: int) -> NoReturn:
+def _live(run: Run, mouth: int, *, in_group: bool) -> NoReturn:
     """Be the daemon."""
     status = 1
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
-        os.setsid()
+        if not in_group:
+            os.setsid()
         os.chdir("/")
         _to_null(0)
         told = [False]
 
         def ready() -> None:
             _to_null(1, 2)
+            if in_group:
+                os.setsid()
             told[0] = True
             _say(mouth, {"ready": True})
 

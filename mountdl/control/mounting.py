@@ -39,7 +39,9 @@ def run(settings: Settings, serve: Serve, registry: Registry) -> None:
             serve(entered, ready, lambda: None)
 
     try:
-        daemon.in_background(served, _where_to_look(settings), _waited_for(mount.source))
+        # An automount lets nobody look at the place, for which it waits, but who belongs to its group.
+        group = mounttable.awaited(mount.mountpoint)
+        daemon.in_background(served, _where_to_look(settings), _waited_for(mount.source), in_group=group)
     except KeyboardInterrupt:
         _clear(mount.mountpoint)
         raise

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 FILESYSTEM = "fuse.mountdl"
 """The type that our mounts have in the kernel's table."""
+AUTOMOUNT = "autofs"
+"""That of a place which somebody waits at to mount what belongs there."""
 _TABLE = Path("/proc/self/mountinfo")
 _PATIENCE = 20.0
 _MOST_LINKS = 40
@@ -51,8 +53,18 @@ def _plain(field: bytes) -> str:
 
 
 def on(mountpoint: Path) -> Mounted | None:
-    """Return what is mounted on exactly *mountpoint*, the topmost if several are."""
-    return next((each for each in reversed(read()) if each.mountpoint == mountpoint), None)
+    """Return what is mounted on exactly *mountpoint*, the topmost if several are; no automount, which waits there."""
+    found = (each for each in reversed(read()) if each.mountpoint == mountpoint)
+    return next((each for each in found if each.filesystem != AUTOMOUNT), None)
+
+
+def awaited(mountpoint: Path) -> bool:
+    """Say whether an automount (x-systemd.automount of fstab) is on *mountpoint*, and nothing on that.
+
+    Until its mount is there, only processes in the group of who mounts for it can look there; others wait, in the
+    kernel, for the end of mount(8).
+    """
+    return on(mountpoint) is None and any(each.mountpoint == mountpoint for each in read())
 
 
 def around(path: Path) -> Mounted | None:

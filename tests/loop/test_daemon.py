@@ -19,7 +19,7 @@ def run(ready):
 {body}
 
 try:
-    daemon.in_background(run, "look there", "still looking")
+    daemon.in_background(run, "look there", "still looking", in_group=os.getpgrp() == {in_group})
 except MountdlError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_status)
@@ -29,9 +29,9 @@ print("up", flush=True)
 """
 
 
-def started(body: str, more: str = "") -> subprocess.Popen[str]:
+def started(body: str, more: str = "", in_group: int = -1) -> subprocess.Popen[str]:
     lines = "\n".join(f"    {line}" for line in body.splitlines())
-    program = PROGRAM.format(body=lines, more=more)
+    program = PROGRAM.format(body=lines, more=more, in_group=in_group)
     return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -87,6 +87,19 @@ def test_a_defect_is_a_sentence() -> None:
     status, out, err = outcome("import logging; logging.disable(); 1 / 0")
 
     assert (status, out, err) == (1, "", "a defect of mountdl: ZeroDivisionError: division by zero\n")
+
+
+@pytest.mark.parametrize("in_group", [False, True])
+def test_the_child_gets_a_session_of_its_own(tmp_path: Path, in_group: bool) -> None:
+    """For an automount only once it is ready: while it mounts, the kernel lets nobody look there but its group."""
+    some, every = tmp_path / "some", tmp_path / "all"
+    told = f"open({str(some)!r}, 'a').write(f'{{os.getsid(0) == os.getpid()}} ')"
+    body = f"{told}\nready()\n{told}\nos.rename({str(some)!r}, {str(every)!r})"
+    process = started(body, in_group=os.getpgrp() if in_group else -1)
+    assert process.communicate(timeout=60) == ("up\n", "")
+    while not every.exists():
+        time.sleep(0.01)
+    assert every.read_text() == ("False True " if in_group else "True True ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

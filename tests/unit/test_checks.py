@@ -130,6 +130,19 @@ def test_the_mount_of_a_daemon_that_was_killed_just_now_is_dead(monkeypatch: pyt
     assert mounttable.dead(Path("/m"))
 
 
+def test_a_place_that_an_automount_waits_at_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """x-systemd.automount of fstab: what is mounted there goes on top of it, and counts alone."""
+    waits, ours = (
+        mounttable.Mounted(Path("/m"), "autofs", "systemd-1"),
+        mounttable.Mounted(Path("/m"), "fuse.mountdl", "s"),
+    )
+    seen = []
+    for table in ([waits], [waits, ours], [ours], []):
+        monkeypatch.setattr(mounttable, "read", lambda table=table: table)
+        seen.append((mounttable.on(Path("/m")), mounttable.awaited(Path("/m"))))
+    assert seen == [(None, True), (ours, False), (ours, False), (None, False)]
+
+
 @pytest.mark.parametrize(("state", "free"), [("Z", True), (None, True), ("S", False)])
 def test_a_killed_daemon_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str | None, free: bool
