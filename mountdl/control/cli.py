@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mountdl.control import parser
+from mountdl.control import parser, systemd
 from mountdl.control.given import Given, from_words, gathered, prepared, takes
 from mountdl.control.text import quoted, shown
 from mountdl.errors import ExitStatus, MountdlError, UsageError
@@ -57,7 +57,7 @@ def _guarded(name: str, run: Callable[[], int]) -> int:
         status = _finished(run)
         sys.stdout.flush()
     except MountdlError as error:
-        print(f"{name}: {shown(error)}", file=sys.stderr)
+        print(systemd.line(f"{name}: {shown(error)}", systemd.ERROR), file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -180,7 +180,8 @@ def _warn_of_variables() -> None:
     from mountdl.control import configuration
 
     for name in configuration.unknown_variables(os.environ):
-        print(f"mountdl: warning: {shown(name)} sets nothing: there is no such option", file=sys.stderr)
+        told = f"mountdl: warning: {shown(name)} sets nothing: there is no such option"
+        print(systemd.line(told, systemd.WARNING), file=sys.stderr)
 
 
 def _mount(source: str, mountpoint: str, given: Sequence[Given], serve: "Serve") -> None:

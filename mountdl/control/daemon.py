@@ -9,7 +9,6 @@ import json
 import os
 import select
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -153,11 +152,3 @@ def _end(child: int) -> None:
                     time.sleep(0.02)
                     continue
             return
-
-
-def notify(message: str) -> None:
-    """Tell systemd *message* ("READY=1"), where it asked to be told (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if address[:1] in {"/", "@"}:
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-            out.sendto(message.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)

@@ -5,6 +5,7 @@ import logging
 import logging.handlers
 from pathlib import Path
 
+from mountdl.control import systemd
 from mountdl.control.text import shown
 from mountdl.errors import UsageError, write_status
 
@@ -16,6 +17,8 @@ _LEVELS = {
     "warn": logging.WARNING,
     "error": logging.ERROR,
 }
+_MATTERS = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (NOTICE, 5), (logging.INFO, 6))
+"""What a level is from which on in syslog(3); below all, 7."""
 _SYSTEM = Path("/dev/log")
 
 
@@ -43,6 +46,10 @@ def _handler(file: Path | None, *, foreground: bool, system: bool) -> logging.Ha
             handler = _Rotated(file)
         except OSError as error:
             raise UsageError(f"--log: {file} can't be written: {error.strerror}", write_status(error)) from error
+    elif foreground and systemd.reads_lines():
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Prefixing("%(name)s: %(message)s"))
+        return handler
     elif foreground:
         handler = logging.StreamHandler()
     elif system and _SYSTEM.exists():
@@ -55,9 +62,16 @@ def _handler(file: Path | None, *, foreground: bool, system: bool) -> logging.Ha
 
 def _system() -> logging.Handler:
     try:
-        return logging.handlers.SysLogHandler(str(_SYSTEM), logging.handlers.SysLogHandler.LOG_DAEMON)
+        return _Syslog(str(_SYSTEM), logging.handlers.SysLogHandler.LOG_DAEMON)
     except OSError:
         return logging.NullHandler()
+
+
+class _Syslog(logging.handlers.SysLogHandler):
+    """Knows what a notice is, which Python's takes for a warning, and sends text without a byte of zero behind it."""
+
+    priority_map = {**logging.handlers.SysLogHandler.priority_map, "NOTICE": "notice"}  # noqa: RUF012  # as there
+    append_nul = False
 
 
 class _Rotated(logging.handlers.WatchedFileHandler):
@@ -74,3 +88,12 @@ class _Formatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
         return shown(super().formatMessage(record))
+
+
+class _Prefixing(_Formatter):
+    """Says what the journal wants to know of each line, and no time, which it has."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return *record*, and a traceback below it, with how much it matters before each line."""
+        matters = next((number for level, number in _MATTERS if record.levelno >= level), 7)
+        return systemd.marked(super().format(record), matters)

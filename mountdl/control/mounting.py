@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from mountdl.control import checks, daemon, logs, mounttable
+from mountdl.control import checks, daemon, logs, mounttable, systemd
 from mountdl.control.registry import Registry
 from mountdl.control.text import shown
 from mountdl.settings import Settings, is_remote
@@ -23,13 +23,13 @@ def run(settings: Settings, serve: Serve, registry: Registry) -> None:
     """Mount; return once reads work, or in the foreground once it is unmounted. Raises MountdlError."""
     mount = settings.mount
     for hint in checks.check(settings, registry):
-        print(f"mountdl: {hint}", file=sys.stderr, flush=True)
+        print(systemd.line(f"mountdl: {hint}", systemd.WARNING), file=sys.stderr, flush=True)
     if mount.foreground:
         # Told before what takes time: to put on record what is stored, and to leave swarms.
-        ending = cache(lambda: daemon.notify("STOPPING=1"))
+        ending = cache(lambda: systemd.notify("STOPPING=1"))
         try:
             with _entered(settings, registry) as entered:
-                serve(entered, lambda: daemon.notify("READY=1"), ending)
+                serve(entered, lambda: systemd.notify("READY=1"), ending)
         finally:
             ending()
         return
