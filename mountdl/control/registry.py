@@ -11,7 +11,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,17 +46,17 @@ class Entry(NamedTuple):
 
 
 class Registry:
-    """The entries in *directory*."""
+    """The entries in *directory*, which gets new ones, and in *others*, as far as these are there."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, others: Sequence[Path] = ()) -> None:
+        self.directory, self._others = directory, tuple(others)
 
     @classmethod
     def of_user(cls) -> "Registry":
         """Return this user's registry. UsageError when somebody else could write to it."""
-        directory = runtime_directory()
+        directory, *others = _places(os.geteuid(), os.environ.get("XDG_RUNTIME_DIR", ""))
         _prepare(directory)
-        return cls(directory)
+        return cls(directory, [other for other in others if _own(other)])
 
     @contextlib.contextmanager
     def entered(self, mountpoint: Path, source: str) -> Iterator[Entry]:
@@ -73,7 +73,8 @@ class Registry:
         try:
             yield entry
         finally:
-            with self._locked():
+            # The directory is gone with the session that it was of, where that ended before.
+            with contextlib.suppress(FileNotFoundError), _locked(self.directory):
                 if _is(path, held):  # else another daemon serves the place by now, see `left`
                     path.unlink()
                     socket.unlink(missing_ok=True)
@@ -81,8 +82,8 @@ class Registry:
 
     def _enter(self, path: Path, entry: Entry) -> int:
         fresh = path.with_suffix(f".{os.getpid()}")
-        with self._locked():
-            old = self._judged(path)
+        with _locked(self.directory):
+            old = _judged(path)
             if old is not None and not left(old):
                 raise UsageError(
                     f"{entry.mountpoint} is busy: mountdl (process {old.pid}) serves it; mountdl unmount it first",
@@ -91,13 +92,18 @@ class Registry:
             held = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             fcntl.flock(held, fcntl.LOCK_EX)
             os.write(held, json.dumps(entry._asdict()).encode())
+            # With the sticky bit systemd-tmpfiles and its like clean it away from nowhere, however old it is: XDG Base
+            # Directory Specification, XDG_RUNTIME_DIR. A socket that is listened at they leave anyway.
+            os.fchmod(held, 0o1600)
             fresh.replace(path)
         return held
 
     def alive(self) -> list[Entry]:
         """Return the mounts that are served now, oldest first; what dead daemons left is removed."""
-        with self._locked():
-            found = [self._judged(path) for path in self.directory.glob("*.json")]
+        found = _judged_in(self.directory)
+        for other in self._others:
+            with contextlib.suppress(OSError):  # gone since: a session's directory goes with it
+                found += _judged_in(other)
         return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.started)
 
     def serving(self, path: Path) -> Entry | None:
@@ -117,31 +123,38 @@ class Registry:
             time.sleep(_POLL)
         return True
 
-    def _judged(self, path: Path) -> Entry | None:
-        """Return the entry at *path* if its daemon lives; else remove it. Under the lock of the directory."""
-        try:
-            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _parsed(os.read(file, MAX_ENTRY))
-        else:
-            path.unlink(missing_ok=True)
-            path.with_suffix(".sock").unlink(missing_ok=True)
-            return None
-        finally:
-            os.close(file)
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        directory = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(directory)
+def _judged_in(directory: Path) -> list[Entry | None]:
+    with _locked(directory):
+        return [_judged(path) for path in directory.glob("*.json")]
+
+
+def _judged(path: Path) -> Entry | None:
+    """Return the entry at *path* if its daemon lives; else remove it. Under the lock of the directory."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _parsed(os.read(file, MAX_ENTRY))
+    else:
+        path.unlink(missing_ok=True)
+        path.with_suffix(".sock").unlink(missing_ok=True)
+        return None
+    finally:
+        os.close(file)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def left(entry: Entry) -> bool:
@@ -160,24 +173,33 @@ def _is(path: Path, held: int) -> bool:
         return False
 
 
-def runtime_directory() -> Path:
-    """Return where this user's entries are."""
-    given = os.environ.get("XDG_RUNTIME_DIR", "")
+def _places(user: int, given: str) -> list[Path]:
+    """Return where entries of *user* are, first where new ones go; *given* is XDG_RUNTIME_DIR."""
     # Root's mounts are the machine's: boot, sudo and a login must see the same ones.
-    if os.geteuid() == 0:
-        return Path("/run/mountdl")
-    if given.startswith("/") and Path(given).is_dir():
-        return Path(given) / "mountdl"
-    return Path(f"/tmp/mountdl-{os.getuid()}")  # noqa: S108  # _prepare refuses one that is not ours
+    if user == 0:
+        return [Path("/run/mountdl")]
+    # A login has the first, cron, sudo and fstab's setuid= the second. Not the first for all: it goes with the login.
+    usual = [Path(f"/run/user/{user}/mountdl"), Path(f"/tmp/mountdl-{user}")]  # noqa: S108  # see _own
+    own = Path(given) / "mountdl" if given.startswith("/") and Path(given).is_dir() else usual[1]
+    return [own, *(each for each in usual if each != own)] if own in usual else [own]
+
+
+def _own(directory: Path) -> bool:
+    """Say whether *directory* is one that only this user may enter."""
+    try:
+        found = directory.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
 
 def _prepare(directory: Path) -> None:
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
-        found = directory.lstat()
+        directory.lstat()
     except OSError as error:
         raise UsageError(f"can't use {directory}: {error.strerror}", write_status(error)) from error
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+    if not _own(directory):
         raise UsageError(
             f"{directory} must be a directory that belongs to you and nobody else may enter (mode 0700); remove it",
             ExitStatus.IO,

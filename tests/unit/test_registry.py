@@ -1,8 +1,10 @@
 """The registry: an entry is alive exactly while its daemon holds it."""
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -104,3 +106,64 @@ def test_a_daemon_that_stays_for_open_files_only_gives_its_place_up(registry: Re
         assert [second] == registry.alive()
         assert Path(second.socket).exists()
     assert list(registry.directory.iterdir()) == []
+
+
+@pytest.mark.skipif(shutil.which("systemd-tmpfiles") is None, reason="there is no systemd here")
+def test_an_entry_is_not_cleaned_away(registry: Registry, tmp_path: Path) -> None:
+    """/tmp is, of what nobody touched for ten days: a mount of months was not known any more, nor waited for."""
+    rules = tmp_path.with_name(f"{tmp_path.name}.conf")
+    rules.write_text(f"d {tmp_path} - - - 1us\n")
+    (tmp_path / "old").touch()
+    with registry.entered(Path("/m"), "/s") as entry:
+        time.sleep(0.01)
+        subprocess.run(["systemd-tmpfiles", "--clean", rules], timeout=60, check=True)
+        assert not (tmp_path / "old").exists()
+        assert [entry] == registry.alive()
+    assert list(registry.directory.iterdir()) == []
+
+
+def test_a_mount_is_known_with_and_without_a_session(tmp_path: Path) -> None:
+    """One from a login shell to cron, and one from cron, sudo or fstab's setuid= to a login shell."""
+    (session := tmp_path / "session").mkdir(0o700)
+    (other := tmp_path / "other").mkdir(0o700)
+    gone = tmp_path / "gone"
+    with (
+        Registry(session, (other, gone)).entered(Path("/m"), "/s") as first,
+        Registry(other, (session,)).entered(Path("/n"), "/t") as second,
+    ):
+        for registry in (Registry(session, (other, gone)), Registry(other, (session, gone))):
+            assert registry.alive() == [first, second]
+            assert [registry.serving(Path(path)) for path in ("/m/a", "/n")] == [first, second]
+            assert not registry.gone(first, 0)
+    assert Registry(session, (other,)).alive() == []
+
+
+def test_where_entries_are(tmp_path: Path) -> None:
+    """A runtime directory of one's own making shares with nobody; one that is none is passed over."""
+    session, without = Path("/run/user/4242/mountdl"), Path("/tmp/mountdl-4242")  # noqa: S108
+    assert module._places(0, "/run/user/0") == [Path("/run/mountdl")]
+    assert module._places(4242, str(tmp_path)) == [tmp_path / "mountdl"]
+    for given in ("", "relative", str(tmp_path / "none"), "/run/user/4242"):
+        assert module._places(4242, given) == [without, session]
+
+
+def test_only_a_directory_of_ones_own_is_looked_into(tmp_path: Path) -> None:
+    """In /tmp anybody can have made one of that name."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o755)
+    (tmp_path / "own").mkdir(0o700)
+    (tmp_path / "link").symlink_to("own")
+    assert {name: module._own(tmp_path / name) for name in ("open", "own", "link", "none")} == {
+        "open": False,
+        "own": True,
+        "link": False,
+        "none": False,
+    }
+
+
+def test_a_session_may_end_before_its_mounts(tmp_path: Path) -> None:
+    """Its directory goes with it; a daemon that ends later misses nothing."""
+    (tmp_path / "run").mkdir(0o700)
+    with Registry(tmp_path / "run").entered(Path("/m"), "/s"):
+        shutil.rmtree(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
