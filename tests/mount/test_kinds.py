@@ -20,7 +20,7 @@ from tests.support import torrents
 from tests.support.content import pattern
 from tests.support.httpserver import Request, Stream, answer
 from tests.support.mirrors import Manner, Mirror, Mirrors, head, honest, lying, span
-from tests.support.mounts import LONGEST, Mount, Mounts, eventually, mountdl, mounted_on, needs_fuse, run
+from tests.support.mounts import LONGEST, Mount, Mounts, eventually, mountdl, mounted_on, needs_fuse, run, within
 from tests.support.samples import CHUNK, MIB, metalink3, metalink4
 
 pytestmark = needs_fuse
@@ -230,11 +230,11 @@ def test_waiting_for_what_is_no_file(mounted: Mounts, source: Path) -> None:
     line = [sys.executable, "-m", "mountdl", "wait", mount / "film.mkv.resolving"]
     with subprocess.Popen(line, stderr=theirs) as waiting, open(ours, "rb", buffering=0) as drawn:
         os.close(theirs)
+        assert within(LONGEST, lambda: drawn.read(1000)).startswith(b"\r\x1b[Kresolving: ")
         with pytest.raises(subprocess.TimeoutExpired):
             waiting.wait(1)
         link.unlink()
-        assert waiting.wait(60) == 0
-        assert drawn.read(1000).startswith(b"\r\x1b[Kresolving: ")
+        assert waiting.wait(LONGEST) == 0
 
 
 def test_torrents_with_web_seeds(two: tuple[Mirror, Mirror], mounted: Mounts, source: Path) -> None:
