@@ -149,6 +149,10 @@ def _dispatch(arguments: argparse.Namespace, jobs: Jobs) -> int:
         _create(arguments)
     elif command == "cache":
         return _cache(arguments)
+    elif command == "completion":
+        from mountdl.control import completion
+
+        print(completion.script(arguments.shell), end="")
     elif command == "demo":
         from mountdl.control import checks
 

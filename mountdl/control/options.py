@@ -61,7 +61,7 @@ OPTIONS: tuple[Option, ...] = (
            "most that fetched bytes may take on disk (20G, 10%); what is oldest in use goes; 0: no bound", "store"),
     Option("graduate", ("store.graduate",), values.path, "DIR", "",
            "hand each file out to this directory as it becomes complete, its whole digest checked", "store"),
-    Option("background", ("engine.background",), values.one_of("all", "touched", "off"), "WHICH", "touched",
+    Option("background", ("engine.background",), values.OneOf("all", "touched", "off"), "WHICH", "touched",
            "complete in idle bandwidth: all files, those that a reader really uses (touched), or none (off)", "store"),
     Option("require-verified", ("engine.require_verified",), values.truth, "true|false", "false",
            "refuse files that no digest can ever verify", "store", flag=True),
@@ -94,7 +94,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("metalink-version", ("preferences.version",), values.line, "VERSION", "",
            "show files of this version", "metalink"),
     Option("metalink-preferred-protocol", ("preferences.protocol",),
-           values.one_of("http", "https", "ftp", "ftps", "sftp", "none"), "PROTOCOL", "",
+           values.OneOf("http", "https", "ftp", "ftps", "sftp", "none"), "PROTOCOL", "",
            "prefer mirrors that speak http, https, ftp, ftps or sftp; none for no preference", "metalink"),
     Option("metalink-base-uri", ("preferences.base_uri",), values.url, "URL", "",
            "resolve relative URLs of metalinks against this one", "metalink"),
@@ -186,7 +186,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("log", ("mount.log",), values.path, "FILE", "",
            "append messages to this file; without it they go to the system's log, in the foreground to standard error",
            "log", short="l"),
-    Option("log-level", ("mount.log_level",), values.one_of("debug", "info", "notice", "warn", "error"), "LEVEL",
+    Option("log-level", ("mount.log_level",), values.OneOf("debug", "info", "notice", "warn", "error"), "LEVEL",
            "notice", "least important messages to log: debug, info, notice, warn or error", "log"),
 )  # fmt: skip
 BY_NAME = {option.name: option for option in OPTIONS}

@@ -103,6 +103,18 @@ examples:
 """
 
 
+SHELLS = ("bash", "zsh", "fish")
+_COMPLETION = """\
+Once, and again after an update:
+
+  mountdl completion bash > ~/.local/share/bash-completion/completions/mountdl
+  mountdl completion zsh > ~/.zfunc/_mountdl
+  mountdl completion fish > ~/.config/fish/completions/mountdl.fish
+
+The folders must be there. zsh wants `fpath+=~/.zfunc` before its compinit.
+"""
+
+
 class Parser(argparse.ArgumentParser):
     """An argparse parser that raises UsageError, and suggests what was meant."""
 
@@ -268,6 +280,10 @@ def _fill_demo(parser: Parser) -> None:
     parser.add_argument("mountpoint", metavar="MOUNTPOINT", nargs="?", help="where; a temporary one without it")
 
 
+def _fill_completion(parser: Parser) -> None:
+    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help=", ".join(SHELLS))
+
+
 def _fill_cache(parser: Parser) -> None:
     parser.add_argument("verb", metavar="VERB", choices=CACHE_VERBS, help=", ".join(CACHE_VERBS))
     # A default, because argparse calls what has none required, though it may be empty.
@@ -344,6 +360,9 @@ COMMANDS = {
     "why": Command("show why a read failed, or who sent which bytes", _fill_why),
     "wait": Command("fetch a file, and return when it is complete or can be played", _fill_wait),
     "cache": Command("show, verify, prune and fill the store", _fill_cache, _CACHE),
+    "completion": Command(
+        "print what bash, zsh or fish completes commands and options by", _fill_completion, _COMPLETION
+    ),
     "demo": Command("show it all on this machine, without the internet", _fill_demo),
 }
 

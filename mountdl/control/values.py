@@ -126,15 +126,17 @@ def proxy(text: str) -> str:
     return text.strip()
 
 
-def one_of(*words: str) -> Callable[[str], str]:
-    """Return a reader of one of *words*."""
+class OneOf:
+    """A reader of one of *words*."""
 
-    def read(text: str) -> str:
-        if text not in words:
-            raise ValueError(" or ".join((", ".join(words[:-1]), words[-1])))
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def __call__(self, text: str) -> str:
+        """Return *text* if it is one of them."""
+        if text not in self.words:
+            raise ValueError(" or ".join((", ".join(self.words[:-1]), self.words[-1])))
         return text
-
-    return read
 
 
 def words(text: str) -> tuple[str, ...]:
