@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from mountdl.engine.engine import Engine
 from mountdl.errors import SourceRefused, SourceUnavailable
 from mountdl.extents import Extent
 from mountdl.settings import EngineSettings, SwarmSettings
+from mountdl.sources.swarm.binding import Binding
 from mountdl.sources.swarm.kept import Kept
 from mountdl.sources.swarm.metadata import Library
 from mountdl.sources.swarm.transport import SwarmTransport
@@ -117,3 +120,18 @@ async def test_a_swarm_that_rested_is_asked_when_the_mirror_fails(
         with trio.fail_after(10):
             await bench.read(20, 21)
         reader.close()
+
+
+async def test_a_libtorrent_that_is_too_old_is_as_good_as_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Debian's is: the first torrent that was read ended the mount, at a setting that it does not know."""
+    monkeypatch.setitem(sys.modules, "libtorrent", SimpleNamespace(__version__="2.0.14.0"))
+    binding = Binding()
+
+    with pytest.raises(SourceRefused, match=r"needs libtorrent 2\.1 or newer .*: it is 2\.0\.14\.0, which is too old"):
+        await binding.load()
+
+    assert not binding.loaded
+    assert "torrents are fetched from web seeds only" in caplog.text
+    caplog.clear()

@@ -6,12 +6,19 @@ Law: nothing of this package imports it while it is imported itself: a mount tha
 
 import importlib
 import logging
+import sys
 
 import trio
 
 from mountdl.errors import SourceRefused
 
 log = logging.getLogger(__name__)
+
+LEAST = (2, 1)
+"""2.0, which Debian has, names other things than this package uses, and writes in several threads (ADR 19)."""
+NEEDED = f"this needs libtorrent {'.'.join(map(str, LEAST))} or newer"
+PYTHON = ".".join(map(str, sys.version_info[:2]))
+"""There may be no libtorrent yet for one that is new."""
 
 
 class Binding:
@@ -22,14 +29,20 @@ class Binding:
         self._missed = False
 
     async def load(self) -> None:
-        """Have it loaded. Raises SourceRefused where this machine can't."""
+        """Have it loaded. Raises SourceRefused where this machine can't, or has one that is too old."""
         if self.loaded:
             return
         try:
-            await trio.to_thread.run_sync(importlib.import_module, "libtorrent")
+            library = await trio.to_thread.run_sync(importlib.import_module, "libtorrent")
+            _judge(library.__version__)
         except ImportError as error:
             if not self._missed:
                 log.warning("torrents are fetched from web seeds only: libtorrent can't be loaded (%s)", error)
             self._missed = True
-            raise SourceRefused("swarm", f"this needs libtorrent (pip install libtorrent): {error}") from error
+            raise SourceRefused("swarm", f"{NEEDED} for Python {PYTHON} (pip install libtorrent): {error}") from error
         self.loaded = True
+
+
+def _judge(version: str) -> None:
+    if tuple(int(part) for part in version.split(".")[:2]) < LEAST:
+        raise ImportError(f"it is {version}, which is too old")
