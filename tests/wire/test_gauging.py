@@ -97,11 +97,13 @@ async def test_nothing_comes_of_a_version_that_is_here() -> None:
     [
         (chunked(b"<html>", "Content-Type: text/html"), "sent a web page in place of the file"),
         (chunked(CONTENT, "Content-Encoding: gzip"), "sent the file packed"),
+        (chunked(CONTENT, "Content-Type: audio/mpeg", "icy-br: 128"), "sends a live stream, which has no end"),
+        (chunked(CONTENT, "Content-Type: multipart/x-mixed-replace; boundary=a"), "a live stream"),
         (chunked(b"", status="404 Not Found"), "404"),
         (chunked(CONTENT)[:-200], "closed the connection"),
         (answer("304 Not Modified"), "304"),
     ],
-    ids=["page", "packed", "gone", "cut", "unasked"],
+    ids=["page", "packed", "radio", "camera", "gone", "cut", "unasked"],
 )
 async def test_what_is_no_whole_file_is_none(sent: bytes, reason: str) -> None:
     """Above all one whose end did not come."""

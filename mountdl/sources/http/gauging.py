@@ -4,6 +4,7 @@ That it came whole is known by the last chunk of a chunked body, and else by the
 """
 
 import time
+from collections.abc import Mapping
 
 import httpx
 
@@ -17,6 +18,9 @@ from mountdl.sources.http.answers import Asked, Mismatch, Take, Wait, judge, len
 from mountdl.sources.http.client import Client, Reply, source_error
 from mountdl.sources.http.loading import conditions, version_of
 from mountdl.sources.http.mirror import parsed, shown
+
+_LIVE = frozenset({"multipart/x-mixed-replace", "text/event-stream"})
+_STATION = frozenset({"icy-name", "icy-br", "icy-metaint", "icy-genre", "icy-url", "icy-pub"})
 
 
 async def gauge(client: Client, ref: MirrorRef, sink: Sink, known: Version | None) -> Gauged | None:
@@ -42,6 +46,8 @@ async def gauge(client: Client, ref: MirrorRef, sink: Sink, known: Version | Non
 
 def _checked(name: str, reply: Reply, path: str) -> int:
     """Return how many bytes may come, if *reply* is the file as it is. Raises SourceError."""
+    if _live(reply.headers):
+        raise SourceRefused(name, "sends a live stream, which has no end")
     length = length_of(reply.headers)
     size = LARGEST if length is None else length
     verdict = judge(reply.status, reply.headers, Asked(Extent(0, size), size, path), time.time())
@@ -53,3 +59,9 @@ def _checked(name: str, reply: Reply, path: str) -> int:
         case Mismatch(reason):
             raise SourceMismatch(name, reason)
     raise SourceRefused(name, verdict.reason)
+
+
+def _live(headers: Mapping[str, str]) -> bool:
+    """Say whether what comes goes on for ever: a radio station (as SHOUTcast and Icecast tell), a camera, a feed."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in _LIVE or not _STATION.isdisjoint(headers)
