@@ -119,7 +119,8 @@ class _Mounted:
 
             # Before the mount: where it can't listen, nothing is mounted.
             await nursery.start(serving.serve, self.settings, self._watch, self._engine)
-        detach = fuse.attach(operations, source, mount.mountpoint, allow_other=mount.allow_other)
+        name = fuse.name(source, by_mount8=mount.by_mount8)
+        detach = fuse.attach(operations, name, mount.mountpoint, allow_other=mount.allow_other)
         nursery.start_soon(self._forget_pages, fuse.forget_pages)
         if mount.control_socket is not None:
             desk = Desk(replace(mount, source=source), os.getpid(), self._watch, self._engine, end)

@@ -179,7 +179,8 @@ class RpcSettings:
 class MountSettings:
     """A mount: *source* is an absolute path or a URL, *mountpoint* absolute.
 
-    *control_socket* is where the control server of this mount listens; None: it has none.
+    *control_socket* is where the control server of this mount listens; None: it has none. *by_mount8*: mount(8) asked
+    for it, and notes its options under the name that *source* is.
     """
 
     source: str
@@ -189,6 +190,7 @@ class MountSettings:
     log: Path | None = None
     log_level: str = "notice"
     control_socket: Path | None = None
+    by_mount8: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,12 +188,15 @@ def _warn_of_variables() -> None:
         print(systemd.line(told, systemd.WARNING), file=sys.stderr)
 
 
-def _mount(source: str, mountpoint: str, given: Sequence[Given], serve: "Serve") -> None:
+def _mount(source: str, mountpoint: str, given: Sequence[Given], serve: "Serve", *, by_mount8: bool = False) -> None:
+    from dataclasses import replace
+
     from mountdl.control import configuration, mounting, mounttable
 
     _warn_of_variables()
     place = mounttable.resolved(configuration.place("MOUNTPOINT", mountpoint))
     settings = configuration.settings(configuration.located(source), place, given)
+    settings = replace(settings, mount=replace(settings.mount, by_mount8=by_mount8))
     mounting.run(settings, serve, _registry())
 
 
@@ -309,7 +312,7 @@ def _helped(arguments: Sequence[str], serve: "Serve") -> int:
         configuration.settings(configuration.located(found.source), Path(found.mountpoint).absolute(), given)
         return ExitStatus.OK
     if not _mounted(found.source, found.mountpoint):
-        _mount(found.source, found.mountpoint, given, serve)
+        _mount(found.source, found.mountpoint, given, serve, by_mount8=True)
     return ExitStatus.OK
 
 

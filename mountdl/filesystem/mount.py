@@ -23,10 +23,17 @@ MOST_NAMES = 1000
 """Of them at once: each takes it 10 us, and us the same to hear that it forgot."""
 
 
-def attach(operations: Operations, source: str, mountpoint: Path, *, allow_other: bool) -> Callable[[], None]:
+def name(source: str, *, by_mount8: bool) -> str:
+    """Return what the kernel is to call a mount of *source*."""
+    # A ":" marks it as remote, so that indexers and thumbnailers keep away. But mount(8) notes what the kernel has no
+    # word for, like _netdev, under the source that it was given, and systemd looks there under what the kernel says: by
+    # another name a mount of fstab was taken for a local one, once mounted, and no longer unmounted before the network.
+    return source if by_mount8 else f"mountdl:{source}"
+
+
+def attach(operations: Operations, name: str, mountpoint: Path, *, allow_other: bool) -> Callable[[], None]:
     """Mount; return what unmounts, if it still is mounted. Raises UsageError when the kernel or fusermount3 refuses."""
-    # A ":" in fsname marks the mount as remote, so that indexers and thumbnailers keep away.
-    options = {_name(source), "subtype=mountdl"}
+    options = {_named(name), "subtype=mountdl"}
     if allow_other:
         options.add("allow_other")
     try:
@@ -45,10 +52,10 @@ def _detach(mountpoint: Path, device: str | None) -> None:
     pyfuse3.close(unmount=_device(str(mountpoint)) == device)
 
 
-def _name(source: str) -> str:
-    """Return the option that calls the mount after *source*."""
+def _named(name: str) -> str:
+    """Return the option that calls a mount *name*."""
     # pyfuse3 takes ASCII only, and a comma would begin the next option.
-    return "fsname=mountdl:" + "".join(ch if ch.isascii() and ch != "," else "_" for ch in source)
+    return "fsname=" + "".join(ch if ch.isascii() and ch != "," else "_" for ch in name)
 
 
 async def answers(mountpoint: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mountdl.control import mounttable
 from tests.support.automounts import automount, helper, needs_autofs
 from tests.support.mirrors import Mirrors
 from tests.support.mounts import Mounts, daemon_of, lives, mountdl, needs_fuse, run
@@ -37,6 +38,8 @@ def test_a_look_mounts_and_each_later_one_again(published: Path, mounted: Mounts
         for count in (1, 2):
             assert elsewhere("ls", path) == (0, f"{NAME}\n", "")
             assert [(each.returncode, each.stdout, each.stderr) for each in ran] == count * [(0, "", "")]
+            assert (found := mounttable.on(path)) is not None
+            assert found.source == str(published)  # as mount(8) has it, whose notes are found by it
             pid = daemon_of(path)
             assert os.getsid(pid) == pid
             assert (mountdl("unmount", path).returncode, lives(pid)) == (0, False)

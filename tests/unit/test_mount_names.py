@@ -15,7 +15,13 @@ from mountdl.filesystem import mount
 )
 def test_the_name_of_a_mount_is_one_option_in_ascii(source: str, name: str) -> None:
     """pyfuse3 can't be given anything else: a source with an umlaut would not be mounted."""
-    assert mount._name(source) == f"fsname=mountdl:{name}"  # noqa: SLF001
+    assert mount._named(source) == f"fsname={name}"  # noqa: SLF001
+
+
+def test_mount8_finds_its_notes_by_the_name() -> None:
+    """That fstab says _netdev, without which systemd takes the mount for a local one, is in no table of the kernel."""
+    assert mount.name("/srv/a", by_mount8=True) == "/srv/a"
+    assert mount.name("/srv/a", by_mount8=False) == "mountdl:/srv/a"
 
 
 @pytest.mark.parametrize("place", ["/mnt/plain", "/mnt/Müsli", "/mnt/a b\n\\040", "/mnt/\udcff"])
