@@ -66,7 +66,7 @@ def place(tmp_path: Path) -> Place:
     scratch, mountpoint = tmp_path / "scratch", tmp_path / "mnt"
     scratch.mkdir()
     mountpoint.mkdir()
-    return Place(scratch, mountpoint, {**os.environ, "TMPDIR": str(scratch)})
+    return Place(scratch, mountpoint, {**os.environ, "TMPDIR": str(scratch), "TERM": "xterm"})
 
 
 def test_the_demo_shows_the_main_job(place: Place) -> None:

@@ -96,7 +96,7 @@ def qbittorrent(home: Path, folder: Path, *torrents: Path) -> Iterator[int]:
         "Session\\MultiConnectionsPerIp=true\n"
         f"Session\\LSDEnabled=false\nSession\\PeXEnabled=false\nSession\\DefaultSavePath={folder}\n"
     )
-    options = [f"--profile={home}", f"--save-path={folder}", "--add-paused=false", "--skip-hash-check"]
+    options = [f"--profile={home}", f"--save-path={folder}", "--skip-hash-check"]
     with program("qbittorrent-nox", *options, *torrents):
         eventually(25, lambda: listens(port))
         yield port

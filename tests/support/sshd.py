@@ -50,8 +50,8 @@ class Sshd:
         return SftpSettings(**values)  # type: ignore[arg-type]
 
     def sessions(self, name: str = "sftp-server") -> list[int]:
-        """Return the processes called *name* below it."""
-        return [pid for pid in _below(self.process.pid) if _name(pid) == name]
+        """Return the processes called *name* below it; since OpenSSH 9.8 sshd leaves connections to `sshd-session`."""
+        return [pid for pid in _below(self.process.pid) if _name(pid) in {name, f"{name}-session"}]
 
     def signal(self, number: signal.Signals, name: str = "sftp-server") -> int:
         """Send *number* to all of them, and return how many there were."""
