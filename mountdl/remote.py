@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 import trio
 
 from mountdl.descriptors import SUFFIXES, links, parse, urls
+from mountdl.descriptors.model import Descriptor
 from mountdl.descriptors.urls import UrlRefused
 from mountdl.engine.documents import look, name_in
 from mountdl.engine.status import status_of
@@ -84,7 +85,7 @@ async def place(source: str, folder: Path, transports: list[Transport]) -> str |
         name = name if probe.name is None else _fit(probe.name)
         put(folder, f"{name}.meta4", described(name, plain, probe).encode())
         return None
-    put(folder, name, await _good(name, document))
+    put(folder, *await _good(name if probe.name is None else _fit(probe.name), document))
     return document.url
 
 
@@ -104,29 +105,43 @@ def _refuse_excuse(url: str, name: str) -> None:
         raise UsageError(f"{shown(url)}: what is there is no {kind}", status)
 
 
-async def _good(name: str, document: Loaded) -> bytes:
-    """Return the bytes of the descriptor *document*, called *name*. Raises UsageError when it can't be used."""
+async def _good(name: str, document: Loaded) -> tuple[str, bytes]:
+    """Return the name to put the descriptor *document*, called *name*, under, and its bytes.
+
+    Raises UsageError when it can't be used.
+    """
     data = document.data or b""
     try:
         # In a thread, as it may be 128 MiB. It is read again by who watches the folder, with what users prefer.
-        await trio.to_thread.run_sync(partial(parse, _called(name), data, base_url=document.url))
+        said = await trio.to_thread.run_sync(partial(parse, _called(name), data, base_url=document.url))
     except DescriptorError as error:
         raise UsageError(f"{shown(document.url)}: {error} ({error.kind})", error.exit_status) from error
-    return data
+    return _unassuming(name, said), data
+
+
+def _unassuming(name: str, said: Descriptor) -> str:
+    """Return *name*, by which no file will be called that is of another type: `download.php` names no film.
+
+    What *said* names as one file may be called like its descriptor, where that has no descriptor's suffix.
+    """
+    suffix = PurePosixPath(name).suffix.lower()
+    files = [each.path.name for each in said.entries] or [each.name for each in said.magnets]
+    if suffix in SUFFIXES or [suffix] == [PurePosixPath(each).suffix.lower() for each in files]:
+        return name
+    return name.replace(".", "_")
 
 
 async def _place_linked(url: str, folder: Path, transports: list[Transport]) -> str | None:
     """Put the metalink at *url* into *folder*; return where it was, None where none is: the plain file will do."""
     try:
         document = (await look(_transport(url, transports), url))[1]
-        data = b"" if document is None else await _good(name_of(url), document)
+        if document is None:
+            log.warning("what the link calls a metalink is none, so its plain address is taken")
+            return None
+        put(folder, *await _good(name_of(url), document))
     except (SourceError, UsageError) as error:
         log.warning("the link's metalink can't be had, so its plain address is taken: %s", error)
         return None
-    if document is None:
-        log.warning("what the link calls a metalink is none, so its plain address is taken")
-        return None
-    put(folder, name_of(url), data)
     return document.url
 
 

@@ -223,3 +223,12 @@ def test_files_are_called_what_their_servers_call_them(mirrors: Mirrors, tmp_pat
 
     alone = fetched("-d", tmp_path / "alone", quick.of("export"))
     assert (alone.returncode, names(tmp_path / "alone")) == (0, ["a.csv"])
+
+
+@pytest.mark.parametrize("address", ["download.php", "get.cgi", "film", "film.bin", "film.bin.meta4", "film.torrent"])
+def test_a_descriptor_that_a_program_sends_names_its_file(mirrors: Mirrors, tmp_path: Path, address: str) -> None:
+    """The address is a program's, whose name says nothing of the file; one of the file's own type is a name for it."""
+    film = mirrors.add("films", {NAME: DATA}).of(NAME)
+    there = mirrors.add("site", {f"{address}?id=5": metalink3(NAME, DATA, [film]).encode()}).of(address)
+    done = fetched("-d", tmp_path, f"{there}?id=5")
+    assert (done.returncode, names(tmp_path)) == (0, [NAME]), done.stderr
