@@ -280,7 +280,8 @@ def test_a_daemon_that_is_stopped(published: Path, mounted: Mounts, film_bytes: 
                     ["unmount", mount.path])  # fmt: skip
         with ThreadPoolExecutor(len(commands)) as side_by_side:  # each looks at it after two seconds of silence
             for done in side_by_side.map(lambda words: mountdl(*words), commands):
-                assert done.returncode == 2
+                # All mounts together have the status of the first that does not answer, which may be another test's.
+                assert done.returncode in ({2, 17} if done.args[-1] == "status" else {2})
                 assert f"(process {mount.pid}) is stopped: kill -CONT {mount.pid} lets it go on" in done.stderr
     finally:
         os.kill(mount.pid, signal.SIGCONT)
