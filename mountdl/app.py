@@ -4,6 +4,7 @@ Order of going: the file system stops first, then the engine, then what is below
 clean exit: after a crash it stays, dead, so that nothing that mirrors it takes its emptiness for the truth.
 """
 
+import faulthandler
 import logging
 import os
 import signal
@@ -20,7 +21,7 @@ from mountdl.catalog.build import Built
 from mountdl.catalog.tree import File, Tree
 from mountdl.catalog.watch import Watch
 from mountdl.content import Content, ContentKey, Outline
-from mountdl.control import server
+from mountdl.control import server, systemd
 from mountdl.control.desk import Desk
 from mountdl.control.logs import NOTICE
 from mountdl.control.text import counted
@@ -50,6 +51,8 @@ def serve(settings: Settings, ready: Callable[[], None], ending: Callable[[], No
     can't start.
     """
     layers.prepare_process()
+    if systemd.watchdog() is not None:
+        faulthandler.enable()  # it says what hung, when systemd ends it by SIGABRT
     layers.run(_Mounted(settings, ending).run, ready)
 
 
@@ -69,6 +72,7 @@ class _Mounted:
         """Build up, serve, take down."""
         async with self._layers.running(), trio.open_nursery() as nursery:
             mount = self.settings.mount
+            nursery.start_soon(_tell_alive)
             try:
                 self._watch = await self._layers.watch(mount.source, self._publish, (mount.mountpoint,))
             except UsageError as error:
@@ -210,6 +214,14 @@ class _Mounted:
 
 def _ignore(tree: Tree) -> None:
     """Before there is a mount, nobody is shown *tree*."""
+
+
+async def _tell_alive() -> None:
+    """Tell systemd that this loop runs, as long as it does, where that asks for it (WatchdogSec=)."""
+    patience = systemd.watchdog()
+    while patience is not None:
+        systemd.notify("WATCHDOG=1")
+        await trio.sleep(patience / 3)
 
 
 async def _on_signals(

@@ -16,6 +16,16 @@ def notify(message: str) -> None:
             out.sendto(message.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
 
 
+def watchdog() -> float | None:
+    """Return after how many seconds without "WATCHDOG=1" systemd takes us for hung; None: never.
+
+    As sd_watchdog_enabled(3) reads it.
+    """
+    own = str(os.getpid())
+    given = os.environ.get("WATCHDOG_USEC", "") if os.environ.get("WATCHDOG_PID", own) == own else ""
+    return int(given) / 1e6 if given.isdecimal() and int(given) > 0 else None
+
+
 def reads_lines() -> bool:
     """Say whether standard error leads to systemd's log: systemd.exec(5), JOURNAL_STREAM."""
     given = os.environ.get("JOURNAL_STREAM")
