@@ -118,6 +118,8 @@ class Roster:
             self._revive(state)
         if not score.ready_for_read(now, self._retry_wait):
             return None
+        if not limits.parallel and not state.flights:  # a swarm that nobody answers from
+            return None
         own = limits.parallel - state.flights
         if self._lane_each and not state.flights and not score.strikes:
             host.lanes.admit(host.busy(now))

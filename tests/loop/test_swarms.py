@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -135,3 +136,15 @@ async def test_a_libtorrent_that_is_too_old_is_as_good_as_none(
     assert not binding.loaded
     assert "torrents are fetched from web seeds only" in caplog.text
     caplog.clear()
+
+
+async def test_a_mirror_without_ranges_is_read_beside_a_swarm_of_nobody(
+    tmp_path: Path, clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a reader came to next was left to the swarm, for as long as a read may take."""
+    nobody = Peer("10.0.0.1:7001", gaps=[(0, math.inf)])
+    async with running(
+        tmp_path, monkeypatch, {URL: FakeSource(DATA, step=1 << 14, sequential=True)}, [nobody]
+    ) as bench:
+        with trio.fail_after(10):
+            await bench.read(20, 21)

@@ -100,6 +100,15 @@ def test_a_source_that_takes_one_flight_gets_one() -> None:
     assert roster(a).views(0.0)[0].urgent == 0
 
 
+def test_a_source_that_takes_none_is_not_counted_on() -> None:
+    """A swarm without peers beside a mirror without ranges kept that from being streamed: the read timed out."""
+    stream, silent = state("a", sequential=True), state("b", parallel=0)
+    assert [view.source for view in roster(stream, silent).views(0.0)] == [0]
+
+    silent.flights = 1
+    assert [view.source for view in roster(stream, silent).views(0.0)] == [0, 1]
+
+
 def test_flights_are_short_while_lanes_are_on_trial() -> None:
     """What only competes for one link is over soon."""
     a = state("a")
