@@ -82,6 +82,9 @@ def locate(path: Path, registry: Registry) -> tuple[Entry, str]:
     mounted = mounttable.around(mounttable.resolved(path))
     if mounted is not None and mounted.ours and mounttable.dead(mounted.mountpoint):
         raise bereft(mounted.mountpoint)
+    if mounted is not None and mounted.ours and (stranger := mounted.stranger):
+        made = f"{shown(path)} is in a mount that {stranger} made: ask as {stranger}"
+        raise UsageError(made, ExitStatus.NOT_FOUND)
     raise UsageError(f"{shown(path)} is not in a mount of mountdl that you run", ExitStatus.NOT_FOUND)
 
 

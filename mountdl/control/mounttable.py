@@ -3,6 +3,7 @@
 Law: no mount is asked anything, so that a dead one can't block us.
 """
 
+import contextlib
 import errno
 import os
 import re
@@ -32,6 +33,18 @@ class Mounted(NamedTuple):
     def ours(self) -> bool:
         """Say whether it is a mount of mountdl."""
         return self.filesystem == FILESYSTEM
+
+    @property
+    def stranger(self) -> str | None:
+        """Return the user who mounted it, if that is somebody else."""
+        found = re.search(r"(?:^|,| )user_id=(\d+)", self.options)
+        if found is None or int(found[1]) == os.geteuid():
+            return None
+        import pwd
+
+        with contextlib.suppress(KeyError, OverflowError):
+            return pwd.getpwuid(int(found[1])).pw_name
+        return f"user {found[1]}"
 
 
 def read(table: Path = _TABLE) -> list[Mounted]:

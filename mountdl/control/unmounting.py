@@ -31,6 +31,9 @@ def run(path: Path, registry: Registry, patience: float = PATIENCE) -> None:
         mounted = _appeared(mountpoint, entry, registry, until)
     if mounted is not None and not mounted.ours:
         raise UsageError(f"{shown(mountpoint)} is not a mount of mountdl but of {shown(mounted.filesystem)}")
+    if mounted is not None and os.geteuid() != 0 and (stranger := mounted.stranger):
+        who = f"that {stranger} made, who alone can unmount it, and root"
+        raise UsageError(f"{shown(mountpoint)} is a mount {who}", ExitStatus.UNKNOWN)
     if entry is not None and (halted := stopped(entry)):
         raise UsageError(f"{halted}; then unmount it", ExitStatus.TIMEOUT)
     if mounted is not None:

@@ -7,6 +7,7 @@ import fcntl
 import io
 import json
 import os
+import pwd
 import socket
 import struct
 import subprocess
@@ -212,6 +213,23 @@ def test_an_option_before_its_command_is_said_to_belong_behind(
     """As other programs take them; that there is no such option would not be true."""
     assert main(arguments, JOBS) == ExitStatus.BAD_OPTION
     assert capsys.readouterr().err == f"mountdl: {option} belongs behind the command: mountdl {command} {option}\n"
+
+
+def test_a_mount_of_somebody_else_is_said_to_be_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fusermount3 spoke of an entry in /etc/mtab; and root, who may do all, has to ask as who mounted it, too."""
+    place, other = tmp_path / "m", pwd.getpwuid(1)
+    for user, who in ((1, f"{other.pw_name}"), (4_000_000_000, "user 4000000000")):
+        mounted = Mounted(place, mounttable.FILESYSTEM, "s", f"rw,user_id={user},group_id=0")
+        monkeypatch.setattr(mounttable, "read", lambda mounted=mounted: [mounted])
+        with pytest.raises(UsageError, match=f"is in a mount that {who} made: ask as {who}") as told:
+            client.locate(place / "a", Registry(tmp_path))
+        assert told.value.exit_status is ExitStatus.NOT_FOUND
+        monkeypatch.setattr(os, "geteuid", lambda: 4242)
+        with pytest.raises(UsageError, match=f"that {who} made, who alone can unmount it, and root"):
+            unmounting.run(place, Registry(tmp_path))
+        monkeypatch.undo()
+    assert Mounted(place, mounttable.FILESYSTEM, "s", f"user_id={os.geteuid()}").stranger is None
+    assert Mounted(place, mounttable.FILESYSTEM, "s", "rw").stranger is None
 
 
 def test_a_mount_that_is_only_starting_is_awaited_and_unmounted(
