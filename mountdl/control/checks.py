@@ -44,7 +44,7 @@ def check(settings: Settings, registry: Registry) -> list[str]:
     if mount.allow_other:
         check_allow_other()
     check_rpc(settings.rpc)
-    hints = [*check_places(settings), *check_open_files()]
+    hints = [*check_places(settings), *check_open_files(), *check_seen(mount.mountpoint)]
     if is_remote(mount.source):
         return hints
     check_apart(Path(mount.source), settings.store.directory)
@@ -177,6 +177,14 @@ def check_open_files() -> list[str]:
         why = f"only {most} files may be open here (ulimit -Hn), and a mount needs {OWN} to serve one"
         raise UsageError(f"{why}; have it raised to 1024", ExitStatus.UNKNOWN)
     return [f"only {most} files may be open here (ulimit -Hn): many that are read at once fail; have it raised to 1024"]
+
+
+def check_seen(mountpoint: Path) -> list[str]:
+    """Return a hint where a service of systemd is to mount what nobody else will see."""
+    if "INVOCATION_ID" not in os.environ or not mounttable.hidden(mountpoint):
+        return []
+    why = "this service has a mount table of its own (PrivateTmp=, ProtectSystem= or the like, see systemd.exec(5))"
+    return [f"nobody else sees what is mounted on {shown(mountpoint)}: {why}"]
 
 
 def _named_files(settings: Settings) -> list[tuple[str, Path]]:

@@ -22,12 +22,16 @@ _MOST_LINKS = 40
 
 
 class Mounted(NamedTuple):
-    """A line of the table: what is mounted on *mountpoint*, of which type, called what, with which options."""
+    """A line of the table: what is mounted on *mountpoint*, of which type, called what, with which options.
+
+    *shares* are the marks of who else hears of what is mounted below it, mount_namespaces(7).
+    """
 
     mountpoint: Path
     filesystem: str
     source: str
     options: str = ""
+    shares: tuple[str, ...] = ()
 
     @property
     def ours(self) -> bool:
@@ -58,7 +62,8 @@ def _parsed(line: bytes) -> Mounted | None:
     before, after = head.split(b" "), tail.split(b" ")
     if not dash or len(before) < 6 or len(after) < 2:
         return None
-    return Mounted(Path(_plain(before[4])), os.fsdecode(after[0]), _plain(after[1]), os.fsdecode(b" ".join(after[2:])))
+    options, shares = os.fsdecode(b" ".join(after[2:])), tuple(each.decode(errors="replace") for each in before[6:])
+    return Mounted(Path(_plain(before[4])), os.fsdecode(after[0]), _plain(after[1]), options, shares)
 
 
 def _plain(field: bytes) -> str:
@@ -84,6 +89,18 @@ def around(path: Path) -> Mounted | None:
     """Return the mount that *path* is on or in, the innermost; asks no mount."""
     found = [each for each in read() if path.is_relative_to(each.mountpoint)]
     return max(reversed(found), key=lambda each: len(each.mountpoint.parts), default=None)
+
+
+def hidden(mountpoint: Path, processes: Path = Path("/proc"), container: Path = Path("/run/systemd/container")) -> bool:
+    """Say whether nobody else hears of a mount on *mountpoint*: in a mount table of our own, as services have."""
+    try:
+        own = os.readlink(processes / "self/ns/mnt") != os.readlink(processes / "1/ns/mnt")  # noqa: PTH115  # a name
+    except OSError:
+        own = not container.exists()  # not for us to know; all mounts of a container are copies
+    below = around(mountpoint)
+    shares = "" if below is None else " ".join(below.shares)
+    # A copy that gives back what is mounted in it is "shared" with its original, and not its "slave".
+    return own and ("shared:" not in shares or "master:" in shares)
 
 
 def resolved(path: Path) -> Path:

@@ -130,6 +130,44 @@ def test_the_mount_of_a_daemon_that_was_killed_just_now_is_dead(monkeypatch: pyt
     assert mounttable.dead(Path("/m"))
 
 
+@pytest.mark.parametrize(
+    ("own", "shares", "hidden"),
+    [
+        (False, "shared:1", False),
+        (False, "shared:1 master:2", False),
+        (True, "shared:1", False),
+        (True, "shared:3 master:1", True),
+        (True, "master:1", True),
+        (True, "", True),
+        (None, "shared:3 master:1", True),
+        (None, "shared:1", False),
+    ],
+)
+def test_a_service_that_mounts_for_itself_alone_is_told(
+    own: bool | None, shares: str, hidden: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ProtectSystem= and the like are in many a guide to services, and have the mount be nowhere."""
+    for process, number in (("self", 1), ("1", 2 if own else 1)):
+        (tmp_path / process / "ns").mkdir(parents=True)
+        if own is not None:
+            (tmp_path / process / "ns/mnt").symlink_to(f"mnt:[{number}]")
+    line = " ".join(["29 1 0:1 / /m rw,nosuid", *shares.split(), "- ext4 /dev/a rw"])
+    (table := tmp_path / "mountinfo").write_text(f"{line}\n")
+    found = mounttable.read(table)
+    monkeypatch.setattr(mounttable, "read", lambda: found)
+    assert mounttable.hidden(Path("/m/n"), tmp_path, tmp_path / "container") is hidden
+    (tmp_path / "container").touch()
+    assert mounttable.hidden(Path("/m/n"), tmp_path, tmp_path / "container") is (hidden and own is not None)
+
+    monkeypatch.setattr(mounttable, "hidden", lambda _: hidden)
+    monkeypatch.delenv("INVOCATION_ID", raising=False)
+    assert checks.check_seen(Path("/m/n")) == []
+    monkeypatch.setenv("INVOCATION_ID", "1")
+    assert [each.partition(":")[0] for each in checks.check_seen(Path("/m/n"))] == hidden * [
+        "nobody else sees what is mounted on /m/n"
+    ]
+
+
 def test_a_place_that_an_automount_waits_at_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     """x-systemd.automount of fstab: what is mounted there goes on top of it, and counts alone."""
     waits, ours = (
