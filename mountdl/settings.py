@@ -109,11 +109,18 @@ class SwarmSettings:
     metadata_timeout: float = 60.0
 
 
+def _ssh_directory() -> Path:
+    try:
+        return Path("~/.ssh").expanduser()
+    except RuntimeError:  # a user of whom the machine knows nothing, as in a container
+        return Path("/nonexistent/.ssh")
+
+
 @dataclass(frozen=True, slots=True)
 class SftpSettings:
     """SFTP: *directory* is ssh's own, with its configuration and known hosts; patience in seconds."""
 
-    directory: Path = field(default_factory=lambda: Path("~/.ssh").expanduser())
+    directory: Path = field(default_factory=_ssh_directory)
     connect_timeout: float = 15.0
     stall_timeout: float = 10.0
 

@@ -237,3 +237,16 @@ def test_any_o_is_read_or_refused(text: str) -> None:
     except UsageError:
         return
     assert {each.name for each in found} <= BY_NAME.keys()
+
+
+def test_who_has_no_home_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user of whom the machine knows nothing, as of DynamicUser= or in a container: it was a traceback."""
+
+    def unknown(user: int) -> None:
+        raise KeyError(user)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    found = configuration.settings("/s", Path("/m"), [], {})
+    assert (found.store.directory, found.credentials.netrc_path) == (Path("/var/cache/mountdl"), None)
+    assert not found.sftp.directory.exists()
