@@ -61,6 +61,10 @@ class Hearing:
             state.delivered(extent.length)
         self._filed(state, extent)
 
+    async def own(self) -> None:
+        """See `Audience`."""
+        await self._stored.loan.over()
+
     def returned(self) -> None:
         """See `Audience`."""
         self._stored.loan.end(self._stored.there)

@@ -248,6 +248,9 @@ class Audience(Protocol):
     def brought(self, source: str, extent: Extent) -> None:
         """Take in that *source*, which the data file is lent to, has put *extent* there and found it good."""
 
+    async def own(self) -> None:
+        """Return once the data file is lent to nobody: until then what a sink is given is lost."""
+
     def returned(self) -> None:
         """Take in that nobody else writes to the data file any more."""
 

@@ -6,6 +6,8 @@ Law: while it is given nobody but the borrower writes there, and before anything
 from collections.abc import Callable
 from contextlib import suppress
 
+import trio
+
 from mountdl.errors import StoreError
 from mountdl.extents import Extent, ExtentSet
 from mountdl.store.datafile import DataFile
@@ -20,6 +22,7 @@ class Loan:
         self.given = False
         self._data, self._room, self._ledger = data, room, ledger
         self._recalled: Callable[[], None] | None = None
+        self._over = trio.Event()
 
     def possible(self, there: ExtentSet) -> bool:
         """Say whether it can begin: not while another has it or a thread writes, nor without room for what lacks.
@@ -35,7 +38,7 @@ class Loan:
         everything = Extent(0, self._data.size)
         self._ledger.settle(everything)
         self._data.relinquish(everything, there)
-        self.given, self._recalled = True, recalled
+        self.given, self._recalled, self._over = True, recalled, trio.Event()
 
     def recall(self) -> None:
         """Tell the borrower, once: he writes no more as soon as he can, and `end` follows."""
@@ -43,11 +46,17 @@ class Loan:
         if recalled is not None:
             recalled()
 
+    async def over(self) -> None:
+        """Return once nobody has it. No checkpoint where nobody does."""
+        while self.given:
+            await self._over.wait()
+
     def end(self, there: ExtentSet) -> None:
         """Take in that he writes no more; blocks that he left, of what is not *there*, are given back to the disk."""
         if not self.given:
             return
         self.given, self._recalled = False, None
+        self._over.set()
         allocated = self._data.allocated() if self._data.blocks else None  # none once it is closed
         with suppress(StoreError):
             for extent in allocated if allocated is not None else ():

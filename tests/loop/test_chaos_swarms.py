@@ -46,8 +46,9 @@ from tests.support.peers import Peer, Truth, install
 
 KIB = 1 << 10
 KILLED = 99
-SEEDS = (1, 9, 16)
-"""Each found something: slow reads behind another reader, wrong bytes offered, a swarm that was not asked: 3 of 50 did."""
+SEEDS = (1, 9, 16, 70024)
+"""Each found something: slow reads behind another reader, wrong bytes offered, a swarm that was not asked: 3 of 50 did.
+In the last a piece was handed over at once, and lost, as long as the file was lent: for ever, by this clock."""
 LENGTH = 90.0
 """Simulated seconds that a process lives at most."""
 LONGEST = 25.0

@@ -6,11 +6,14 @@ import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
+from mountdl.content import content_of
 from mountdl.descriptors import parse
 from mountdl.descriptors.model import Torrent
 from mountdl.extents import Extent, ExtentSet
@@ -18,11 +21,15 @@ from mountdl.priorities import Priority
 from mountdl.settings import SwarmSettings
 from mountdl.sources.swarm import alerts
 from mountdl.sources.swarm.holdings import Member
+from mountdl.sources.swarm.layout import Layout
+from mountdl.sources.swarm.source import SwarmSource
 from mountdl.sources.swarm.stay import PAUSE
 from mountdl.sources.swarm.swarm import Swarm
+from mountdl.sources.swarm.waiting import Order
 from tests.support.content import pattern
 from tests.support.torrents import single, torrent
 from tests.unit.test_swarm_parts import Here, Nobody
+from tests.wire.http import Collected
 
 LENGTH = 16384
 PIECES = 20
@@ -190,3 +197,62 @@ async def test_who_comes_and_goes_is_not_called_each_time(tmp_path: Path, clock:
         await trio.sleep(0.5)
         scene.peers(0)
     assert 60 / PAUSE - 1 <= scene.calls <= 60 / PAUSE + 1
+
+
+class Borrowed(Nobody):
+    """An audience whose data file libtorrent has yet to let go of."""
+
+    def __init__(self) -> None:
+        self.back = trio.Event()
+
+    async def own(self) -> None:
+        await self.back.wait()
+
+
+@dataclass
+class Ready:
+    """A swarm that has all there is of *torrent* at hand, and its hub."""
+
+    torrent: Torrent
+    data: bytes
+
+    def learn_for(self, source: SwarmSource) -> None:
+        source.taught(self.torrent)
+
+    def swarm(self, torrent: Torrent) -> Ready:
+        return self
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.torrent)
+
+    def join(self, member: Member) -> None:
+        """Let it in."""
+
+    def want(self, *_: object) -> None:
+        """Have it already."""
+
+    unwant = withdraw = want
+
+    def order(self, pieces: range, member: Member) -> Order:
+        order = Order(pieces, member)
+        for piece in pieces:
+            order.bring(piece, self.data[piece * LENGTH : (piece + 1) * LENGTH])
+        return order
+
+
+async def test_bytes_are_handed_over_once_the_file_is_lent_no_more(clock: trio.testing.MockClock) -> None:
+    """Until then the store takes none: they were fetched anew, at once, as often as the processor could."""
+    data = pattern(2 * LENGTH)
+    said = parse("a.torrent", torrent(single(data, LENGTH)))
+    assert said.torrent is not None
+    [entry], ready = said.entries, Ready(said.torrent, data)
+    source = SwarmSource(entry.swarms[0], content_of(entry, len(data)), "swarm", ready)  # type: ignore[arg-type]
+    audience, sink = Borrowed(), Collected()
+    source.join(Here(ExtentSet()), audience)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(source.fetch, Extent(0, len(data)), sink, priority=Priority.READ))
+        await trio.sleep(5)
+        assert sink.parts == []
+        audience.back.set()
+    assert data == sink.data

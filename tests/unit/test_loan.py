@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from mountdl.content import ContentKey
 from mountdl.errors import StoreBusy
@@ -212,4 +213,28 @@ def test_who_opens_it_again_has_it_back(tmp_path: Path) -> None:
         store.open(ContentKey("k"), SIZE, "sha-256/other")
     stored.loan.end(stored.there)
     assert store.open(ContentKey("k"), SIZE, "sha-256/other").fingerprint == "sha-256/other"
+    store.close()
+
+
+async def test_who_waits_for_the_end_of_a_loan_hears_of_it(tmp_path: Path, clock: trio.testing.MockClock) -> None:
+    """Also where it was lent once more meanwhile; at once where nobody has it."""
+    store = Store(tmp_path)
+    stored = opened(store)
+    await stored.loan.over()
+    heard: list[float] = []
+
+    async def wait() -> None:
+        await stored.loan.over()
+        heard.append(trio.current_time())
+
+    start = trio.current_time()
+    lent(stored, [])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.sleep(1)
+        stored.loan.end(stored.there)
+        lent(stored, [])
+        await trio.sleep(1)
+        stored.loan.end(stored.there)
+    assert [start + 2] == heard
     store.close()

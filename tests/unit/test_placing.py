@@ -78,6 +78,9 @@ class File:
     def brought(self, source: str, extent: Extent) -> None:
         self.verified.add(extent)
 
+    async def own(self) -> None:
+        pass
+
     def returned(self) -> None:
         self.lent = False
 

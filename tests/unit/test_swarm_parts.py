@@ -151,6 +151,9 @@ class Nobody:
     def brought(self, source: str, extent: Extent) -> None:
         """Hear nothing."""
 
+    async def own(self) -> None:
+        """Lent nothing."""
+
     def returned(self) -> None:
         """Lent nothing."""
 

@@ -145,6 +145,8 @@ class SwarmSource:
                 if data is None:
                     sink.landed(place[0].intersection(extent))
                 else:
+                    # Else it would be fetched again, and be at hand at once: as often as the processor can.
+                    await member.audience.own()
                     self._deliver(place, data, extent, sink)
         finally:
             self._claims.discard(claim)
