@@ -13,7 +13,8 @@
     │  ├ StoreDamaged                    what is on disk is not what was put there
     │  └ StoreBusy                       another process has this content open
     ├ ContentUnavailable                 no source is left, or none answered in time: EIO
-    │ └ ContentUnreachable               nobody answers at all: ask again soon, it may be the network
+    │ ├ ContentUnreachable               nobody answers at all: ask again soon, it may be the network
+    │ └ ContentUntold                    nobody here can be asked what it is: don't wait for that
     ├ ContentChanged                     every source has another content now: ESTALE
     └ UsageError(exit_status)            what the user asked for can't be done
 
@@ -129,6 +130,10 @@ class ContentUnavailable(MountdlError):
 
 class ContentUnreachable(ContentUnavailable):
     """None of its sources answers: what is wrong may be on our side."""
+
+
+class ContentUntold(ContentUnavailable):
+    """Only peers know what it is, and none can be asked here."""
 
 
 class ContentChanged(MountdlError):

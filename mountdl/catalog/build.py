@@ -383,7 +383,9 @@ def _reasons(cautions: Sequence[Caution]) -> str:
 def _expected(entry: Entry, pending: Pending | None) -> tuple[str, Expected]:
     """Return why the size of *entry* is not known, and what may tell it."""
     if not entry.mirrors:
-        return (pending.reason if pending else "peers are being asked what is in it"), Expected.PEERS
+        if pending is None:
+            return "peers are being asked what is in it", Expected.PEERS
+        return pending.reason, Expected.NOTHING if pending.hopeless else Expected.PEERS
     if pending is None:
         return "its mirrors are being asked how long it is", Expected.SERVERS
     return pending.reason, Expected.BYTES if pending.coming else Expected.NOTHING

@@ -16,7 +16,7 @@ from mountdl.catalog.build import SizeKey
 from mountdl.content import LARGEST
 from mountdl.descriptors.learned import Learned, Pending, awaited, poorer
 from mountdl.descriptors.model import Entry
-from mountdl.errors import ContentUnreachable, MountdlError, StoreError
+from mountdl.errors import ContentUnreachable, ContentUntold, MountdlError, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,7 @@ class Sizes:
         self._answered_at = -math.inf
         self._back = trio.Event()
         self._unreached: set[SizeKey] = set()
+        self._hopeless: set[SizeKey] = set()
         self._boundless: dict[SizeKey, str] = {}
         self._slots = trio.CapacityLimiter(_AT_ONCE)
         self._threads = trio.CapacityLimiter(1)
@@ -123,6 +124,7 @@ class Sizes:
         self.pending.pop(key, None)
         self._kept.pop(key, None)
         self._unreached.discard(key)
+        self._hopeless.discard(key)
         self._boundless.pop(key, None)
 
     async def _learn(self, key: SizeKey, entries: tuple[Entry, ...], scope: trio.CancelScope) -> None:
@@ -186,8 +188,9 @@ class Sizes:
                 if learned is not None:
                     await self._take(key, learned)
                     return
-        if awaited(entries[0]) and key not in self.known and self.pending.get(key) != Pending(reason):
-            self.pending[key] = Pending(reason)
+        pending = Pending(reason, hopeless=key in self._hopeless)
+        if awaited(entries[0]) and key not in self.known and self.pending.get(key) != pending:
+            self.pending[key] = pending
             self._changed()
 
     async def _take(self, key: SizeKey, learned: Learned) -> None:
@@ -208,6 +211,7 @@ class Sizes:
     async def _ask(self, key: SizeKey, entry: Entry) -> tuple[Learned | None, str]:
         """Return what is told, or None and why it is not known."""
         self._unreached.discard(key)
+        self._hopeless.discard(key)
         async with self._slots:
             try:
                 with trio.fail_after(_PATIENCE):
@@ -217,6 +221,8 @@ class Sizes:
             except MountdlError as error:
                 if isinstance(error, ContentUnreachable):
                     self._unreached.add(key)
+                if isinstance(error, ContentUntold):
+                    self._hopeless.add(key)
                 return None, str(error)
             except Exception:
                 log.exception("asking for the size of %s failed in a way that is a bug of mountdl", entry.path)

@@ -37,10 +37,14 @@ class Learned:
 
 
 class Pending(NamedTuple):
-    """Why a size is not known, for the user. *coming*: all of the file is being fetched, which will tell it."""
+    """Why a size is not known, for the user.
+
+    *coming*: all of the file is being fetched, which will tell it; *hopeless*: only peers know, and none can be asked.
+    """
 
     reason: str
     coming: bool = False
+    hopeless: bool = False
 
 
 def documents(entry: Entry) -> tuple[SwarmRef, ...]:

@@ -16,7 +16,15 @@ from mountdl.descriptors.model import METALINKS, TORRENT, Descriptor, Entry, Mir
 from mountdl.descriptors.thex import THEX
 from mountdl.engine import documents
 from mountdl.engine.addresses import Transports, scheme
-from mountdl.errors import ContentUnavailable, ContentUnreachable, DescriptorError, SourceError, SourceUnavailable
+from mountdl.errors import (
+    ContentUnavailable,
+    ContentUnreachable,
+    ContentUntold,
+    DescriptorError,
+    SourceError,
+    SourceRefused,
+    SourceUnavailable,
+)
 from mountdl.sources.base import Loaded, Probe, Swarms, Transport, Version
 
 log = logging.getLogger(__name__)
@@ -66,9 +74,11 @@ class Resolver:
     async def _joined(self, ref: SwarmRef, reasons: list[str]) -> Learned:
         """Return what the torrent that *ref* leads to says of all its files."""
         if self.swarms is None:
-            raise ContentUnavailable(NO_SWARMS)
+            raise ContentUntold(NO_SWARMS)
         try:
             said = await self.swarms.resolve(ref)
+        except SourceRefused as error:
+            raise ContentUntold("; ".join([*reasons, str(error)])) from error
         except (SourceError, DescriptorError) as error:
             raise ContentUnavailable("; ".join([*reasons, str(error)])) from error
         return Learned(sum(each.size or 0 for each in said.entries), torrent=said)

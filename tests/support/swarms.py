@@ -12,12 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
-import libtorrent as lt
 import trio
 
 from mountdl.settings import SwarmSettings
 from tests.support.ports import free_port
 from tests.support.torrents import encode, several, single, torrent
+
+with suppress(ImportError):  # who needs it skips without it
+    import libtorrent as lt
 
 LOCAL = {
     "listen_interfaces": "127.0.0.1:0",

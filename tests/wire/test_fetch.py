@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from mountdl.errors import ExitStatus
 from tests.support.content import pattern
 from tests.support.fetches import STORE, fetched, names
 from tests.support.httpserver import Request, Stream
@@ -220,6 +221,18 @@ def test_a_torrent_and_a_magnet_link_are_fetched_from_their_swarm(tmp_path: Path
         done = fetched("-d", tmp_path / "again", *alone, link)
         assert (done.returncode, done.stderr) == (0, "")
         assert len(names(tmp_path / "again")) == 2
+
+
+def test_a_magnet_is_refused_where_there_is_no_libtorrent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No peer can ever tell what is in it: it was waited for without a word, for ever."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "libtorrent.py").write_text("raise ImportError('not on this machine')")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'broken'}:{Path(__file__).parents[2]}")
+    done = fetched("-d", tmp_path / "out", f"magnet:?xt=urn:btih:{'a' * 40}&dn=film")
+
+    assert done.returncode == ExitStatus.NOT_FOUND
+    assert "film: swarm: this needs libtorrent 2.1 or newer" in done.stderr
+    assert "pip install libtorrent): not on this machine" in done.stderr
 
 
 def test_a_magnet_that_nobody_has_holds_up_no_other_file(mirrors: Mirrors, source: Path, tmp_path: Path) -> None:

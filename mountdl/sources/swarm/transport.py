@@ -1,7 +1,7 @@
 """What all swarms of a mount share: the session, the torrents that are in use, and how metadata is learned."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -203,7 +203,7 @@ class SwarmTransport:
         if not (link.btih or link.btmh):
             raise SourceRefused("magnet", "it names no torrent that can be asked for")
         found: list[Descriptor] = []
-        reasons: list[str] = []
+        failures: list[MountdlError] = []
         with trio.move_on_after(self._settings.metadata_timeout) as scope:
             async with trio.open_nursery() as nursery:
 
@@ -212,19 +212,25 @@ class SwarmTransport:
                         found.append(await ask())
                         nursery.cancel_scope.cancel()
                     except MountdlError as error:
-                        reasons.append(str(error))
+                        failures.append(error)
 
                 for url in link.torrent_urls[:4]:
                     nursery.start_soon(attempt, partial(self._load, url, (link.btih, link.btmh)))
                 nursery.start_soon(attempt, partial(self._ask_peers, link))
         if not found:
-            late = f"no peer told what is in it within {self._settings.metadata_timeout:.0f} s"
-            raise SourceUnavailable("swarm", "; ".join([late, *reasons] if scope.cancelled_caught else reasons))
+            raise self._untold(failures, late=scope.cancelled_caught)
         torrent = found[0].torrent
         if torrent is not None:
             self._library.keep(torrent)
             self._meet(torrent, link)
         return found[0]
+
+    def _untold(self, failures: Sequence[MountdlError], *, late: bool) -> SourceError:
+        """Return what *failures* to learn of a torrent come to; *late*: those that did not fail took too long."""
+        reasons = [f"no peer told what is in it within {self._settings.metadata_timeout:.0f} s"] if late else []
+        reasons += [str(each).removeprefix("swarm: ") for each in failures]
+        refused = not late and all(isinstance(each, SourceRefused) for each in failures)
+        return (SourceRefused if refused else SourceUnavailable)("swarm", "; ".join(reasons))
 
     async def _ask_peers(self, link: Magnet) -> Descriptor:
         await self._binding.load()
