@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import select
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ MOST_REQUESTS = 1000
 """Requests served at once: each waiting read takes one, and an interrupt never reaches a handler."""
 NAMES_LOOK = 5.0
 """Seconds between two looks for names that are gone and that the kernel still keeps."""
+KERNEL_LOOK = 0.5
+"""Seconds between two looks whether the mount is there."""
 MOST_NAMES = 1000
 """Of them at once: each takes it 10 us, and us the same to hear that it forgot."""
 
@@ -74,8 +77,39 @@ async def serve(operations: Operations, *, task_status: "trio.TaskStatus[None]" 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(operations.free_killed)
         nursery.start_soon(_forget_names, operations)
+        nursery.start_soon(_end_with_kernel, operations)
         await pyfuse3.main(min_tasks=4, max_tasks=MOST_REQUESTS)
         nursery.cancel_scope.cancel()
+
+
+async def _end_with_kernel(operations: Operations) -> None:
+    """End reads that wait once the kernel takes no answers any more, as after umount; until cancelled.
+
+    Who reads can't be told by looking where /proc is closed to us (hidepid=), or somebody has a file of that name open
+    elsewhere: such a read kept the daemon until --read-timeout, when its reader was killed and it was unmounted.
+    """
+    channel = _channel()
+    while channel is not None:
+        if _hung_up(channel):
+            operations.end_reads()
+            return
+        await trio.sleep(KERNEL_LOOK)
+
+
+def _channel(descriptors: Path = Path("/proc/self/fd")) -> int | None:
+    """Return by which descriptor the kernel asks us."""
+    with contextlib.suppress(OSError):
+        for each in descriptors.iterdir():
+            with contextlib.suppress(OSError):
+                if os.readlink(each) == "/dev/fuse":  # noqa: PTH115  # as text
+                    return int(each.name)
+    return None
+
+
+def _hung_up(channel: int) -> bool:
+    looks = select.poll()
+    looks.register(channel, 0)
+    return any(events & (select.POLLERR | select.POLLNVAL) for _, events in looks.poll(0))
 
 
 async def _forget_names(operations: Operations) -> None:

@@ -17,7 +17,7 @@ import pytest
 from tests.support.content import pattern
 from tests.support.machine import patience
 from tests.support.mirrors import Mirror, Mirrors, changing, dripping, honest, paced, stalling
-from tests.support.mounts import LONGEST, Mount, Mounts, eventually, needs_fuse, run, within
+from tests.support.mounts import LONGEST, Mount, Mounts, eventually, lives, needs_fuse, run, within
 from tests.support.samples import MIB, publish
 
 pytestmark = needs_fuse
@@ -151,6 +151,19 @@ def test_a_killed_reader_dies_at_once(
     assert killed(reader) < patience(5)
     eventually(5, lambda: not waiting(mount) and mount.file("stuck.bin")["readers"] == 0)
     prompt(mount, film_bytes)
+
+
+def test_a_mount_that_is_gone_keeps_no_daemon(stalled: Mirror, mounted: Mounts, readers: Readers) -> None:
+    """A read of a killed reader waits for nobody once it is unmounted, whoever has a file of that name open elsewhere."""
+    mount = mounted(mounted.home / "source", timeout=300, read_timeout=300)
+    (namesake := mounted.home / "stuck.bin").touch()
+    reader = started(READ, mount / "stuck.bin", 0, MIB)
+    readers.append(reader)
+    eventually(5, lambda: stalled.asked)
+    with namesake.open("rb"):
+        killed(reader)
+        eventually(5, lambda: run("umount", mount.path).returncode == 0)
+        eventually(5, lambda: not lives(mount.pid))
 
 
 def test_hundreds_of_killed_readers(stalled: Mirror, mounted: Mounts, film_bytes: bytes, readers: Readers) -> None:
