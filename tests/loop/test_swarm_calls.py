@@ -85,6 +85,7 @@ class Scene:
     """A swarm that is fetched beside mirrors, and its only peer."""
 
     def __init__(self, tmp_path: Path, *, mirrored: bool = True) -> None:
+        pytest.importorskip("libtorrent")  # for what a torrent is added with
         said = parse("a.torrent", torrent(single(pattern(PIECES * LENGTH), LENGTH, "a.bin"))).torrent
         assert said is not None
         self.torrent: Torrent = said
