@@ -51,6 +51,8 @@ _IGNORED_WORDS = frozenset(
         "default_permissions",
     ]
 )
+_OWNING = frozenset({"uid", "gid", "umask", "fmask", "dmask", "file_mode", "dir_mode"})
+"""What other file systems that know no owners take from fstab."""
 _IGNORED_PREFIXES = ("x-", "X-", "comment=")
 
 
@@ -75,6 +77,9 @@ def from_words(text: str) -> list[Given]:
         shown, name = (name, name[2:]) if name.startswith("--") else (f"-o {name}", name)
         if name == "remount":
             raise UsageError(f"{shown}: options of a mount can't be changed; unmount it, then mount it anew")
+        if name in _OWNING:
+            why = "files are 0444 and belong to who mounts; allow_other lets others read them"
+            raise UsageError(f"{shown}: there is no such option: {why}")
         option = BY_NAME[options.find(name, shown)]
         if not equals and not option.flag:
             raise UsageError(f"{shown}: it needs a value: {name}={option.metavar}")

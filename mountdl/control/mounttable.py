@@ -77,12 +77,13 @@ def on(mountpoint: Path) -> Mounted | None:
 
 
 def awaited(mountpoint: Path) -> bool:
-    """Say whether an automount (x-systemd.automount of fstab) is on *mountpoint*, and nothing on that.
+    """Say whether *mountpoint* is an automount (x-systemd.automount of fstab) or in one (autofs(5)), and not mounted.
 
     Until its mount is there, only processes in the group of who mounts for it can look there; others wait, in the
     kernel, for the end of mount(8).
     """
-    return on(mountpoint) is None and any(each.mountpoint == mountpoint for each in read())
+    below = around(mountpoint)
+    return below is not None and below.filesystem == AUTOMOUNT
 
 
 def around(path: Path) -> Mounted | None:

@@ -179,6 +179,8 @@ def test_a_place_that_an_automount_waits_at_is_free(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(mounttable, "read", lambda table=table: table)
         seen.append((mounttable.on(Path("/m")), mounttable.awaited(Path("/m"))))
     assert seen == [(None, True), (ours, False), (ours, False), (None, False)]
+    monkeypatch.setattr(mounttable, "read", lambda: [waits])
+    assert [mounttable.awaited(Path(path)) for path in ("/m/films", "/n")] == [True, False]
 
 
 @pytest.mark.parametrize(("state", "free"), [("Z", True), (None, True), ("S", False)])

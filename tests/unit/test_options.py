@@ -138,6 +138,10 @@ def test_connections_to_a_server_are_bounded_in_both_layers() -> None:
     [
         (["--splitt", "3"], "--splitt: there is no such option; did you mean split?"),
         (["-o", "allow_othr"], "-o allow_othr: there is no such option; did you mean allow-other?"),
+        (
+            ["-o", "ro,uid=1000"],
+            "-o uid: there is no such option: files are 0444 and belong to who mounts; allow_other",
+        ),
         (["-o", "split"], "-o split: it needs a value: split=N"),
         (["--split", "0"], "--split: '0' is not allowed; allowed is a whole number from 1 to 64"),
         (["--background=some"], "--background: 'some' is not allowed; allowed is all, touched or off"),
