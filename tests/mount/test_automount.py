@@ -64,3 +64,13 @@ def test_a_look_where_it_fails_fails(mounted: Mounts) -> None:
         assert elsewhere("ls", path)[0] != 0
         assert [each.returncode for each in ran] == [3]
         assert "does not exist" in ran[0].stderr
+
+
+def test_a_place_that_is_made_by_the_look_is_mounted_on(published: Path, mounted: Mounts) -> None:
+    """As automount(8) has it, for a line of auto.master(5): "/films" appears in a folder that is empty else."""
+    path = mounted.place()
+    line = helper(published, path / "films", "-o", f"rw,cache-dir={mounted.home / 'cache'}")
+    with automount(path, line, "films") as ran:
+        assert elsewhere("ls", path / "films") == (0, f"{NAME}\n", "")
+        assert [(each.returncode, each.stderr) for each in ran] == [(0, "")]
+        assert mountdl("unmount", path / "films").returncode == 0

@@ -35,19 +35,24 @@ def helper(*arguments: object) -> list[str]:
 
 
 @contextlib.contextmanager
-def automount(place: Path, line: list[str]) -> Iterator[list[subprocess.CompletedProcess[str]]]:
+def automount(
+    place: Path, line: list[str], inside: str | None = None
+) -> Iterator[list[subprocess.CompletedProcess[str]]]:
     """Run *line* when somebody outside our process group looks at *place*; yield the list of what became of it.
 
-    Until *line* has ended, only processes of our group can look at *place*: others wait for that.
+    Until *line* has ended, only processes of our group can look at *place*: others wait for that. With *inside* it is
+    the folder of that name in *place* that they look at, made as they do: so does automount(8), systemd the former.
     """
     hears, tells = os.pipe2(os.O_CLOEXEC | os.O_DIRECT)
-    options = f"fd={tells},pgrp={os.getpgrp()},minproto=5,maxproto=5,direct"
+    options = f"fd={tells},pgrp={os.getpgrp()},minproto=5,maxproto=5,{'direct' if inside is None else 'indirect'}"
     _call("mount", b"mountdl-test", os.fsencode(place), b"autofs", ctypes.c_ulong(0), options.encode())
     os.close(tells)
     root = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
     ran: list[subprocess.CompletedProcess[str]] = []
 
     def act() -> int:
+        if inside is not None:
+            (place / inside).mkdir(exist_ok=True)
         ran.append(_run(line))
         return ran[-1].returncode
 
