@@ -99,9 +99,8 @@ def hidden(mountpoint: Path, processes: Path = Path("/proc"), container: Path = 
     except OSError:
         own = not container.exists()  # not for us to know; all mounts of a container are copies
     below = around(mountpoint)
-    shares = "" if below is None else " ".join(below.shares)
-    # A copy that gives back what is mounted in it is "shared" with its original, and not its "slave".
-    return own and ("shared:" not in shares or "master:" in shares)
+    # systemd has a service's own table hear of mounts, and tell of none: each has a "master", mount_namespaces(7).
+    return own and below is not None and any(mark.startswith("master:") for mark in below.shares)
 
 
 def resolved(path: Path) -> Path:

@@ -138,9 +138,10 @@ def test_the_mount_of_a_daemon_that_was_killed_just_now_is_dead(monkeypatch: pyt
         (True, "shared:1", False),
         (True, "shared:3 master:1", True),
         (True, "master:1", True),
-        (True, "", True),
+        (True, "", False),
         (None, "shared:3 master:1", True),
         (None, "shared:1", False),
+        (None, "", False),
     ],
 )
 def test_a_service_that_mounts_for_itself_alone_is_told(
