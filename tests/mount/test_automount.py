@@ -62,7 +62,7 @@ def test_a_look_where_it_fails_fails(mounted: Mounts) -> None:
     path = mounted.place()
     with automount(path, helper(mounted.home / "none", path)) as ran:
         assert elsewhere("ls", path)[0] != 0
-        assert [each.returncode for each in ran] == [3]
+        assert {each.returncode for each in ran} == {3}  # Ubuntu 26.04 has an `ls` that looks twice
         assert "does not exist" in ran[0].stderr
 
 

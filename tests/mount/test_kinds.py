@@ -203,6 +203,7 @@ def test_a_magnet_without_a_size(two: tuple[Mirror, Mirror], mounted: Mounts, so
 
 def test_a_magnet_to_a_swarm_alone(mounted: Mounts, source: Path) -> None:
     """It is shown as one that waits, and says why."""
+    pytest.importorskip("libtorrent")
     (source / "s.magnet").write_text(f"magnet:?xt=urn:btih:{'12' * 20}&dn=film.mkv")
     mount = mounted(source, bt_metadata_timeout=1)
 
@@ -294,6 +295,7 @@ def test_torrents_whose_files_begin_pieces(
 
 def test_a_torrent_without_any_source(mounted: Mounts, source: Path) -> None:
     """Its files are shown; a read fails soon, with a reason."""
+    pytest.importorskip("libtorrent")
     (source / "t.torrent").write_bytes(
         torrents.torrent(torrents.single(DATA, CHUNK, "f.bin"), announce="http://127.0.0.1:1/announce")
     )

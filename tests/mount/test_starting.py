@@ -86,7 +86,6 @@ def test_reads_work_when_the_command_returns(published: Path, mounted: Mounts, f
     assert os.getsid(mount.pid) != os.getsid(0)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise them")
 def test_names_are_there_when_the_command_returns(mirrors: Mirrors, mounted: Mounts, source: Path) -> None:
     """Of a file whose size only its mirrors know, too, if they say it soon: `mountdl mount ... && mpv MNT/NAME` works."""
     mirror = mirrors.add("late", {NAME: b"x" * 1000}, paced(None, 0.1))
@@ -105,6 +104,7 @@ def test_a_mirror_that_says_nothing_holds_no_mount_up(mounted: Mounts, source: P
         assert [f"{NAME}.resolving"] == os.listdir(mount.path)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise them")
 def test_limits_of_the_kernel_are_raised(published: Path, mounted: Mounts) -> None:
     """Readahead and outstanding requests, by the time the command returns; the control files are left nowhere."""
     before = Path("/proc/self/mounts").read_text().count(" fusectl ")
@@ -373,6 +373,7 @@ def test_a_mountpoint_that_is_the_source(mounted: Mounts, source: Path, publishe
         assert "is SOURCE and MOUNTPOINT" in said
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a tmpfs")
 def test_a_mountpoint_that_is_busy(published: Path, mounted: Mounts, film_bytes: bytes) -> None:
     """By us or by others: neither is harmed."""
     mount = mounted(published)

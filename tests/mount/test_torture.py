@@ -20,6 +20,7 @@ TORTURE = Path(__file__).parents[2] / "contrib" / "torture"
 
 def test_readers_evictions_and_kills_for_some_seconds() -> None:
     """`contrib/torture`, in short: no wrong byte, and no more room than the quota allows."""
+    pytest.importorskip("libtorrent")
     done = run(sys.executable, TORTURE, "8", "2", timeout=250)
 
     assert done.returncode == 0, done.stdout + done.stderr
