@@ -46,7 +46,11 @@ implicit_ssl={implicit}
 rsa_cert_file={pem}
 rsa_private_key_file={key}
 """
+_BUILT_IN = ("mod_delay", "mod_ls", "mod_xfer")
+"""Parts of ProFTPD that Debian 12 has in the program and Debian 13 beside it."""
 _PROFTPD = """
+ModulePath {modules}
+{loads}
 ServerType standalone
 DefaultAddress 127.0.0.1
 SocketBindTight on
@@ -62,7 +66,6 @@ WtmpLog off
 UseReverseDNS off
 UseFtpUsers off
 AuthOrder mod_auth_unix.c
-ModulePath {modules}
 <Anonymous {root}>
   User nobody
   Group nogroup
@@ -143,7 +146,8 @@ def proftpd(home: Path, packed: Path, tls: str = "") -> Iterator[FtpServer]:
     port = free_port()
     configuration = home / "proftpd.conf"
     modules = packed / "usr/lib/proftpd"
-    text = _PROFTPD.format(port=port, home=home / "home", root=home / "root", modules=modules)
+    loads = "\n".join(f"LoadModule {name}.c" for name in _BUILT_IN if (modules / f"{name}.so").exists())
+    text = _PROFTPD.format(port=port, home=home / "home", root=home / "root", modules=modules, loads=loads)
     authority = None
     if tls:
         made = nginx.certificate(home / "home")

@@ -33,14 +33,9 @@ DATA = pattern(3_000_017)
 PATIENCE = Patience(connect=20, head=20, silence=20)
 KINDS = ["vsftpd", "vsftpd explicit", "vsftpd implicit", "vsftpd ipv6", "pyftpdlib", "pyftpdlib tls", "proftpd",
          "proftpd explicit", "proftpd implicit"]  # fmt: skip
-_PROFTPD = [
-    "proftpd-core",
-    "proftpd-mod-crypto",
-    "libhashkit2",
-    "libhiredis0.14",
-    "libmemcached11",
-    "libmemcachedutil2",
-]
+_PROFTPD = ["proftpd-core", "proftpd-mod-crypto"]
+_BESIDE = ("libhashkit", "libhiredis", "libmemcached")
+"""Libraries of these that else nothing needs; each release has another version in their names."""
 needs_vsftpd = pytest.mark.skipif(bool(ftpservers.vsftpd_missing()), reason=ftpservers.vsftpd_missing())
 
 
@@ -60,7 +55,16 @@ def packed_proftpd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if os.geteuid() != 0 or not apt or not dpkg:
         pytest.skip("ProFTPD needs root and Debian's tools")
     try:
-        subprocess.run([apt, "download", *_PROFTPD], cwd=packed, check=True, capture_output=True, timeout=60)
+        said = subprocess.run(
+            ["apt-cache", "depends", "--recurse", "--important", *_PROFTPD],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        named = (line.strip().removeprefix("Depends: ") for line in said.stdout.splitlines())
+        beside = sorted({name for name in named if name.startswith(_BESIDE)})
+        subprocess.run([apt, "download", *_PROFTPD, *beside], cwd=packed, check=True, capture_output=True, timeout=60)
         for package in packed.glob("*.deb"):
             subprocess.run([dpkg, "-x", str(package), str(packed)], check=True, capture_output=True, timeout=60)
         probe = [str(packed / "usr/sbin/proftpd"), "-v"]
