@@ -29,7 +29,9 @@ PasswordAuthentication no
 PermitRootLogin prohibit-password
 MaxStartups 100
 Subsystem sftp {server}
+SetEnv HOME={home}
 """
+"""A session is begun by the user's shell. At home it would run what the user put there for it, and be late by that."""
 
 
 @dataclass
