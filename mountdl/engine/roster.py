@@ -118,7 +118,7 @@ class Roster:
             self._revive(state)
         if not score.ready_for_read(now, self._retry_wait):
             return None
-        if not limits.parallel and not state.flights:  # a swarm that nobody answers from
+        if not _takes(state):
             return None
         own = limits.parallel - state.flights
         if self._lane_each and not state.flights and not score.strikes:
@@ -151,7 +151,7 @@ class Roster:
         """Yield those of *states* that can be asked for all of *extent* now."""
         for state in states:
             bad = any(extent.overlaps(bad) for bad in state.score.bad)
-            if state.score.ready_for_read(now, self._retry_wait) and not bad:
+            if state.score.ready_for_read(now, self._retry_wait) and not bad and _takes(state):
                 yield state
 
     def _choose_another(self, extent: Extent, now: float) -> None:
@@ -278,7 +278,7 @@ class Roster:
         accused, again = list(parts), index in self._suspicions
         self._suspicions.setdefault(index, []).extend(accused)
         guilty = {state for state, _, _ in accused}
-        usable = [state for state in self.states if not state.score.dropped]
+        usable = [state for state in self.states if not state.score.dropped and _takes(state)]
         others = [] if again else [state for state in usable if state not in guilty]
         keep = others or sorted(usable or guilty, key=lambda state: _trust(state, extent.length))[:1]
         self._avoid[extent] = {state for state in self.states if state not in keep}
@@ -315,6 +315,11 @@ class Roster:
         if state.flights:
             return "active"
         return "failing" if state.score.strikes else "idle"
+
+
+def _takes(state: SourceState) -> bool:
+    """Say whether it takes flights at all: a swarm that nobody answers from does not."""
+    return bool(state.source.limits.parallel or state.flights)
 
 
 def _trust(state: SourceState, length: int) -> tuple[int, int, float, int]:

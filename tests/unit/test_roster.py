@@ -393,6 +393,20 @@ def test_an_accused_chunk_is_asked_of_somebody_else() -> None:
     assert may(made, OTHER) == [0, 1, 2]
 
 
+def test_an_accused_chunk_is_asked_of_nobody_who_takes_none() -> None:
+    """A swarm without peers had no part in it, and was waited for until the read timed out, beside an honest mirror."""
+    a, b, silent = state("a", 0), state("b", 1), state("c", 2, parallel=0)
+    made = roster(a, b, silent)
+    made.accuse(0, [(a, Extent(0, 8), b"1"), (b, Extent(8, 16), b"2")], CHUNK)
+    assert may(made, CHUNK) == [0]
+
+    c = state("c", 2)
+    made = roster(a, b, c)
+    made.accuse(0, [(a, Extent(0, 8), b"1"), (b, Extent(8, 16), b"2")], CHUNK)
+    c.source = silent.source  # its last peer went
+    assert may(made, CHUNK) == [0]
+
+
 def test_an_accused_chunk_without_others_is_asked_of_one_alone() -> None:
     """Where all sources took part, the preferred one brings it alone, so that the next verdict is clear."""
     made, a, b, c = three()
