@@ -18,7 +18,7 @@ from mountdl.control import systemd
     ("given", "process", "seconds"),
     [
         ("3000000", None, 3.0),
-        ("3000000", str(os.getpid()), 3.0),
+        ("3000000", "ours", 3.0),
         ("3000000", "1", None),
         (None, None, None),
         ("", None, None),
@@ -31,7 +31,8 @@ def test_when_it_is_taken_for_hung(
     given: str | None, process: str | None, seconds: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As sd_watchdog_enabled(3) reads it: what is meant for another process, which started us, is nothing to us."""
-    for name, value in (("WATCHDOG_USEC", given), ("WATCHDOG_PID", process)):
+    asked = str(os.getpid()) if process == "ours" else process
+    for name, value in (("WATCHDOG_USEC", given), ("WATCHDOG_PID", asked)):
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value)
