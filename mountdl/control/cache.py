@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mountdl.content import ContentKey, digest_of
 from mountdl.control import client, text
@@ -75,19 +76,29 @@ def opened(directory: Path) -> Iterator[Store]:
 
 def names(registry: Registry) -> dict[str, tuple[str, ...]]:
     """Return the files that running mounts show, by content key. A mount that does not answer shows none."""
-    return {key: tuple(f"{mount}/{file.path}" for mount, file in files) for key, files in _seen(registry).items()}
+    return {key: tuple(each.path for each in files) for key, files in _seen(registry).items()}
 
 
-def _seen(registry: Registry) -> dict[str, list[tuple[str, FileLine]]]:
-    """Return the files that running mounts show, each with its mount, by content key."""
-    found: dict[str, list[tuple[str, FileLine]]] = {}
+class _Seen(NamedTuple):
+    """A *file* that a running mount shows at *path*; what is here of it lies in the *cache*."""
+
+    path: str
+    cache: str
+    file: FileLine
+
+
+def _seen(registry: Registry) -> dict[str, list[_Seen]]:
+    """Return the files that running mounts show, by content key."""
+    found: dict[str, list[_Seen]] = {}
     for entry in registry.alive():
         with suppress(MountdlError):
             told = client.ask(entry, {"verb": "status", "path": None, "brief": True})
             files = told.get("files")
             for file in files if isinstance(files, list) else []:
                 if isinstance(file, dict) and isinstance(file.get("key"), str):
-                    found.setdefault(file["key"], []).append((str(told.get("mountpoint")), FileLine.of(file)))
+                    line = FileLine.of(file)
+                    seen = _Seen(f"{told.get('mountpoint')}/{line.path}", str(told.get("cache")), line)
+                    found.setdefault(file["key"], []).append(seen)
     return found
 
 
@@ -97,12 +108,20 @@ def kept(store: Store, registry: Registry) -> list[Kept]:
     found = []
     for key, rest in store.census().items():
         files = seen.get(key, [])
-        # What a mount has open since a moment ago is not on record yet, and it alone knows of it.
-        known: manifest.Header | FileLine | None = store.recorded(key) or next((file for _, file in files), None)
+        # What a mount has open since a moment ago is not on record yet, and it alone knows of it. One with another
+        # cache shows the same and has none of it.
+        mine = (each.file for each in files if _same(each.cache, store.directory))
+        known: manifest.Header | FileLine | None = store.recorded(key) or next(mine, None)
         size, written, verified = (None, 0, 0) if known is None else (known.size, known.written, known.verified)
-        paths = tuple(f"{mount}/{file.path}" for mount, file in files)
+        paths = tuple(each.path for each in files)
         found.append(Kept(key, size, written, verified, rest, paths))
     return sorted(found, key=lambda each: (each.rest.used_at, each.key))
+
+
+def _same(one: str, other: Path) -> bool:
+    with suppress(OSError):
+        return os.path.samefile(one, other)  # noqa: PTH121  # paths as text
+    return False
 
 
 def listing(directory: Path, registry: Registry, *, as_json: bool) -> None:

@@ -60,6 +60,17 @@ def test_list_names_what_mounts_show(mirrors: Mirrors, mounted: Mounts, source: 
     assert (found["size"], found["verified"], found["pinned"]) == (len(film_bytes), len(film_bytes), False)
 
 
+def test_list_asks_no_mount_of_another_cache_what_is_here(
+    mirrors: Mirrors, mounted: Mounts, source: Path, tmp_path: Path, film_bytes: bytes
+) -> None:
+    """It may show the same file, of which it has nothing."""
+    publish(source, NAME, film_bytes, [mirrors.add("first", {NAME: film_bytes}).of(NAME)])
+    assert mounted(source, cache=tmp_path / "other").file(NAME)["written"] == 0
+    mount = filled(mirrors, mounted, source, film_bytes)
+    [found] = told(mount.cache, "list")["contents"]
+    assert (found["size"], found["written"] > 0) == (len(film_bytes), True)
+
+
 def test_verify_finds_rot_and_the_next_reader_fetches_it(
     mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes
 ) -> None:
