@@ -29,7 +29,7 @@ Gauge = Callable[[Entry, Learned | None, Callable[[int], None]], Awaitable[Learn
 HEAD_START = 3.0
 """Seconds that sources have to tell a size before what an earlier mount learned is shown."""
 
-_UNTOLD = "no source tells the size"
+_UNTOLD = Pending("no source tells the size")
 _GAUGED = "fetched whole, as no server tells its length"
 _FIRST_MARK = 16 << 20
 """Bytes of a file that is fetched to learn its size at which that is told first, and again with twice as many."""
@@ -77,8 +77,7 @@ class Sizes:
         self._answered_at = -math.inf
         self._back = trio.Event()
         self._unreached: set[SizeKey] = set()
-        self._hopeless: set[SizeKey] = set()
-        self._boundless: dict[SizeKey, str] = {}
+        self._boundless: dict[SizeKey, Pending] = {}
         self._slots = trio.CapacityLimiter(_AT_ONCE)
         self._threads = trio.CapacityLimiter(1)
         self._nursery: trio.Nursery | None = None
@@ -124,7 +123,6 @@ class Sizes:
         self.pending.pop(key, None)
         self._kept.pop(key, None)
         self._unreached.discard(key)
-        self._hopeless.discard(key)
         self._boundless.pop(key, None)
 
     async def _learn(self, key: SizeKey, entries: tuple[Entry, ...], scope: trio.CancelScope) -> None:
@@ -175,20 +173,17 @@ class Sizes:
 
     async def _ask_all(self, key: SizeKey, entries: tuple[Entry, ...]) -> None:
         """Ask for each of *entries* until something is told, and take note of that, or of why nothing is."""
-        reason = ""
+        pending = Pending("")
         for entry in entries:
-            learned, reason = await self._ask(key, entry)
-            if learned is not None:
-                await self._take(key, learned)
+            found = await self._ask(key, entry)
+            if found is _UNTOLD and key in self._boundless:
+                found = self._boundless[key]
+            elif found is _UNTOLD and self._gauge is not None:
+                found = await self._gauged(self._gauge, key, entry)
+            if isinstance(found, Learned):
+                await self._take(key, found)
                 return
-            if reason == _UNTOLD and key in self._boundless:
-                reason = self._boundless[key]
-            elif reason == _UNTOLD and self._gauge is not None:
-                learned, reason = await self._gauged(self._gauge, key, entry)
-                if learned is not None:
-                    await self._take(key, learned)
-                    return
-        pending = Pending(reason, hopeless=key in self._hopeless)
+            pending = found
         if awaited(entries[0]) and key not in self.known and self.pending.get(key) != pending:
             self.pending[key] = pending
             self._changed()
@@ -208,34 +203,31 @@ class Sizes:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._memory.keep, key, learned, limiter=self._threads)
 
-    async def _ask(self, key: SizeKey, entry: Entry) -> tuple[Learned | None, str]:
-        """Return what is told, or None and why it is not known."""
+    async def _ask(self, key: SizeKey, entry: Entry) -> Learned | Pending:
+        """Return what is told, or why it is not known."""
         self._unreached.discard(key)
-        self._hopeless.discard(key)
         async with self._slots:
             try:
                 with trio.fail_after(_PATIENCE):
                     learned = await self._resolve(entry)
             except trio.TooSlowError:
-                return None, f"no source told the size within {_PATIENCE:.0f} s"
+                return Pending(f"no source told the size within {_PATIENCE:.0f} s")
             except MountdlError as error:
                 if isinstance(error, ContentUnreachable):
                     self._unreached.add(key)
-                if isinstance(error, ContentUntold):
-                    self._hopeless.add(key)
-                return None, str(error)
+                return Pending(str(error), hopeless=isinstance(error, ContentUntold))
             except Exception:
                 log.exception("asking for the size of %s failed in a way that is a bug of mountdl", entry.path)
-                return None, "asking for the size failed"
+                return Pending("asking for the size failed")
         if learned is None:
-            return None, _UNTOLD
+            return _UNTOLD
         self._note_answer()
         if not 0 <= learned.size <= LARGEST:
-            return None, f"a source tells {learned.size} bytes, which no file can have"
-        return learned, ""
+            return Pending(f"a source tells {learned.size} bytes, which no file can have")
+        return learned
 
-    async def _gauged(self, gauge: Gauge, key: SizeKey, entry: Entry) -> tuple[Learned | None, str]:
-        """Have all of *entry* fetched; return what that told, or None and why it told nothing."""
+    async def _gauged(self, gauge: Gauge, key: SizeKey, entry: Entry) -> Learned | Pending:
+        """Have all of *entry* fetched; return what that told, or why it told nothing."""
         mark = _FIRST_MARK
 
         def say(reason: str) -> None:
@@ -254,11 +246,13 @@ class Sizes:
         try:
             found = await gauge(entry, kept, told)
         except MountdlError as error:
-            reason = f"no server tells how long it is, and it could not be fetched to find out: {error}"
+            failed = Pending(f"no server tells how long it is, and it could not be fetched to find out: {error}")
             if isinstance(error, StoreError):
-                self._boundless[key] = reason  # else what has no end would fill half of the disk every five minutes
-            return None, reason
-        return (replace(kept, remembered=False) if found is None and kept is not None else found), _UNTOLD
+                self._boundless[key] = failed  # else what has no end would fill half of the disk every five minutes
+            return failed
+        if found is None:
+            return _UNTOLD if kept is None else replace(kept, remembered=False)
+        return found
 
     def _note_answer(self) -> None:
         """Take in that somebody answered: after a while in which nobody did, all who failed may do so again."""
