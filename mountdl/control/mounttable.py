@@ -39,16 +39,21 @@ class Mounted(NamedTuple):
         return self.filesystem == FILESYSTEM
 
     @property
-    def stranger(self) -> str | None:
-        """Return the user who mounted it, if that is somebody else."""
+    def user(self) -> int:
+        """Return the number of the user who mounted it, our own where that is not said."""
         found = re.search(r"(?:^|,| )user_id=(\d+)", self.options)
-        if found is None or int(found[1]) == os.geteuid():
+        return os.geteuid() if found is None else int(found[1])
+
+    @property
+    def stranger(self) -> str | None:
+        """Return the name of the user who mounted it, if that is somebody else."""
+        if self.user == os.geteuid():
             return None
         import pwd
 
         with contextlib.suppress(KeyError, OverflowError):
-            return pwd.getpwuid(int(found[1])).pw_name
-        return f"user {found[1]}"
+            return pwd.getpwuid(self.user).pw_name
+        return f"user {self.user}"
 
 
 def read(table: Path = _TABLE) -> list[Mounted]:

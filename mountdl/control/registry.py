@@ -23,7 +23,10 @@ _POLL = 0.02
 
 
 class Entry(NamedTuple):
-    """A mount: the daemon *pid* serves *source* on *mountpoint* and listens on *socket*; *started* in Unix time."""
+    """A mount: the daemon *pid* serves *source* on *mountpoint* and listens on *socket*; *started* in Unix time.
+
+    Of an `unlisted` one only *mountpoint* and *pid* are known.
+    """
 
     mountpoint: str
     source: str
@@ -64,10 +67,8 @@ class Registry:
 
         Raises UsageError when another one serves it. One that stays for open files only is listed no more from then on.
         """
-        import hashlib
-
-        name = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:24]
-        path, socket = self.directory / f"{name}.json", self.directory / f"{name}.sock"
+        path = self.directory / _file(mountpoint)
+        socket = path.with_suffix(".sock")
         entry = Entry(str(mountpoint), source, os.getpid(), str(socket), time.time())
         held = self._enter(path, entry)
         try:
@@ -117,11 +118,44 @@ class Registry:
     def gone(self, entry: Entry, timeout: float) -> bool:
         """Wait until the daemon of *entry* has ended; say whether it did within *timeout* seconds."""
         deadline = time.monotonic() + timeout
-        while any(each.pid == entry.pid and each.mountpoint == entry.mountpoint for each in self.alive()):
+        while self._serves(entry):
             if time.monotonic() > deadline:
                 return False
             time.sleep(_POLL)
         return True
+
+    def _serves(self, entry: Entry) -> bool:
+        if not entry.socket:
+            return entry.state not in {None, "Z", "X"}
+        return any(each.pid == entry.pid and each.mountpoint == entry.mountpoint for each in self.alive())
+
+
+def unlisted(mountpoint: Path, user: int, processes: Path = Path("/proc")) -> Entry | None:
+    """Return the mount of *user* on *mountpoint* that our registry does not list, as root's does none of others.
+
+    Theirs are not looked into: whoever can write there could lead us anywhere. Its daemon is the process that has its
+    entry open, proc_pid_fd(5); who has another file of that name open is waited for in vain, no longer than for it.
+    """
+    name = _file(mountpoint)
+    for process in processes.glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            if process.stat().st_uid == user and any(Path(file).name == name for file in _open(process)):
+                return Entry(str(mountpoint), "", int(process.name), "", 0.0)
+    return None
+
+
+def _open(process: Path) -> Iterator[str]:
+    """Yield what *process* has open, as text: a look at a path could block, at a link of proc(5) none does."""
+    for link in (process / "fd").iterdir():
+        with contextlib.suppress(OSError):  # closed since
+            yield os.readlink(link)  # noqa: PTH115  # may be "pipe:[1]"
+
+
+def _file(mountpoint: Path) -> str:
+    """Return what the entry of *mountpoint* is called."""
+    import hashlib
+
+    return f"{hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:24]}.json"
 
 
 def _judged_in(directory: Path) -> list[Entry | None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from mountdl.control import mounttable
 from mountdl.control.client import ask, stopped
 from mountdl.control.mounttable import Mounted
-from mountdl.control.registry import Entry, Registry
+from mountdl.control.registry import Entry, Registry, unlisted
 from mountdl.control.text import shown
 from mountdl.errors import ExitStatus, UsageError
 
@@ -34,6 +34,8 @@ def run(path: Path, registry: Registry, patience: float = PATIENCE) -> None:
     if mounted is not None and os.geteuid() != 0 and (stranger := mounted.stranger):
         who = f"that {stranger} made, who alone can unmount it, and root"
         raise UsageError(f"{shown(mountpoint)} is a mount {who}", ExitStatus.UNKNOWN)
+    if mounted is not None and entry is None:
+        entry = unlisted(mountpoint, mounted.user)
     if entry is not None and (halted := stopped(entry)):
         raise UsageError(f"{halted}; then unmount it", ExitStatus.TIMEOUT)
     if mounted is not None:
@@ -48,14 +50,17 @@ def run(path: Path, registry: Registry, patience: float = PATIENCE) -> None:
             ExitStatus.TIMEOUT,
         )
     if entry is not None and not registry.gone(entry, until - time.monotonic()):
+        held = "" if entry.socket else ", or files in it are open still"
         raise UsageError(
             f"{shown(mountpoint)} is unmounted, but its daemon (process {entry.pid}) has not ended within"
-            f" {patience:g} s; it may still be writing to the store",
+            f" {patience:g} s; it may still be writing to the store{held}",
             ExitStatus.TIMEOUT,
         )
 
 
 def _serves(entry: Entry) -> bool:
+    if not entry.socket:
+        return False
     try:
         ask(entry, {"verb": "status", "path": None, "brief": True}, timeout=_ENDING)
     except UsageError:

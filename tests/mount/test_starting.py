@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pwd
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -245,6 +250,42 @@ def test_umount_ends_the_daemon(published: Path, mounted: Mounts) -> None:
         assert run(*tool, mount.path).returncode == 0
         daemon = mount.pid
         eventually(10, lambda: not lives(daemon))  # noqa: B023  # called at once
+
+
+@pytest.fixture
+def commons() -> Iterator[Path]:
+    """Make a folder that all users can reach."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else, and unmount what others mounted")
+def test_root_waits_for_the_daemon_of_somebody_else(
+    published: Path, commons: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the disk under its cache is free; root's record of mounts says nothing of those of others."""
+    # A user of whom the machine knows, as fusermount3 demands.
+    user, place, runtime = pwd.getpwnam("nobody").pw_uid, commons / "mnt", commons / "run"
+    for folder in (place, runtime, commons / "cache"):
+        folder.mkdir()
+        os.chown(folder, user, user)
+    shutil.copy(next(published.glob("*.meta4")), commons / "film.meta4")
+    monkeypatch.setenv("HOME", str(commons))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    somebody = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+    if run(*somebody, sys.executable, "-c", "import mountdl; open('/dev/fuse', 'r+b', 0)").returncode != 0:
+        pytest.skip("others can't run this Python, or use /dev/fuse")
+    done = run(*somebody, *command("mount", "--cache-dir", commons / "cache", commons / "film.meta4", place))
+    try:
+        assert (done.returncode, done.stderr) == (0, "")
+        daemon = json.loads(next(runtime.rglob("*.json")).read_bytes())["pid"]
+        done = mountdl("unmount", place)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert not lives(daemon)
+    finally:
+        run("umount", "-l", place)
 
 
 def test_unmount_with_reads_that_hang(mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes) -> None:

@@ -5,13 +5,16 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mountdl.control import mounttable, unmounting
 from mountdl.control import registry as module
+from mountdl.control.mounttable import Mounted
 from mountdl.control.registry import Registry
-from mountdl.errors import UsageError
+from mountdl.errors import ExitStatus, UsageError
 
 DIES = """
 import os, sys
@@ -19,6 +22,16 @@ from pathlib import Path
 from mountdl.control.registry import Registry
 with Registry(Path(sys.argv[1])).entered(Path("/m"), "/s"):
     os._exit(9)
+"""
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from mountdl.control.registry import Registry
+with Registry(Path(sys.argv[1])).entered(Path(sys.argv[2]), "/s"):
+    print(flush=True)
+    sys.stdin.read()
 """
 
 
@@ -167,3 +180,47 @@ def test_a_session_may_end_before_its_mounts(tmp_path: Path) -> None:
     with Registry(tmp_path / "run").entered(Path("/m"), "/s"):
         shutil.rmtree(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Have a daemon serve *tmp_path*/m that another registry has on record, until its standard input is closed."""
+    (theirs := tmp_path / "theirs").mkdir(0o700)
+    holding = [sys.executable, "-c", HOLDS, theirs, tmp_path / "m"]
+    with subprocess.Popen(holding, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as daemon:
+        assert daemon.stdout is not None
+        daemon.stdout.readline()
+        yield daemon
+
+
+def test_the_daemon_of_a_mount_that_is_not_listed_is_found(
+    registry: Registry, elsewhere: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    """Root does not read what other users say of their mounts, but sees who has the file of one open."""
+    place, user = tmp_path / "m", os.geteuid()
+    assert registry.alive() == []
+    assert module.unlisted(place, user + 1) is None
+    assert module.unlisted(tmp_path / "n", user) is None
+    entry = module.unlisted(place, user)
+    assert entry is not None
+    assert (entry.mountpoint, entry.pid) == (str(place), elsewhere.pid)
+    assert not registry.gone(entry, 0)
+    elsewhere.communicate()
+    assert registry.gone(entry, 0)
+    assert module.unlisted(place, user) is None
+
+
+def test_unmount_waits_for_a_daemon_that_is_not_listed(
+    registry: Registry, elsewhere: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the disk under its cache is free: nobody waited for the daemon of what root unmounts of others."""
+    place = tmp_path / "m"
+    monkeypatch.setattr(mounttable, "on", lambda _: Mounted(place, mounttable.FILESYSTEM, "s"))
+    monkeypatch.setattr(mounttable, "unmount", lambda _, *, lazy: None)
+    with pytest.raises(UsageError, match=f"its daemon .process {elsewhere.pid}. has not ended") as told:
+        unmounting.run(place, registry, patience=0)
+    assert told.value.exit_status is ExitStatus.TIMEOUT
+
+    monkeypatch.setattr(mounttable, "unmount", lambda _, *, lazy: elsewhere.stdin.close())
+    unmounting.run(place, registry)
+    assert elsewhere.wait(0) == 0
