@@ -39,11 +39,9 @@ async def connect(
     told["known_hosts"] = _known(options.known_hosts, settings)
     if not options.config.get("Ciphers"):
         told |= _ciphers()
-    sock = None
-    if not options.tunnel and not options.proxy_command:
-        sock = await dial(options.host, options.port)
+    direct = not options.tunnel and not options.proxy_command
     try:
-        made = await asyncssh.connect(sock=sock, **told)
+        made = await _begun(await dial(options.host, options.port) if direct else None, told)
     except asyncssh.HostKeyNotVerifiable as error:
         if _listed(told["known_hosts"], options.host, options.port):
             raise KeyChanged from error
@@ -54,6 +52,24 @@ async def connect(
         return made, await made.start_sftp_client()
     except BaseException:
         made.abort()
+        raise
+
+
+async def _begun(sock: socket.socket | None, told: dict[str, object]) -> asyncssh.SSHClientConnection:
+    """Return an SSH connection over *sock*, which is closed if that fails."""
+    taken = False
+
+    # Asked for once the library has the socket, which it closes itself from then on.
+    def client() -> asyncssh.SSHClient:
+        nonlocal taken
+        taken = True
+        return asyncssh.SSHClient()
+
+    try:
+        return await asyncssh.connect(sock=sock, client_factory=client, **told)
+    except BaseException:
+        if sock is not None and not taken:  # it reads configuration and keys first, in a thread
+            sock.close()
         raise
 
 

@@ -32,7 +32,8 @@ class Island:
     async def ashore(self, function: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
         """Return what `await function(*arguments)` gives in trio, or raise what it raises. Called on the island.
 
-        If cancelled, nobody waits for it any more; it goes on, and what it returns is dropped.
+        If cancelled, nobody waits for it any more; it goes on, and what it returns is closed. Where trio has left the
+        shore, it is as if somebody had cancelled *function*.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
@@ -40,8 +41,8 @@ class Island:
         def settle(result: outcome.Outcome[T]) -> None:
             if not answer.done():
                 _hand(answer, result)
-            elif isinstance(result, outcome.Value) and hasattr(result.value, "close"):
-                result.value.close()
+            else:
+                _give_up(result)
 
         async def body() -> None:
             result: outcome.Outcome[T]
@@ -57,8 +58,21 @@ class Island:
         if self._shore is None:
             raise ConnectionError("nothing is run ashore")
         token, nursery = self._shore
-        token.run_sync_soon(nursery.start_soon, body)
-        return await answer
+
+        def begin() -> None:
+            try:
+                nursery.start_soon(body)
+            except RuntimeError:  # it was closed since: raised here, that would end the program with trio's traceback
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(answer.cancel)
+
+        token.run_sync_soon(begin)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if answer.done() and not answer.cancelled():  # it came, but not to us, who are cancelled in the same turn
+                _give_up(outcome.capture(answer.result))
+            raise
 
     @property
     def inhabited(self) -> bool:
@@ -139,6 +153,12 @@ def _hand(answer: asyncio.Future[T], result: outcome.Outcome[T]) -> None:
         answer.set_result(result.unwrap())
     except Exception as error:
         answer.set_exception(error)
+
+
+def _give_up(result: outcome.Outcome[object]) -> None:
+    """Close what nobody takes any more."""
+    if isinstance(result, outcome.Value) and hasattr(result.value, "close"):
+        result.value.close()
 
 
 def _abandoned() -> object:

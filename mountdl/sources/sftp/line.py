@@ -150,6 +150,7 @@ class Line:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 turn.result().pace.failed(turn.result().sent)
+                self._wake()  # perhaps nothing else is on its way that would
             raise
 
     async def _part(self, handle: Handle, offset: int, ticket: Ticket) -> bytes:

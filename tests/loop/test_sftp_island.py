@@ -1,0 +1,146 @@
+"""The island and a line on it, without a server: who is cancelled, or leaves, at the worst of moments."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from mountdl.settings import SftpSettings
+from mountdl.sources.sftp import connecting
+from mountdl.sources.sftp.address import Place
+from mountdl.sources.sftp.island import Island
+from mountdl.sources.sftp.line import Handle, Line
+from mountdl.sources.sftp.pace import LEAST, Pace, Sent
+
+
+@asynccontextmanager
+async def inhabited() -> AsyncIterator[Island]:
+    island = Island()
+    try:
+        yield island
+    finally:
+        await island.close()
+
+
+async def test_a_connection_that_comes_as_its_caller_is_cancelled_is_closed() -> None:
+    """Also where it was handed over already, but not taken: by a garbage collector only it was closed."""
+    near, far = socket.socketpair()
+    handed, gate = trio.Event(), threading.Event()
+    calls: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[socket.socket]]] = []
+
+    async def dial() -> socket.socket:
+        calls[0][0].call_soon_threadsafe(gate.wait)  # what is posted from here on comes in one turn
+        handed.set()
+        return near
+
+    async def ask() -> None:
+        asking = asyncio.create_task(island.ashore(dial))
+        calls.append((asyncio.get_running_loop(), asking))
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    async with trio.open_nursery() as nursery, inhabited() as island:
+        island.moor(nursery)
+        nursery.start_soon(island.run, ask)
+        await handed.wait()
+        calls[0][0].call_soon_threadsafe(calls[0][1].cancel)
+        gate.set()
+        with trio.fail_after(50):
+            while nursery.child_tasks:
+                await trio.sleep(0.01)
+    far.close()
+    assert near.fileno() == -1
+
+
+async def test_nothing_is_begun_ashore_once_that_is_left() -> None:
+    """A connection wanted as the mount or the fetch ends is none: it ended with trio's own traceback."""
+
+    async def never() -> None:
+        raise AssertionError
+
+    async def ask() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await island.ashore(never)
+
+    async with inhabited() as island:
+        async with trio.open_nursery() as nursery:
+            island.moor(nursery)
+        await island.run(ask)
+
+
+async def test_a_connection_that_ssh_did_not_begin_with_is_closed(tmp_path: Path) -> None:
+    """Cancelled while the library reads its keys, in a thread: it has not taken the socket yet."""
+    near, far = socket.socketpair()
+
+    async def ask() -> None:
+        async def dial(host: str, port: int) -> socket.socket:
+            asyncio.get_running_loop().call_soon(making.cancel)
+            return near
+
+        place = Place("127.0.0.1", 22)
+        making = asyncio.create_task(connecting.connect(place, SftpSettings(tmp_path), dial))
+        with pytest.raises(asyncio.CancelledError):
+            await making
+
+    async with inhabited() as island:
+        await island.run(ask)
+    far.close()
+    assert near.fileno() == -1
+
+
+class Film:
+    """An open file of zeros."""
+
+    async def read(self, size: int, offset: int) -> bytes:
+        return bytes(size)
+
+
+def line_to_nobody() -> Line:
+    async def dial(host: str, port: int) -> socket.socket:
+        raise ConnectionRefusedError
+
+    return Line(Place("127.0.0.1"), SftpSettings(), dial)
+
+
+def opened(film: Film, size: int = 100 << 20) -> Handle:
+    return Handle(film, size, 0, 0.0)  # type: ignore[arg-type]
+
+
+async def on_an_island(act: Callable[[], Coroutine[object, object, None]]) -> None:
+    async with inhabited() as island:
+        with trio.fail_after(50):
+            await island.run(act)
+
+
+async def test_a_turn_that_nobody_takes_goes_to_the_next() -> None:
+    """Where its reading ended as its turn came: the line stood still for all who waited behind it."""
+
+    class Ending(Pace):
+        window = LEAST  # type: ignore[assignment]  # one at a time
+
+        def came(self, sent: Sent, now: float) -> None:
+            super().came(sent, now)
+            asyncio.get_running_loop().call_soon(second.cancel)  # before it goes on, and after it got its turn
+
+    async def act() -> None:
+        nonlocal second
+        line = line_to_nobody()
+        line.pace = Ending()
+        first = await line.admitted(LEAST)
+        second = asyncio.create_task(line.admitted(LEAST))
+        third = asyncio.create_task(line.admitted(LEAST))
+        await asyncio.sleep(0)
+        await line.begin(opened(Film()), 0, first)
+        await asyncio.wait((second,))
+        assert second.cancelled()
+        assert (await third).sent.length == LEAST
+
+    second: asyncio.Task[object]
+    await on_an_island(act)
