@@ -1,4 +1,4 @@
-"""Where `mountdl` and `mount.mountdl` begin: the commands, with what only the top row knows given to them."""
+"""Where `mountdl` and the helpers of mount(8) and umount(8) begin: what only the top row knows is given to them."""
 
 import gc
 import io
@@ -24,6 +24,11 @@ def main() -> None:
 def mount_helper() -> None:
     """Run `mount.mountdl`, which mount(8) calls."""
     sys.exit(_interruptible(_mount_helper))
+
+
+def unmount_helper() -> None:
+    """Run `umount.fuse.mountdl`, which umount(8) calls."""
+    sys.exit(_interruptible(_unmount_helper))
 
 
 def _interruptible(run: Callable[[], int]) -> int:
@@ -70,6 +75,12 @@ def _mount_helper() -> int:
     from mountdl.control import cli
 
     return cli.mount_helper(sys.argv[1:], _serve)
+
+
+def _unmount_helper() -> int:
+    from mountdl.control import cli
+
+    return cli.unmount_helper(sys.argv[1:])
 
 
 def _serve(settings: "Settings", ready: Callable[[], None], ending: Callable[[], None]) -> None:

@@ -52,6 +52,11 @@ def mount_helper(arguments: Sequence[str], serve: "Serve") -> int:
     return _guarded("mount.mountdl", lambda: _helped(arguments, serve))
 
 
+def unmount_helper(arguments: Sequence[str]) -> int:
+    """Run `umount.fuse.mountdl MOUNTPOINT [-flnrv] [-N NS] [-t TYPE]`, as umount(8) calls it."""
+    return _guarded("umount.fuse.mountdl", lambda: _unhelped(arguments))
+
+
 def _guarded(name: str, run: Callable[[], int]) -> int:
     try:
         status = _finished(run)
@@ -314,6 +319,35 @@ def _helped(arguments: Sequence[str], serve: "Serve") -> int:
     if not _mounted(found.source, found.mountpoint):
         _mount(found.source, found.mountpoint, given, serve, by_mount8=True)
     return ExitStatus.OK
+
+
+def _unhelped(arguments: Sequence[str]) -> int:
+    made = parser.Parser(prog="umount.fuse.mountdl", description="Unmount for umount(8); see mountdl(1).")
+    made.add_argument("mountpoint", metavar="MOUNTPOINT")
+    made.add_argument("-f", "-l", action="store_true", dest="at_once", help="do not wait for the daemon")
+    made.add_argument("-n", "-r", "-v", action="store_true", dest="ignored", help="accepted and ignored")
+    made.add_argument("-N", dest="namespace", help=argparse.SUPPRESS)
+    made.add_argument("-t", dest="ignored", help=argparse.SUPPRESS)
+    found = made.parse_args(arguments)
+    place = _path("MOUNTPOINT", found.mountpoint)
+    if found.at_once or found.namespace is not None or not _known(place):
+        os.execvp("umount", ["umount", "-i", *arguments])  # noqa: S606  # "-i": without us
+    from mountdl.control import unmounting
+
+    unmounting.run(place, _registry())
+    return ExitStatus.OK
+
+
+def _known(mountpoint: Path) -> bool:
+    """Say whether we can unmount *mountpoint* and see who serves it: what `users` in fstab allows, umount(8) can."""
+    from mountdl.control import mounttable
+
+    mounted = mounttable.on(mounttable.resolved(mountpoint))
+    try:
+        _registry()
+    except UsageError:
+        return False
+    return mounted is not None and (os.geteuid() == 0 or mounted.stranger is None)
 
 
 def _mounted(source: str, mountpoint: str) -> bool:

@@ -158,7 +158,8 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> str | None:
     options = ["-z"] if lazy else []
     tried = [["fusermount3", "-u", *options, "--", str(mountpoint)]]
     if os.geteuid() == 0:
-        tried.insert(0, ["umount", *(["-l"] if lazy else []), "--", str(mountpoint)])
+        # "-i": without umount.fuse.mountdl, which is us.
+        tried.insert(0, ["umount", "-i", *(["-l"] if lazy else []), "--", str(mountpoint)])
     said = "there is no tool for it"
     for command in tried:
         try:

@@ -288,6 +288,26 @@ def test_root_waits_for_the_daemon_of_somebody_else(
         run("umount", "-l", place)
 
 
+def test_umount_by_our_helper_waits_for_the_daemon(published: Path, mounted: Mounts) -> None:
+    """As umount(8) calls it; with -l, which waits for nobody, it is umount(8) that does it."""
+    script = "import sys; from mountdl.__main__ import unmount_helper; sys.argv[0] = 'umount.x'; unmount_helper()"
+    helper = [sys.executable, "-c", script]
+    mount = mounted(published)
+    with open(mount / NAME, "rb"):
+        done = run(*helper, mount.path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"umount.fuse.mountdl: {mount.path} is busy: used by" in done.stderr
+        assert f"process {os.getpid()}" in done.stderr
+        done = run(*helper, mount.path, "-n", "-l")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert not mounted_on(mount.path)
+        assert lives(mount.pid)
+    mount = mounted(published)
+    done = run(*helper, mount.path, "-r", "-v", "-t", "fuse.mountdl")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not lives(mount.pid)
+
+
 def test_unmount_with_reads_that_hang(mirrors: Mirrors, mounted: Mounts, source: Path, film_bytes: bytes) -> None:
     """SIGTERM ends a mount in which a reader waits; the reader gets an error."""
     publish(source, NAME, film_bytes, [mirrors.add("only", {NAME: film_bytes}, stalling(0)).of(NAME)])

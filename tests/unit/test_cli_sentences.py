@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from mountdl.control import client, mounttable, parser, terminal, unmounting
-from mountdl.control.cli import Jobs, main
+from mountdl.control.cli import Jobs, main, unmount_helper
 from mountdl.control.mounttable import Mounted
 from mountdl.control.registry import Entry, Registry
 from mountdl.errors import ExitStatus, UsageError
@@ -230,6 +230,32 @@ def test_a_mount_of_somebody_else_is_said_to_be_that(tmp_path: Path, monkeypatch
         monkeypatch.undo()
     assert Mounted(place, mounttable.FILESYSTEM, "s", f"user_id={os.geteuid()}").stranger is None
     assert Mounted(place, mounttable.FILESYSTEM, "s", "rw").stranger is None
+
+
+def test_umount_does_itself_what_its_helper_can_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `users` in fstab anybody may unmount, who is refused by fusermount3; and where there is no registry."""
+    asked = []
+
+    def execute(name: str, arguments: list[str]) -> None:
+        asked.append(arguments)
+        raise SystemExit(0)
+
+    theirs = Mounted(tmp_path, mounttable.FILESYSTEM, "s", "rw,user_id=4243,group_id=0")
+    monkeypatch.setattr(os, "execvp", execute)
+    monkeypatch.setattr(mounttable, "on", lambda _: theirs)
+    monkeypatch.setattr(unmounting, "run", lambda *_: asked.append([]))
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    monkeypatch.setattr(Registry, "of_user", lambda: Registry(tmp_path))
+    assert unmount_helper([str(tmp_path), "-v"]) == 0
+
+    def refuse() -> Registry:
+        raise UsageError("can't use /run/mountdl: Read-only file system")
+
+    monkeypatch.setattr(mounttable, "on", lambda _: theirs._replace(options="rw"))
+    assert unmount_helper([str(tmp_path)]) == 0
+    monkeypatch.setattr(Registry, "of_user", refuse)
+    assert unmount_helper([str(tmp_path)]) == 0
+    assert asked == [["umount", "-i", str(tmp_path), "-v"], [], ["umount", "-i", str(tmp_path)]]
 
 
 def test_a_mount_that_is_only_starting_is_awaited_and_unmounted(
