@@ -46,9 +46,10 @@ from tests.support.peers import Peer, Truth, install
 
 KIB = 1 << 10
 KILLED = 99
-SEEDS = (1, 9, 16, 70024)
+SEEDS = (1, 9, 16, 70024, 80009)
 """Each found something: slow reads behind another reader, wrong bytes offered, a swarm that was not asked: 3 of 50 did.
-In the last a piece was handed over at once, and lost, as long as the file was lent: for ever, by this clock."""
+In 70024 a piece was handed over at once, and lost, as long as the file was lent: for ever, by this clock. In the last
+what a flight had brought was fetched again whenever the folder was emptied, so that it came to no end."""
 LENGTH = 90.0
 """Simulated seconds that a process lives at most."""
 LONGEST = 25.0

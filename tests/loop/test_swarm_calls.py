@@ -233,7 +233,7 @@ class Ready:
     def want(self, *_: object) -> None:
         """Have it already."""
 
-    unwant = withdraw = want
+    delivered = unwant = withdraw = want
 
     def order(self, pieces: range, member: Member) -> Order:
         order = Order(pieces, member)

@@ -76,9 +76,13 @@ class Bench:
 
 @asynccontextmanager
 async def running(
-    directory: Path, patch: pytest.MonkeyPatch, sources: dict[str, FakeSource], peers: Iterable[Peer] = ()
+    directory: Path,
+    patch: pytest.MonkeyPatch,
+    sources: dict[str, FakeSource],
+    peers: Iterable[Peer] = (),
+    aside: int = 1 << 30,
 ) -> AsyncIterator[Bench]:
-    """Run an engine whose swarm has *peers*, beside *sources*."""
+    """Run an engine whose swarm has *peers*, beside *sources*; it fetches *aside* bytes into a folder at most."""
     patch.setattr(trio.to_thread, "run_sync", inline)
     said = parse("x.torrent", torrent(single(DATA, PIECE, "a.bin")))
     assert said.torrent is not None
@@ -90,7 +94,7 @@ async def running(
     what = replace(content_of(said.entries[0], len(DATA)), mirrors=tuple(map(MirrorRef, sources)))
     made = Bench(engine, store, what)
     install(patch, [truth], made)
-    swarms = SwarmTransport(SwarmSettings(), directory, library, no_load)
+    swarms = SwarmTransport(SwarmSettings(), directory, library, no_load, aside)
     swarms._binding.loaded = True
     store.before_evicting(swarms.forget)
     engine.equip([], swarms)
@@ -148,3 +152,15 @@ async def test_a_mirror_without_ranges_is_read_beside_a_swarm_of_nobody(
     ) as bench:
         with trio.fail_after(10):
             await bench.read(20, 21)
+
+
+async def test_a_flight_longer_than_what_may_lie_aside_comes_to_its_end(
+    tmp_path: Path, clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had brought was fetched again each time that the folder was emptied, until that was full once more."""
+    mirror = FakeSource(DATA, URL, fault=failing(SourceUnavailable(URL, "connection refused")))
+    peer = Peer("10.0.0.1:7001", rate=5e5)
+    async with running(tmp_path, monkeypatch, {URL: mirror}, [peer], aside=4 * PIECE) as bench:
+        since = trio.current_time()
+        await bench.read(0, 40)
+        assert trio.current_time() - since < 20

@@ -52,6 +52,12 @@ class Asking:
         """Undo an `add`; return the pieces that nobody wants any more."""
         return self._wants.remove(pieces, priority)
 
+    def delivered(self, stay: Stay | None, piece: int, priority: Priority) -> None:
+        """Undo an `add` of *piece*, which has come."""
+        left = self.remove([piece], priority)
+        if stay is not None and not stay.closed[piece]:  # it began after that had come
+            self.lower(stay, left)
+
     def lower(self, stay: Stay, pieces: Iterable[int]) -> None:
         """Have libtorrent know that nobody wants *pieces* any more."""
         if stay.handle is None:

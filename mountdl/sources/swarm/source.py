@@ -34,11 +34,19 @@ class Hub(Protocol):
 
 
 class _Claim:
-    """What one fetch of *extent* wants; *hastened*: pieces of it that a reader came to need meanwhile."""
+    """What one fetch of *extent* wants: *pieces*, and *hastened*, those that a reader came to need meanwhile."""
 
-    def __init__(self, extent: Extent, priority: Priority, order: Order) -> None:
+    def __init__(self, extent: Extent, priority: Priority, pieces: range, order: Order) -> None:
         self.extent, self.priority, self.order = extent, priority, order
-        self.hastened: set[int] = set()
+        self.pieces, self.hastened = set(pieces), set[int]()
+
+    def delivered(self, piece: int, swarm: Swarm) -> None:
+        """Want *piece* no more: whenever what lies aside is emptied, all that is wanted is fetched."""
+        self.pieces.discard(piece)
+        swarm.delivered(piece, self.priority)
+        if piece in self.hastened:
+            self.hastened.discard(piece)
+            swarm.delivered(piece, Priority.READ)
 
 
 class SwarmSource:
@@ -136,7 +144,7 @@ class SwarmSource:
         swarm, member = await self._ready()
         pieces = swarm.layout.pieces(member.file, extent)
         swarm.want(member, pieces, priority)
-        claim = _Claim(extent, priority, swarm.order(pieces, member))
+        claim = _Claim(extent, priority, pieces, swarm.order(pieces, member))
         self._claims.add(claim)
         try:
             while claim.order:
@@ -148,10 +156,11 @@ class SwarmSource:
                     # Else it would be fetched again, and be at hand at once: as often as the processor can.
                     await member.audience.own()
                     self._deliver(place, data, extent, sink)
+                claim.delivered(piece, swarm)
         finally:
             self._claims.discard(claim)
             swarm.withdraw(claim.order)
-            swarm.unwant(pieces, priority)
+            swarm.unwant(sorted(claim.pieces), priority)
             if claim.hastened:
                 swarm.unwant(claim.hastened, Priority.READ)
 

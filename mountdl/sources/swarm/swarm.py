@@ -162,9 +162,12 @@ class Swarm:
         left = self._asking.remove(pieces, priority)
         if not self._asking:
             self._idle_since = trio.current_time()
-        stay = self._fetching
-        if stay is not None and self._session.started:
+        if (stay := self._fetching) is not None and self._session.started:
             self._asking.lower(stay, left)
+
+    def delivered(self, piece: int, priority: Priority) -> None:
+        """Undo a `want` of *piece*, which has come."""
+        self._asking.delivered(self._fetching, piece, priority)
 
     def order(self, pieces: range, member: Member) -> Order:
         """Return an order for *pieces* of *member*, which are wanted: it is told of each that came and was checked."""
