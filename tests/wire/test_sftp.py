@@ -191,6 +191,24 @@ async def test_no_key_that_the_server_accepts(server: sshd.Sshd, tmp_path: Path)
     assert "geheim" not in str(error)
 
 
+@pytest.mark.parametrize("without", [["HOME"], ["LOGNAME", "USER", "LNAME", "USERNAME"]], ids=["home", "name"])
+async def test_who_has_no_name_is_told_the_remedy(
+    server: sshd.Sshd, without: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user of whom the machine knows nothing, as in a container, read "failed with ValueError"."""
+
+    def unknown(user: int) -> None:
+        raise KeyError(user)
+
+    monkeypatch.setenv("LOGNAME", "me")
+    for name in without:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    error = await failure(server.settings(), server.url("a b.iso"))
+    assert isinstance(error, SourceRefused)
+    assert f"the machine knows no name and home of user {os.getuid()}, which ssh needs: set LOGNAME" in str(error)
+
+
 async def test_an_encrypted_key_is_never_asked_for(server: sshd.Sshd) -> None:
     """No passphrase is asked for: the sentence names ssh-add."""
     subprocess.run(["ssh-keygen", "-q", "-p", "-N", "geheim", "-f", server.ssh / "id"], check=True)

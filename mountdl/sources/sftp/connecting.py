@@ -4,6 +4,7 @@ Law: the host key is always checked; nothing is ever asked of the user. Runs on 
 """
 
 import functools
+import getpass
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -14,7 +15,7 @@ import asyncssh
 
 from mountdl.settings import SftpSettings
 from mountdl.sources.sftp.address import Place
-from mountdl.sources.sftp.failures import KeyChanged
+from mountdl.sources.sftp.failures import KeyChanged, Nameless
 
 WINDOW = 16 << 20
 """Of a channel: asyncssh's own 2 MiB bounds a link of 20 ms to 48 MB/s, 16 MiB to 284."""
@@ -34,6 +35,7 @@ async def connect(
     place: Place, settings: SftpSettings, dial: Dial
 ) -> tuple[asyncssh.SSHClientConnection, asyncssh.SFTPClient]:
     """Return a connection to *place* and its SFTP client. Raises what asyncssh and sockets raise."""
+    _check_who()
     told = _told(place, settings)
     options = asyncssh.SSHClientConnectionOptions(**told)
     told["known_hosts"] = _known(options.known_hosts, settings)
@@ -71,6 +73,18 @@ async def _begun(sock: socket.socket | None, told: dict[str, object]) -> asyncss
         if sock is not None and not taken:  # it reads configuration and keys first, in a thread
             sock.close()
         raise
+
+
+def _check_who() -> None:
+    """Raise Nameless where the library could not find the user's name or home, which it asks for whatever it is told.
+
+    As `ssh` does, even where the URL has a user; a container may be run by a user of whom it has no line in passwd(5).
+    """
+    try:
+        getpass.getuser()
+        Path.home()
+    except (KeyError, OSError, RuntimeError) as error:
+        raise Nameless from error
 
 
 def _told(place: Place, settings: SftpSettings) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """What asyncssh and sockets raise, as what the engine knows, in sentences that say what to do. Pure."""
 
+import os
 import socket
 
 import asyncssh
@@ -31,6 +32,15 @@ class KeyChanged(Exception):
     """known_hosts has another key for the host."""
 
 
+class Nameless(Exception):
+    """The machine knows nothing of the user who runs this."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"the machine knows no name and home of user {os.getuid()}, which ssh needs: set LOGNAME and HOME"
+        )
+
+
 def explained(address: Address, error: BaseException) -> SourceError:
     """Return what *error*, met at *address*, means."""
     kind, reason = _meaning(address, error)
@@ -51,6 +61,8 @@ def _meaning(address: Address, error: BaseException) -> tuple[type[SourceError],
                 f"{f' -p {place.port}' if place.port else ''} {place.host}` says "
                 "to ~/.ssh/known_hosts after checking it"
             )
+        case Nameless():
+            return SourceRefused, str(error)
         case asyncssh.PermissionDenied():
             return SourceRefused, (
                 "the server accepts no key or password of ours: no passphrase is asked for here, "
