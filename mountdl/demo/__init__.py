@@ -56,7 +56,8 @@ def _run(mountpoint: Path | None, interrupts: Interrupts) -> int:
         with interrupts.held():
             scratch = _scratch(stack)
         told = _prepared(scratch, mountpoint, narrator, interrupts, stack)
-        story.tell(told)
+        with told.mount.missed():
+            story.tell(told)
         if mountpoint is not None and sys.stdin is not None and sys.stdin.isatty() and narrator.terminal:
             story.keep(told)
     finally:

@@ -4,11 +4,12 @@ Law: `stop` leaves nothing, whatever `start` had got to: no process, no mount.
 """
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -23,6 +24,8 @@ _READ_TIMEOUT = 20
 """Seconds. A Ctrl-C waits for the read under way: the kernel gives up on it only when the reader is killed."""
 _ALONE = ("--enable-dht=false", "--bt-exclude-tracker=*", "--interface=127.0.0.1")
 """Who has libtorrent joins the torrent's swarm, where nobody is: no other machine shall hear of it."""
+_DEAD = {errno.ENOTCONN, errno.ECONNABORTED}
+"""What the kernel says of a mount whose process has ended: once it has, and of what was asked before."""
 _TOLD = 400
 """Characters of the child's last words that are repeated."""
 
@@ -107,6 +110,16 @@ class Mount:
     def on_disk(self, name: str) -> int:
         """Return the bytes of the file *name* that are on disk, as du(1) counts them."""
         return (self.mountpoint / name).stat().st_blocks * 512
+
+    @contextlib.contextmanager
+    def missed(self) -> Iterator[None]:
+        """Raise StoreError with its last words where what the context asks of it fails because it is dead."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _DEAD:
+                raise StoreError(f"the demo can't go on: the mount is dead: {self._last_words()}") from error
+            raise
 
     def _reasons(self, name: str) -> str:
         """Return what the mount has to say of a read of *name* that failed."""

@@ -26,6 +26,28 @@ pytestmark = [
 LONGEST = 120.0
 """Seconds. It takes 3 on two idle cores."""
 
+STOPPING = """
+import os, signal, sys
+
+class Stopping:
+    def __init__(self, out, moment):
+        self._out, self._moment = out, moment
+
+    def __getattr__(self, name):
+        return getattr(self._out, name)
+
+    def write(self, text):
+        self._out.write(text)
+        if text.lstrip().startswith(self._moment):
+            self._out.flush()
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+sys.stdout = Stopping(sys.stdout, sys.argv.pop(1))
+from mountdl.__main__ import main
+main()
+"""
+"""The demo, which stops once it has said something that begins with the first argument."""
+
 
 @dataclass
 class Place:
@@ -36,7 +58,17 @@ class Place:
     environment: dict[str, str] = field(default_factory=dict)
 
     def start(self, *arguments: object, **options: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "mountdl", "demo", *map(str, arguments)]
+        return self._begun(["-m", "mountdl"], *arguments, **options)
+
+    def stopped(self, moment: str, *arguments: object) -> subprocess.Popen[str]:
+        """Start it, and return once it stands still at *moment*, however late who watches it may be."""
+        demo = self._begun(["-c", STOPPING, moment], *arguments)
+        _, status = os.waitpid(demo.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status), status
+        return demo
+
+    def _begun(self, how: list[str], *arguments: object, **options: object) -> subprocess.Popen[str]:
+        command = [sys.executable, *how, "demo", *map(str, arguments)]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, env=self.environment, text=True, **{**pipes, **options})  # type: ignore[call-overload,no-any-return]
 
@@ -111,12 +143,9 @@ def test_little_is_fetched_before_the_whole_is_read(place: Place) -> None:
 @pytest.mark.parametrize("moment", ["1. Files", "2. Mount", "4. Look", "5. Read", "7. Mount"])
 def test_ended_by_a_signal_it_cleans_up(place: Place, number: signal.Signals, moment: str) -> None:
     """At any moment, and with the exit status that a shell expects."""
-    demo = place.start(place.mountpoint)
-    assert demo.stdout is not None
-    for line in demo.stdout:
-        if line.startswith(moment):
-            break
+    demo = place.stopped(moment, place.mountpoint)
     demo.send_signal(number)
+    demo.send_signal(signal.SIGCONT)
     _, complained = demo.communicate(timeout=LONGEST)
 
     assert (demo.returncode, complained) == (128 + number, "")
@@ -138,19 +167,17 @@ def test_when_its_output_is_cut_off_it_cleans_up(place: Place) -> None:
     assert place.traces() == []
 
 
-def test_when_its_mount_dies_it_says_so_and_cleans_up(place: Place) -> None:
-    """A killed daemon leaves a dead mount, which the demo takes away."""
-    demo = place.start(place.mountpoint)
-    assert demo.stdout is not None
-    for line in demo.stdout:
-        if line.startswith("5. Read"):
-            break
+@pytest.mark.parametrize("moment", ["3. Open", "5. Read", "6. Who"])
+def test_when_its_mount_dies_it_says_so_and_cleans_up(place: Place, moment: str) -> None:
+    """A killed daemon leaves a dead mount, which the demo takes away, whatever it was about to ask."""
+    demo = place.stopped(moment, place.mountpoint)
     [child] = [
         p
         for p in Path("/proc").glob("[0-9]*")
         if b"--foreground" in (line := command_line(p)) and str(place.mountpoint).encode() in line
     ]
     os.kill(int(child.name), signal.SIGKILL)
+    demo.send_signal(signal.SIGCONT)
     _, complained = demo.communicate(timeout=LONGEST)
 
     assert demo.returncode == ExitStatus.IO
