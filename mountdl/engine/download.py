@@ -285,7 +285,7 @@ class Download:
         decided = plan(wants, held, views, self.roster.views(now, awaited=bool(self._waiters)), self._chunk_map, lanes)
         self.starved = decided.starved
         for number in decided.cancels:
-            self._fleet.cancel(number)
+            self._fleet.cancel(number, silent=number in decided.silent)
         for assignment in decided.assignments:
             self._fleet.launch(assignment, states[assignment.source], self._nursery)
         self._despair(now)

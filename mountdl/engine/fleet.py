@@ -76,8 +76,9 @@ class Fleet:
             if flight.priority is not Priority.READ and isinstance(flight.state.source, Joined):
                 flight.state.source.hasten(flight.extent.intersection(extent))
 
-    def cancel(self, number: int) -> None:
-        """End flight *number* before its time."""
+    def cancel(self, number: int, *, silent: bool = False) -> None:
+        """End flight *number* before its time; *silent*: for its silence, and its source failed by that."""
+        self._flights[number].silent |= silent
         self._flights[number].scope.cancel()
 
     def cancel_all(self, *, but_awaited: bool) -> None:
@@ -119,6 +120,8 @@ class Fleet:
                 if flight.rest:
                     raise SourceUnavailable(source.name, f"sent {flight.delivered} of {flight.extent.length} bytes")
                 flight.state.score.succeeded()
+            if flight.silent and flight.scope.cancelled_caught:
+                raise SourceUnavailable(source.name, "was silent while a reader waited; another was asked instead")
         except SourceError as error:
             self._tower.source_failed(flight, error)
         except StoreError as error:

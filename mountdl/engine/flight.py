@@ -95,6 +95,8 @@ class Flight:
         self.number, self.state, self.extent, self.priority = number, state, extent, priority
         self._intake = intake
         self.scope = trio.CancelScope()
+        self.silent = False
+        """Whether it was ended for its silence."""
         self.position = extent.start
         self._ahead = ExtentSet()
         self._ended = False

@@ -33,10 +33,12 @@ def late(
     """Say whether *flight* is so late with *part* that *view* had better be asked; *instead*: in place of one of them.
 
     Of several that are *owing* it one may deliver: then all must be later still, or each that is a little slow would
-    cost a request. So it must where a connection would be given up for it.
+    cost a request. So it must where a connection would be given up for it; but of several that are silent none is
+    likely to.
     """
     factor, extra = PATIENCE[priority]
-    soon = flight.again(view, part.length) * factor + extra
-    if not instead and (len(owing) == 1 or all(other.stalled for other in owing)):
+    soon, silent = flight.again(view, part.length) * factor + extra, all(other.stalled for other in owing)
+    if not instead and (len(owing) == 1 or silent):
         return soon < flight.due(part.stop)
-    return all(soon * (len(owing) + instead) + SEVERAL < other.due(part.stop) for other in owing)
+    times = 1 if silent else len(owing) + instead
+    return all(soon * times + SEVERAL < other.due(part.stop) for other in owing)

@@ -8,25 +8,19 @@ Laws (tests/unit/test_planner.py): it never assigns bytes that are held or flyin
 never more flights than lanes; no background byte while a reader's want has a gap and a lane.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mountdl.engine.demand import Want
-from mountdl.engine.lateness import late
+from mountdl.engine.hedging import Hedging
 from mountdl.engine.splitting import parts
+from mountdl.engine.table import Table
 from mountdl.engine.views import LONGEST_FLIGHT, Assignment, FlightView, SourceView
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import ChunkMap
 from mountdl.priorities import Priority
 
 MIB = 1 << 20
-MOST_ASKED = 16
-"""Sources that are asked for the same bytes at most, when one after the other falls silent."""
-ASKED_AGAIN = 1.0
-"""Seconds until a silent flight is expected to go on, twice its silence, that let its own source be asked again."""
-GIVEN_UP = 4.0
-"""Seconds until a silent flight is expected to go on, twice its silence, that are too many for a reader who waits."""
 LONG = 0.6
 """Seconds until a flight is expected to have ended that make it worth splitting before anything else is begun: as it
 was cut when little was known of its source. Those that are cut by what is known take half a second."""
@@ -40,10 +34,14 @@ SHORTEST_URGENT = 128 << 10
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to start and what to cancel; *starved*: something wanted found no lane."""
+    """What to start and what to cancel; *silent*: those that are cancelled for their silence, and failed by it.
+
+    *starved*: something wanted found no lane.
+    """
 
     assignments: tuple[Assignment, ...]
     cancels: tuple[int, ...]
+    silent: frozenset[int]
     starved: bool
 
 
@@ -66,7 +64,7 @@ def plan(
         lanes: flights that this content may have at once; a reader's may exceed it by two.
     """
     wants = list(wants)
-    table = _Table(held, flights, sources, chunk_map, lanes)
+    table = _Planning(held, flights, sources, chunk_map, lanes)
     table.ahead = [want for want in wants if want.priority is Priority.READAHEAD]
     for want in wants:
         if want.priority is Priority.READ:
@@ -76,13 +74,14 @@ def plan(
             table.serve_window(want)
             if want.extent.stop == chunk_map.size:
                 table.split(want)
+    hedging = Hedging(table)
     for want in wants:
-        table.hedge(want)
-    return Plan(tuple(table.assignments), tuple(table.cancels(wants)), table.starved)
+        hedging.hedge(want)
+    return Plan(tuple(table.assignments), tuple(hedging.cancels(wants)), frozenset(hedging.silent), table.starved)
 
 
-class _Table:
-    """The state of one planning: what is taken, what lanes are left."""
+class _Planning(Table):
+    """What is given to whom of what nobody brings yet, and of what comes last."""
 
     def __init__(
         self,
@@ -92,37 +91,10 @@ class _Table:
         chunk_map: ChunkMap,
         lanes: int,
     ) -> None:
-        self.held, self.flights, self.chunk_map = held, flights, chunk_map
-        self.flying = ExtentSet(flight.extent for flight in flights)
-        self.views = {view.source: view for view in sources}
-        self.free = {view.source: view.free for view in sources}
-        self.urgent = {view.source: view.urgent for view in sources}
-        self.spare = sum(self.free.values())  # kept, because it is asked for once for each source
-        self.lanes = lanes - len(flights)
+        super().__init__(held, flights, sources, chunk_map, lanes)
         self.known = any(not view.unknown for view in sources)
-        self.sound = frozenset(view.source for view in sources if not view.strikes)
         self.total_rate = sum(view.rate * max(1, view.free) for view in sources)
         self.ahead: list[Want] = []
-        self.assignments: list[Assignment] = []
-        self.displaced: set[int] = set()
-        self.starved = self.reader_starved = False
-
-    def first_gap(self, extent: Extent) -> Extent | None:
-        """Return the first part of *extent* that is neither held nor flying."""
-        for hole in self.held.missing(extent):
-            for gap in self.flying.missing(hole):
-                return gap
-        return None
-
-    def assign(
-        self, view: SourceView, extent: Extent, priority: Priority, *, hedge: bool = False, split: bool = False
-    ) -> None:
-        self.assignments.append(Assignment(view.source, extent, priority, hedge, split))
-        self.flying.add(extent)
-        self.spare -= self.free[view.source] > 0
-        self.free[view.source] -= 1
-        self.urgent[view.source] -= 1
-        self.lanes -= 1
 
     # -- a reader waits -----------------------------------------------------------------------------------
 
@@ -156,21 +128,6 @@ class _Table:
             return part
         gap = self.first_gap(Extent(part.start, min(part.start + view.least, self.chunk_map.size)))
         return view.reach(gap) if gap is not None and gap.start == part.start else part
-
-    def has_lane(self, view: SourceView, priority: Priority) -> bool:
-        """Say whether a flight of *priority* may be given to *view*."""
-        if priority is Priority.READ:
-            return self.urgent[view.source] > 0 and self.lanes > -2
-        return self.free[view.source] > 0 and self.lanes > 0
-
-    def quickest(self, gap: Extent, priority: Priority, without: frozenset[int] = frozenset()) -> SourceView | None:
-        """Return the source with a lane that is expected to deliver first what it may of *gap*."""
-        able = [
-            view
-            for view in self.views.values()
-            if view.source not in without and self.has_lane(view, priority) and view.reach(gap)
-        ]
-        return min(able, key=lambda v: (v.strikes > 0, v.eta(v.reach(gap).length), v.rank), default=None)
 
     def urgent_part(self, view: SourceView, gap: Extent) -> Extent:
         """Cut *gap* so that its parts, flown side by side, take about one latency each."""
@@ -303,98 +260,3 @@ class _Table:
         others += [made.extent for made in self.assignments if made.extent.overlaps(rest)]
         alone = Extent(rest.start, max(rest.start, min((other.start for other in others), default=rest.stop)))
         return alone.intersection(want.extent) or None
-
-    # -- what flies is late -------------------------------------------------------------------------------
-
-    def hedge(self, want: Want) -> None:
-        """Ask a second source for what a late flight owes to *want*; the same again only when the flight is silent.
-
-        One that delivers is not made faster by a second connection that shares its way.
-        """
-        for flight in self.flights:
-            part = self.owed(flight, want)
-            if part is None or self.answered_for(part):
-                continue
-            owing = self.owing(part)
-            asked = frozenset(other.source for other in owing)
-            view = self.quickest(part, want.priority, without=asked)
-            if view is None and flight.wait >= ASKED_AGAIN and all(other.stalled for other in owing):
-                view = self.asked_again(part, want)
-            if view is not None and not late(flight, owing, part, view, want.priority):  # but one that failed may do
-                view = self.quickest(part, want.priority, without=asked | self.sound) or view
-            if view is not None and late(flight, owing, part, view, want.priority):
-                self.assign(view, view.reach(part), want.priority, hedge=True)
-            elif view is None and self.lanes == (-2 if want.priority is Priority.READ else 0):
-                self.displace(flight, owing, part, want.priority)
-
-    def displace(self, flight: FlightView, owing: list[FlightView], part: Extent, priority: Priority) -> None:
-        """Give the lane of the latest that owes *part* and delivers to one who is known to bring it sooner.
-
-        For who is not known the next would be as good, and so on; who is silent has to fail, to be known for it.
-        """
-        unfit = {view.source for view in self.views.values() if view.unknown} | {other.source for other in owing}
-        slow = [other for other in owing if not other.stalled]
-        self.lanes += 1
-        view = self.quickest(part, priority, without=frozenset(unfit))
-        self.lanes -= 1
-        if slow and view is not None and late(flight, owing, part, view, priority, instead=True):
-            self.displaced.add(max(slow, key=lambda other: other.due(part.stop)).flight)
-            self.assign(view, view.reach(part), priority, hedge=True)
-
-    def asked_again(self, part: Extent, want: Want) -> SourceView | None:
-        """Return who is to be asked for *part* a second time, as all who were asked are silent; nobody a third time.
-
-        It may be their connections that are dead: all of them are after a suspend.
-        """
-        asked = Counter(flight.source for flight in self.owing(part))
-        once = {source for source, times in asked.items() if times == 1}
-        if not once:
-            return None
-        view = self.quickest(part, want.priority, without=frozenset(asked.keys() - once))
-        # Flights that nobody wants any more and that are as silent must not hold the lanes it needs.
-        self.reader_starved |= view is None and want.priority is Priority.READ
-        return view
-
-    def owed(self, flight: FlightView, want: Want) -> Extent | None:
-        """Return the first part of *want* that *flight* is to bring and that is not held."""
-        return next(self.held.missing(flight.extent.intersection(want.extent)), None)
-
-    def owing(self, part: Extent) -> list[FlightView]:
-        """Return the flights that owe bytes of *part*."""
-        return [flight for flight in self.flights if flight.extent.overlaps(part)]
-
-    def answered_for(self, part: Extent) -> bool:
-        """Say whether enough was done about *part*: too many owe it, or it was given to another in this plan."""
-        if len(self.owing(part)) >= MOST_ASKED:
-            return True
-        return any((made.hedge or made.split) and made.extent.overlaps(part) for made in self.assignments)
-
-    def cancels(self, wants: Sequence[Want]) -> Iterable[int]:
-        """Yield flights that bring nothing any more, and unwanted ones that are in a reader's way.
-
-        Also those begun for a reader who went away, if more is left of them than a chunk.
-        """
-        given_up = {flight.flight for want in wants if want.priority is Priority.READ for flight in self.given_up(want)}
-        for flight in self.flights:
-            unwanted = not any(want.extent.overlaps(flight.extent) for want in wants)
-            long = self.goes_on(flight) and flight.extent.length > self.chunk_map.length
-            in_the_way = self.reader_starved and flight.due(flight.extent.stop) > 0.25
-            if flight.filled or flight.flight in given_up | self.displaced or (unwanted and (long or in_the_way)):
-                yield flight.flight
-
-    def given_up(self, want: Want) -> Iterable[FlightView]:
-        """Yield the longest silent of several silent flights to one source that owe *want* the same bytes.
-
-        The source was asked twice in vain; without that one it is asked anew, in case it is back. Twice as late each
-        time: it may be one that takes long to answer, and would be given up for ever just before it does.
-        """
-        for flight in self.flights:
-            part = self.owed(flight, want) if flight.stalled and flight.wait >= GIVEN_UP * 2**flight.given_up else None
-            twins = [other for other in self.owing(part) if other.source == flight.source] if part is not None else []
-            if len(twins) > 1 and all(other.stalled and other.wait <= flight.wait for other in twins):
-                yield flight
-
-    def goes_on(self, flight: FlightView) -> bool:
-        """Say whether *flight* was for a reader and can be taken up again anywhere."""
-        view = self.views.get(flight.source)
-        return flight.priority is Priority.READ and view is not None and not view.sequential

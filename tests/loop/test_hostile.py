@@ -133,6 +133,29 @@ async def test_mirrors_that_trickle_keep_no_reader_from_one_that_is_idle(
         assert trio.current_time() - since < 10
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("split", [4, 1])
+async def test_silent_mirrors_keep_no_reader_from_one_that_is_not(
+    tmp_path: Path, clock: MockClock, split: int, known: bool
+) -> None:
+    """Five that say nothing for ten seconds, by turns, held all connections of who may have few for a minute."""
+    silent = {f"fake://{i}": FakeSource(DATA, f"silent{i}", step=STEP) for i in range(5)}
+    sources = {**silent, "fake://good": FakeSource(DATA, "good", step=STEP, latency=0.3)}
+    what = content(DATA, chunk=STEP * 4, urls=tuple(sources))
+    async with running(tmp_path, sources, EngineSettings(background="off", split=split)) as bench:
+        for length, url in enumerate(sources if known else (), 9):
+            await bench.engine.open(content(DATA[:length], urls=(url,))).read(Extent(0, 9))
+        for source in silent.values():
+            source.latency, source.fault = 10.0, failing(SourceUnavailable(source.name, "silent for 10 s"))
+        since = trio.current_time()
+        async with trio.open_nursery() as readers:
+            for number in range(4):
+                extent = Extent(number * STEP * 4, number * STEP * 4 + 100)
+                readers.start_soon(bench.engine.open(what).read, extent)
+        assert trio.current_time() - since < 8
+        assert any("was silent while" in each.what for each in bench.engine.incidents(what))
+
+
 async def test_a_mirror_that_trickles_is_left_where_one_connection_is_allowed(tmp_path: Path, clock: MockClock) -> None:
     """A flight of some MiB at 32 KB a second took minutes, nobody reading, beside a mirror that is known and idle."""
     known = {url: FakeSource(DATA, "idle", step=STEP) for url in ("fake://idle", "fake://known")}

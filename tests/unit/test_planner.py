@@ -72,7 +72,9 @@ def views(draw: st.DrawFn, number: int, sequential: bool, bad: bool) -> SourceVi
         rank=draw(st.integers(0, 3)),
         longest=draw(st.integers(1, 20)),
         least=draw(st.sampled_from([0, 0, 7])),
+        strikes=draw(st.sampled_from([0, 0, 2])),
         sequential=sequential and draw(st.booleans()),
+        unknown=draw(st.booleans()),
         bad=tuple(draw(st.lists(extents(least=1), max_size=2))) if bad else (),
     )
 
@@ -237,6 +239,19 @@ def test_what_is_wanted_is_not_cancelled(world: World) -> None:
             instead = any(a.hedge and a.extent.overlaps(flight.extent) for a in made)
             assert flight.flight not in cancels or instead
     assert len(set(cancels)) == len(cancels)
+
+
+@settings(max_examples=200)
+@given(worlds())
+def test_only_the_silent_fail_for_a_reader_by_who_did_not(world: World) -> None:
+    """A flight that fails by the plan is silent, and owes what a reader's hedge brings, of a source that is neither."""
+    made = world.plan()
+    failed = {flight.source for flight in world.flights if flight.stalled}
+    for flight in (flight for flight in world.flights if flight.flight in made.silent):
+        hedges = [a for a in made.assignments if a.hedge and a.extent.overlaps(flight.extent)]
+        assert flight.stalled
+        assert any(a.priority is READ and a.source not in failed and not world.view(a).strikes for a in hedges)
+    assert made.silent <= set(made.cancels)
 
 
 @settings(max_examples=40)

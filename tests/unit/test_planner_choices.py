@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from mountdl.engine.demand import Want
-from mountdl.engine.planner import GIVEN_UP, plan
+from mountdl.engine.hedging import GIVEN_UP
+from mountdl.engine.planner import Plan, plan
 from mountdl.engine.views import Assignment, FlightView, SourceView
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import ChunkMap
@@ -199,8 +200,49 @@ def test_a_slow_flight_gives_its_lane_to_who_is_faster() -> None:
     assert ended(source(3), lanes=2) == ended(source(3), READAHEAD) == ended(source(3, rate=2.0)) == ()
     assert ended(source(3), BACKGROUND, lanes=3) == ended(source(3, strikes=1)) == (0,)
     assert ended(source(2)) == ended(source(3, unknown=True)) == ()
-    slow = [replace(each, wait=50.0, stalled=True) for each in slow]  # these fail soon, and are known for it
-    assert ended(source(3)) == ()
+
+
+def test_a_silent_flight_gives_its_lane_to_who_is_not_silent() -> None:
+    """Where a content may have few connections silent mirrors keep them from nobody; they have failed by that."""
+    silent = [replace(flight(0, 60, source=number, wait=9.0 - number), flight=number) for number in (0, 1, 2)]
+
+    def decided(*more: SourceView, priority: Priority = READ, lanes: int = 1) -> Plan:
+        return plan([wanting(0, 40, priority)], NOTHING, silent, more, CHUNKS, lanes)
+
+    made = decided(source(3))
+    assert made.assignments == (Assignment(3, Extent(0, 40), READ, hedge=True),)
+    assert made.cancels == (0,)
+    assert made.silent == {0}
+    assert decided(source(3), lanes=2).cancels == ()  # there is a lane
+    for other in (source(2), source(3, strikes=1), source(3, latency=9.0)):  # as silent, or it failed, or takes long
+        assert decided(other).cancels == ()
+    assert decided(source(3), priority=BACKGROUND, lanes=3).cancels == ()  # nobody waits: let it fail by itself
+    silent = [replace(each, wait=2.0) for each in silent]
+    assert decided(source(3)).cancels == ()  # it may go on yet
+
+
+def test_a_silent_flight_gives_its_lane_to_who_is_known_first() -> None:
+    """The next of which nothing is known may be silent too; but not to who takes for ever."""
+    silent = [replace(flight(0, 60, source=number, wait=9.0), flight=number) for number in (0, 1, 2)]
+    known, unknown = source(3, latency=0.3), source(4, latency=0.1, unknown=True)
+
+    def asked(*more: SourceView) -> list[int]:
+        return [made.source for made in plan([wanting(0, 40)], NOTHING, silent, more, CHUNKS, 1).assignments]
+
+    assert asked(known, unknown) == [3]
+    assert asked(replace(known, rate=5.0), unknown) == [4]
+    assert asked(unknown) == [4]
+
+
+def test_of_what_is_silent_and_what_is_slow_the_latest_gives_its_lane() -> None:
+    """One that delivers did not fail, and a source that did may take its place."""
+    silent, slow = flight(0, 60, wait=99.0), replace(flight(0, 60, source=1), flight=8, rate=0.5)
+    flights = [silent, slow, replace(slow, source=2, flight=9)]
+
+    made = plan([wanting(0, 40)], NOTHING, flights, [source(3)], CHUNKS, 1)
+    assert (made.cancels, made.silent) == ((7,), {7})
+    made = plan([wanting(0, 40)], NOTHING, flights, [source(3, strikes=1)], CHUNKS, 1)
+    assert (made.cancels, made.silent) == ((8,), set())
 
 
 def test_only_the_part_that_is_wanted_is_hedged() -> None:
