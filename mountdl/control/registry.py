@@ -20,12 +20,14 @@ from mountdl.errors import ExitStatus, UsageError, write_status
 
 MAX_ENTRY = 64 << 10
 _POLL = 0.02
+_ENDED = {"Z", "X"}
 
 
 class Entry(NamedTuple):
     """A mount: the daemon *pid* serves *source* on *mountpoint* and listens on *socket*; *started* in Unix time.
 
-    Of an `unlisted` one only *mountpoint* and *pid* are known.
+    *born* is when the process began, in ticks since the boot: another one has the same number later, or elsewhere. Of
+    an `unlisted` one only *mountpoint* and *pid* are known.
     """
 
     mountpoint: str
@@ -33,15 +35,19 @@ class Entry(NamedTuple):
     pid: int
     socket: str
     started: float
+    born: int = 0
 
     @property
     def state(self) -> str | None:
         """The daemon's state as proc_pid_stat(5) has it, one letter; None when there is no such process."""
-        try:
-            # Pid, name in brackets, which may hold anything, state.
-            return Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b")")[2].split()[0].decode()
-        except (OSError, IndexError):
-            return None
+        found = _process(self.pid)
+        return found and found[0]
+
+    @property
+    def ending(self) -> bool:
+        """Whether its process, which is on the list no more, has still to end: its log is open as long."""
+        found = _process(self.pid)
+        return found is not None and self.pid != os.getpid() and found[1] == self.born and found[0] not in _ENDED
 
     def holds(self, path: Path) -> bool:
         """Say whether *path* is the mount or in it."""
@@ -69,7 +75,8 @@ class Registry:
         """
         path = self.directory / _file(mountpoint)
         socket = path.with_suffix(".sock")
-        entry = Entry(str(mountpoint), source, os.getpid(), str(socket), time.time())
+        _, born = _process(os.getpid()) or ("", 0)
+        entry = Entry(str(mountpoint), source, os.getpid(), str(socket), time.time(), born)
         held = self._enter(path, entry)
         try:
             yield entry
@@ -126,8 +133,9 @@ class Registry:
 
     def _serves(self, entry: Entry) -> bool:
         if not entry.socket:
-            return entry.state not in {None, "Z", "X"}
-        return any(each.pid == entry.pid and each.mountpoint == entry.mountpoint for each in self.alive())
+            return entry.state not in {None, *_ENDED}
+        listed = any(each.pid == entry.pid and each.mountpoint == entry.mountpoint for each in self.alive())
+        return listed or entry.ending
 
 
 def unlisted(mountpoint: Path, user: int, processes: Path = Path("/proc")) -> Entry | None:
@@ -142,6 +150,16 @@ def unlisted(mountpoint: Path, user: int, processes: Path = Path("/proc")) -> En
             if process.stat().st_uid == user and any(Path(file).name == name for file in _open(process)):
                 return Entry(str(mountpoint), "", int(process.name), "", 0.0)
     return None
+
+
+def _process(pid: int) -> tuple[str, int] | None:
+    """Return state and time of birth of process *pid*, see `Entry`; None when there is no such process."""
+    try:
+        # Pid, name in brackets, which may hold anything, state, and the 22nd: starttime.
+        told = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return told[0].decode(), int(told[19])
+    except (OSError, IndexError):
+        return None
 
 
 def _open(process: Path) -> Iterator[str]:
@@ -243,7 +261,7 @@ def _prepare(directory: Path) -> None:
 def _parsed(data: bytes) -> Entry | None:
     try:
         value = json.loads(data)
-        return Entry(**{name: kind(value[name]) for name, kind in _FIELDS.items()})
+        return Entry(**{name: kind(value[name]) for name, kind in _FIELDS.items()}, born=int(value.get("born", 0)))
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -35,6 +35,18 @@ with Registry(Path(sys.argv[1])).entered(Path(sys.argv[2]), "/s"):
 """
 
 
+LEAVES = """
+import os, sys, time
+from pathlib import Path
+from mountdl.control.registry import Registry
+with Registry(Path(sys.argv[1])).entered(Path(sys.argv[2]), "/s"):
+    print(flush=True)
+    sys.stdin.readline()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     return Registry(tmp_path)
@@ -84,6 +96,25 @@ def test_gone_waits_for_the_end(registry: Registry) -> None:
     with registry.entered(Path("/m"), "/s") as entry:
         assert not registry.gone(entry, 0)
     assert registry.gone(entry, 0)
+
+
+def test_gone_is_who_has_ended(registry: Registry, tmp_path: Path) -> None:
+    """Not who only left the list: its log may lie on the disk that is to be free. Nor is another who has its number."""
+    leaving = [sys.executable, "-c", LEAVES, tmp_path, tmp_path / "m"]
+    with subprocess.Popen(leaving, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stdin is not None
+        assert daemon.stdout is not None
+        daemon.stdout.readline()
+        [entry] = registry.alive()
+        daemon.stdin.write("\n")
+        daemon.stdin.flush()
+        daemon.stdout.readline()
+        assert registry.alive() == []
+        assert not registry.gone(entry, 0)
+        assert registry.gone(entry._replace(born=entry.born - 1), 0)
+        daemon.stdin.close()
+        assert registry.gone(entry, 60)
+        assert daemon.wait(0) == 0
 
 
 @pytest.mark.parametrize("junk", [b"", b"{}", b"[]", b'{"pid": "x"}', b"\xff"])
