@@ -54,6 +54,7 @@ class Leaf:
     """A file in the making, of what a descriptor *said*; *called*: by its server."""
 
     __slots__ = (
+        "also",
         "called",
         "cautions",
         "descriptor",
@@ -86,6 +87,7 @@ class Leaf:
         self.mtime_ns = mtime_ns
         self.cautions = cautions
         self.called = called
+        self.also: tuple[str, ...] = ()
         self.pool = None
         self.signature: Signature | None = said.signature if isinstance(said, Entry) else None
 
@@ -97,6 +99,7 @@ class Leaf:
     def absorb(self, other: "Leaf") -> None:
         """Stand for *other* too, which has the same path and content; what this one has wins."""
         self.signature = self.signature or other.signature
+        self.also += (other.descriptor, *other.also)
 
 
 def freeze(folders: Sequence[Folder], contents: Mapping[ContentKey, Outline], inodes: Inodes, mtime_ns: int) -> Tree:
@@ -119,7 +122,7 @@ def freeze(folders: Sequence[Folder], contents: Mapping[ContentKey, Outline], in
             child = folder.children[name]
             if isinstance(child, Leaf):
                 place, outline = _join(path, name), child.outline
-                dated = child.mtime_ns, child.cautions, child.descriptor, child.called
+                dated = child.mtime_ns, child.cautions, child.descriptor, child.called, child.also
                 nodes[inode] = inodes.again(File(inode, folder.inode, name, place, outline, *dated))
             elif isinstance(child, Memo):
                 told = child.text, child.mtime_ns, child.state, child.reason, child.expected, child.descriptor

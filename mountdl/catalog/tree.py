@@ -53,8 +53,8 @@ class Directory:
 class File:
     """A file that descriptors describe; *path* is relative to the root, *cautions* are what to know about it.
 
-    *descriptor* is the path, below the source, of the one that named it first. *called*: by its server, so that any
-    other that has this name goes before it.
+    *descriptor* is the path, below the source, of the one that named it first, *also* those of others that show it
+    here. *called*: by its server, so that any other that has this name goes before it.
     """
 
     inode: Inode
@@ -66,6 +66,7 @@ class File:
     cautions: tuple[Caution, ...] = ()
     descriptor: str = ""
     called: bool = False
+    also: tuple[str, ...] = ()
 
     @property
     def content(self) -> Content:

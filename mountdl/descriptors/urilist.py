@@ -1,7 +1,8 @@
 """Lists of addresses in aria2's input-file form, and shortcuts of desktops, to a descriptor. Pure.
 
 A line is one file, its mirrors separated by tabs; lines that start with white space are options of the one
-before, "#" starts a comment. Addresses may be patterns (`patterns`) unless "parameterized-uri=false".
+before, "#" starts a comment. Addresses may be patterns (`patterns`) unless "parameterized-uri=false". One option is not
+aria2's: "default-name" is what a file is called where its server calls it nothing.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,8 +24,11 @@ from mountdl.errors import DescriptorError
 
 _SHORTCUTS = {"[internetshortcut]": "url", "[desktop entry]": "url"}
 _YES, _NO = "true", "false"
-FOLLOWED = frozenset({"checksum", "force-sequential", "max-connection-per-server", "out", "parameterized-uri"})
-"""Options of aria2's that mean something here, too; the others are only shown."""
+DEFAULT_NAME = "default-name"
+FOLLOWED = frozenset(
+    {"checksum", DEFAULT_NAME, "force-sequential", "max-connection-per-server", "out", "parameterized-uri"}
+)
+"""Options that mean something here; others of aria2's are only shown."""
 
 
 def parse(data: bytes) -> Descriptor:
@@ -220,18 +224,18 @@ class _Reader:
         limit = values.positive(line.option("max-connection-per-server"))
         # The order of a list says nothing of how good its mirrors are: all are equal.
         mirrors = tuple(MirrorRef(url, max_connections=limit) for url in dict.fromkeys(found))
-        name = self._name(line)
+        name = self._name(line, "out")
         return Entry(
-            PurePosixPath(name or links.name_of(found[0])),
+            PurePosixPath(name or self._name(line, DEFAULT_NAME) or links.name_of(found[0])),
             digests=self._digests(line),
             mirrors=mirrors,
             swarms=metadata,
             named=name is not None,
         )
 
-    def _name(self, line: _Line) -> str | None:
-        """Return the name that *line* gives its file, None where it leaves that to the address."""
-        out = line.option("out")
+    def _name(self, line: _Line, option: str) -> str | None:
+        """Return the name that *option* of *line* gives its file, None where it leaves that to others."""
+        out = line.option(option)
         if not out or line.option("force-sequential") == _YES:
             return None
         fault = names.fault(out)

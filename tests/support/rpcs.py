@@ -16,7 +16,7 @@ from mountdl.content import Content, ContentKey, Outline
 from mountdl.control.rpc.board import Board
 from mountdl.control.rpc.drop import Drop
 from mountdl.descriptors import parse
-from mountdl.descriptors.learned import Pending
+from mountdl.descriptors.learned import Learned, Pending
 from mountdl.descriptors.model import Descriptor
 from mountdl.engine.engine import Engine
 from mountdl.engine.status import DownloadStatus
@@ -108,10 +108,12 @@ class Desk:
             self.settings, cast("Watch", self._watch), cast("Engine", self.engine), drop, "nothing can be added here"
         )
 
-    def show(self, documents: dict[str, bytes] | None = None, *, failing: str | None = None) -> None:
+    def show(
+        self, documents: dict[str, bytes] | None = None, *, failing: str | None = None, called: str | None = None
+    ) -> None:
         """Show what *documents*, or the descriptors in the folder, say now. Sizes that none says are asked for in vain.
 
-        *failing* is why.
+        *failing* is why. With *called* servers tell sizes, and that their files are called that.
         """
         if documents is None:
             assert self.source is not None
@@ -120,6 +122,8 @@ class Desk:
         built = build(made, self._inodes, {})
         if failing is not None:
             built = build(made, self._inodes, {}, pending=dict.fromkeys(built.unresolved, Pending(failing)))
+        if called is not None:
+            built = build(made, self._inodes, {key: Learned(1000, name=called) for key in built.unresolved})
         self._watch.built = built
 
     def outline(self, path: str) -> Outline:

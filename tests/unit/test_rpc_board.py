@@ -407,6 +407,39 @@ async def test_two_descriptors_that_show_one_file(source: Path) -> None:
         await call(desk, "remove", gid_of("a.bin"))
 
 
+async def test_what_a_server_calls_what_was_added(source: Path) -> None:
+    """As in a list without `out`, each of many; the gid stays. What the client named keeps that."""
+    desk = Desk(source)
+    gids = [await call(desk, "addUri", [f"http://m.example/{each}/download"]) for each in "ab"]
+    gids.append(await call(desk, "addUri", ["http://m.example/c/download"], {"out": "mine.mkv"}))
+    desk.show()
+    assert desk.shows() == ["download (2).resolving", "download.resolving", "mine.mkv.resolving"]
+    desk.show(called="film.mkv")
+
+    told = [await call(desk, "tellStatus", gid, ["files"]) for gid in gids]
+    assert sorted(names(told)) == desk.shows() == ["film (2).mkv", "film.mkv", "mine.mkv"]
+    assert names(told)[2] == "mine.mkv"
+
+
+async def test_what_was_added_twice_and_called_the_same(source: Path) -> None:
+    """It is one file then, to which both gids lead, and which goes with the second."""
+    desk = Desk(source)
+    (source / "0.uris").write_text("http://m.example/download\n")
+    gids = [await call(desk, "addUri", ["http://m.example/download"]) for _ in range(2)]
+    desk.show(called="film.mkv")
+
+    assert desk.shows() == ["film.mkv"]
+    for gid in gids:
+        assert names([await call(desk, "tellStatus", gid)]) == ["film.mkv"]
+        assert (await call(desk, "tellStatus", gid, ["gid"])) == {"gid": gid}
+    assert await call(desk, "remove", gids[0]) == gids[0]
+    (source / "0.uris").unlink()
+    desk.show(called="film.mkv")
+    assert names([await call(desk, "tellStatus", gids[1])]) == ["film.mkv"]
+    assert await call(desk, "remove", gids[1]) == gids[1]
+    assert list(source.iterdir()) == []
+
+
 async def test_a_descriptor_that_was_changed_is_not_removed(source: Path) -> None:
     """Somebody made it their own since."""
     desk = Desk(source)

@@ -103,7 +103,7 @@ async def test_many_that_are_paused_are_looked_at_in_turns(source: Path) -> None
     desk, keeper = await added(source, 0)
     documents = {f"{number}.bin.meta4": metalink(f"{number}.bin", number=number) for number in range(1000)}
     desk.show(documents)
-    desk.board.marks = {name: Mark(f"{n + 1:016x}", "", 0.0, name[:-6]) for n, name in enumerate(documents)}
+    desk.board.marks = {name: Mark(f"{n + 1:016x}", "", 0.0) for n, name in enumerate(documents)}
     index = await desk.board.refresh()
     for number in range(1000):
         desk.engine.pause(desk.outline(f"{number}.bin"), on=True)
@@ -132,4 +132,4 @@ async def test_nothing_is_made_of_marks_at_each_call(source: Path) -> None:
     desk.show()
     for _ in range(2):
         await desk.board.refresh()
-    assert [each.gid for each in desk.board._added().values()] == ["2".zfill(16)]
+    assert list(desk.board._added().values()) == ["2".zfill(16)]

@@ -84,6 +84,18 @@ def test_options_that_are_dropped(option, code):
     assert (list(files(text)), codes(text)) == (["x"], [code])
 
 
+def test_a_name_where_the_server_gives_none():
+    """`out` is the name, `default-name` takes the place of that in the address; both are kept inside."""
+    options = ("", " default-name=d/y.iso\n", " default-name=y.iso\n out=z.iso\n", " default-name=../y\n")
+    found = [read(f"http://a.example/x\n{each}").entries[0] for each in options]
+    assert [(str(each.path), each.named) for each in found] == [
+        ("x", False),
+        ("d/y.iso", False),
+        ("z.iso", True),
+        ("x", False),
+    ]
+
+
 def test_a_checksum_is_of_one_file():
     """On a line that stands for several it is dropped, or they would be taken for one content."""
     text = "http://a.example/[1-2]\n checksum=md5=" + "ab" * 16

@@ -14,6 +14,7 @@ from mountdl.catalog.names import shown_parts
 from mountdl.control.rpc.faults import Fault
 from mountdl.descriptors import links, names, parse, urls
 from mountdl.descriptors.model import Descriptor
+from mountdl.descriptors.urilist import DEFAULT_NAME
 from mountdl.errors import DescriptorError
 
 MOST_URIS = 200
@@ -36,7 +37,10 @@ class Addition:
 
 
 def of_uris(given: Sequence[str], options: Mapping[str, str], folder: str, taken: Taken) -> Addition:
-    """Return the list, or the magnet link, that *given* are. Files go below *folder* of the mount. Raises Fault."""
+    """Return the list, or the magnet link, that *given* are. Files go below *folder* of the mount. Raises Fault.
+
+    What *options* give no name its server may call something else.
+    """
     link = next((each for each in given if each[:7].lower() == "magnet:"), None)
     if link is not None:
         return _of_magnet(link)
@@ -48,7 +52,8 @@ def of_uris(given: Sequence[str], options: Mapping[str, str], folder: str, taken
     while taken(path):
         number += 1
         path = names.numbered(wanted, number)
-    lines = ["\t".join(followed), " parameterized-uri=false", f" out={path}"]
+    naming = "out" if options.get("out", "").strip() else DEFAULT_NAME
+    lines = ["\t".join(followed), " parameterized-uri=false", f" {naming}={path}"]
     lines += [f" {name}={_plain(name, options[name])}" for name in _KEPT if options.get(name)]
     data = "\n".join([*lines, ""]).encode()
     name = f"{_label(path.rpartition('/')[2])}.uris"

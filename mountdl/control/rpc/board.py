@@ -21,7 +21,7 @@ from mountdl.control.rpc import settled, structs
 from mountdl.control.rpc.adding import Addition
 from mountdl.control.rpc.drop import Drop, Mark
 from mountdl.control.rpc.faults import Fault
-from mountdl.control.rpc.rows import A_TURN, ACTIVE, PAUSED, REMOVED, STOPPED, WAITING, Added, Index, Row, gid_of
+from mountdl.control.rpc.rows import A_TURN, ACTIVE, PAUSED, REMOVED, STOPPED, WAITING, Index, Row, gid_of
 from mountdl.control.rpc.structs import Details, Facts, Json
 from mountdl.control.rpc.survey import Change, Survey
 from mountdl.control.rpc.working import worked
@@ -59,20 +59,20 @@ class Board:
         self._hidden: set[str] = set()
         self._begun: set[ContentKey] = set()
         self._removed: dict[str, Json] = {}
-        self._gone: Mapping[str, Added] = {}
-        self._told: tuple[Mapping[str, Mark], Mapping[str, Added], Mapping[str, Added]] = (self.marks, self._gone, {})
+        self._gone: Mapping[str, str] = {}
+        self._told: tuple[Mapping[str, Mark], Mapping[str, str], Mapping[str, str]] = (self.marks, self._gone, {})
         self._changed: dict[str, str] = {}
         self._limits: dict[str, str] = {}
         self._known: LRUCache[str, tuple[object, Details]] = LRUCache(_KNOWN)
 
     # -- what there is ----------------------------------------------------------------------------------------
 
-    def _added(self) -> Mapping[str, Added]:
-        """Return what clients added, by descriptor; what was removed too, while it is shown."""
+    def _added(self) -> Mapping[str, str]:
+        """Return the gid of what clients added, by descriptor; of what was removed too, while it is shown."""
         # Both are replaced when they change, so that nothing is made of 5000 marks at each call: that took 8 ms.
         marks, gone, told = self._told
         if marks is not self.marks or gone is not self._gone:
-            told = {**self._gone, **{name: Added(mark.gid, mark.path) for name, mark in self.marks.items()}}
+            told = {**self._gone, **{name: mark.gid for name, mark in self.marks.items()}}
             self._told = self.marks, self._gone, told
         return told
 
@@ -329,7 +329,7 @@ class Board:
         mark = self.marks.get(name)
         self.marks = {own: each for own, each in self.marks.items() if own != name}
         if isinstance(found, Row) and mark is not None and found.node.descriptor == name:
-            self._gone = {**self._gone, name: Added(mark.gid, mark.path)}
+            self._gone = {**self._gone, name: mark.gid}
         else:
             self._survey.changes.append(Change(facts.gid, facts.status, REMOVED, facts.torrent))
         self._forget(name, facts)

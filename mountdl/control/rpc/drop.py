@@ -35,13 +35,12 @@ _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, e
 class Mark:
     """What is known of a descriptor that a client added: the *gid* of its first file, the *digest* of its bytes.
 
-    *added* is Unix time, *path* where in the mount that file was to be.
+    *added* is Unix time.
     """
 
     gid: str
     digest: str
     added: float
-    path: str
 
 
 class Drop:
@@ -67,7 +66,7 @@ class Drop:
     def put(self, made: Addition, gid: str, now: float) -> tuple[str, Mark]:
         """Write what was *made* under its name, or the next free one of its kind; return its name and mark."""
         name, data = made.name, made.data
-        mark = Mark(gid, hashlib.sha256(data).hexdigest(), now, made.paths[0] if made.paths else "")
+        mark = Mark(gid, hashlib.sha256(data).hexdigest(), now)
         stem, dot, suffix = name.rpartition(".")
         for number in range(1, _MOST_NUMBERS):
             own = name if number == 1 else f"{numbered(stem, number)}{dot}{suffix}"
@@ -78,7 +77,7 @@ class Drop:
         raise Fault(f"{shown(name)} is there too often already")
 
     def _write(self, name: str, data: bytes, mark: Mark) -> None:
-        told = json.dumps({"gid": mark.gid, "sha256": mark.digest, "added": mark.added, "path": mark.path})
+        told = json.dumps({"gid": mark.gid, "sha256": mark.digest, "added": mark.added})
         beside = self._beside(name)
         try:
             self._place(beside, told.encode())
@@ -128,11 +127,11 @@ class Drop:
         try:
             with _opened(self._beside(name)) as file:
                 said = json.loads(file.read(_LONGEST_MARK))
-            gid, digest, added, path = said["gid"], said["sha256"], float(said["added"]), str(said["path"])
+            gid, digest, added = said["gid"], said["sha256"], float(said["added"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         sound = isinstance(gid, str) and isinstance(digest, str) and _GID.fullmatch(gid) is not None
-        return Mark(gid, digest, added, path) if sound else None
+        return Mark(gid, digest, added) if sound else None
 
     def _digest(self, name: str) -> str | None:
         """Return the digest of the bytes of descriptor *name*; None where there is none."""

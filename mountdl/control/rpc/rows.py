@@ -9,7 +9,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import trio
 
@@ -50,24 +49,20 @@ def gid_of(path: str) -> str:
     return hashlib.sha256(path.encode(errors="backslashreplace")).hexdigest()[:16]
 
 
-class Added(NamedTuple):
-    """What a client was told of a descriptor that it added: the *gid* of its first file, which was to be at *path*."""
-
-    gid: str
-    path: str
-
-
 class Index:
     """All rows of one tree, in its order; those of descriptors that were *added*, by descriptor too.
+
+    *added* are descriptors that clients added, by name: the gid that they were told of the first file.
 
     Where another descriptor shows the same file, one that was added leads to that: its gid is a second one of the row.
     """
 
-    def __init__(self, added: Mapping[str, Added] | None = None) -> None:
+    def __init__(self, added: Mapping[str, str] | None = None) -> None:
         self._told = added or {}
         self._gids: list[str] | None = None
         self.rows: list[Row] = []
         self.added: dict[str, list[Row]] = {}
+        self._second: dict[str, list[Row]] = {}
         self.by_gid: dict[str, Row] = {}
         self._by_key: dict[ContentKey, Row] = {}
         self._same: dict[ContentKey, list[Row]] = {}  # a list for each content would be one more for the collector
@@ -80,6 +75,9 @@ class Index:
             self._same.setdefault(row.key, []).append(row)
         if row.node.descriptor in self._told:
             self.added.setdefault(row.node.descriptor, []).append(row)
+        if isinstance(row.node, File) and row.node.also:
+            for name in self._told.keys() & set(row.node.also) - {row.node.descriptor}:
+                self._second.setdefault(name, []).append(row)
 
     def showing(self, key: ContentKey) -> list[Row]:
         """Return the rows whose content is that of *key*."""
@@ -91,14 +89,13 @@ class Index:
         for name, mine in self.added.items():
             mine.sort(key=lambda row: row.path.split("/"))
             self.by_gid.pop(mine[0].gid, None)
-            mine[0].gid = self._told[name].gid
+            mine[0].gid = self._told[name]
             self.by_gid[mine[0].gid] = mine[0]
-        others = {name: each for name, each in self._told.items() if name not in self.added}
-        by_path = {row.path: row for row in self.rows if isinstance(row.node, File)} if others else {}
-        for name, (gid, path) in others.items():
-            if path in by_path:
-                self.added[name] = [by_path[path]]
-                self.by_gid.setdefault(gid, by_path[path])
+        for name, mine in self._second.items():
+            if name not in self.added:
+                mine.sort(key=lambda row: row.path.split("/"))
+                self.by_gid.setdefault(self._told[name], mine[0])
+            self.added.setdefault(name, []).extend(mine)
 
     def gid(self, text: str, more: Iterable[str] = ()) -> str:
         """Return the whole gid that *text* is the beginning of, among the rows' and *more*. Raises Fault."""
@@ -120,8 +117,8 @@ class Index:
         return found.pop()
 
 
-async def indexed(tree: Tree, added: Mapping[str, Added]) -> Index:
-    """Return the index of *tree*, while others get turns; *added* are descriptors that clients added, by name."""
+async def indexed(tree: Tree, added: Mapping[str, str]) -> Index:
+    """Return the index of *tree*, while others get turns; *added* is as there."""
     index = Index(added)
     for number, node in enumerate(tree.nodes()):
         if number % A_TURN == 0:

@@ -20,7 +20,6 @@ from mountdl.control.rpc.rows import (
     PAUSED,
     REMOVED,
     WAITING,
-    Added,
     Index,
     Row,
     indexed,
@@ -48,10 +47,10 @@ class Survey:
     Trees are compared, to have `changes`, only while somebody is *listening*.
     """
 
-    def __init__(self, tree: Callable[[], Tree], engine: Engine, added: Callable[[], Mapping[str, Added]]) -> None:
+    def __init__(self, tree: Callable[[], Tree], engine: Engine, added: Callable[[], Mapping[str, str]]) -> None:
         self._current, self._engine, self._added = tree, engine, added
         self._tree: Tree | None = None
-        self._told: Mapping[str, Added] = {}
+        self._told: Mapping[str, str] = {}
         self._open: frozenset[ContentKey] = frozenset()
         self._looked = 0.0
         self.index = Index()
@@ -73,7 +72,7 @@ class Survey:
             await self._look_at([row for key in keys for row in self.index.showing(key)])
         return self.index
 
-    async def _renew(self, tree: Tree, told: Mapping[str, Added]) -> None:
+    async def _renew(self, tree: Tree, told: Mapping[str, str]) -> None:
         index = await indexed(tree, told)
         before = self.index.by_gid
         for number, row in enumerate(index.rows):
