@@ -59,6 +59,23 @@ async def test_the_name_of_a_file() -> None:
         assert (await transport.probe(MirrorRef(f"{server.url}/first"))).name == "second.iso"
 
 
+@pytest.mark.parametrize("ranged", [True, False])
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+async def test_a_name_that_one_method_tells(method: str, ranged: bool) -> None:
+    """Where both are asked, as HEAD does not tell of ranges, the name of either counts."""
+
+    def react(request: Request) -> bytes:
+        said = ["Content-Disposition: attachment; filename=film.mkv"] if request.method == method else []
+        if request.method == "GET" and ranged:
+            said.append(f"Content-Range: bytes 0-0/{len(CONTENT)}")
+            return answer("206 Partial Content", *said, body=CONTENT[:1])
+        return answer("200 OK", *said, length=len(CONTENT))
+
+    async with serving(computing(react)) as server, running() as transport:
+        told = await transport.probe(MirrorRef(server.url))
+    assert (told.name, told.size, told.ranges) == ("film.mkv", len(CONTENT), ranged)
+
+
 @pytest.mark.parametrize(("status", "kind"), [(404, SourceRefused), (503, SourceUnavailable), (204, SourceRefused)])
 async def test_probe_that_fails(status: int, kind: type[SourceError]) -> None:
     """A probe raises as a fetch would."""

@@ -43,8 +43,12 @@ class _Answer:
 
     def probe(self, size: int | None, *, ranges: bool) -> Probe:
         changed = moment(self.headers.get("last-modified"))
-        name = filename(self.headers.get("content-disposition", ""))
-        return Probe(size, ranges, self.digests, self.mirrors, self.documents, changed, name)
+        return Probe(size, ranges, self.digests, self.mirrors, self.documents, changed, self.name)
+
+    @property
+    def name(self) -> str | None:
+        """What the server calls the file; None too of an answer that is none."""
+        return filename(self.headers.get("content-disposition", "")) if self.status in {200, 206} else None
 
 
 async def probe(client: Client, ref: MirrorRef) -> Probe:
@@ -103,9 +107,9 @@ def _told_by_get(name: str, answer: _Answer, before: Probe | None) -> Probe:
         found = answer.probe(told[1], ranges=True)
         if before is not None and not found.digests:
             found = replace(found, digests=before.digests, mirrors=before.mirrors, documents=before.documents)
-        return found
+        return found if before is None else replace(found, name=found.name or before.name)
     if before is not None:
-        return before
+        return replace(before, name=before.name or answer.name)
     if answer.status == 200:
         return answer.probe(_whole_size(headers), ranges=False)
     verdict = failure(answer.status, headers, time.time())
