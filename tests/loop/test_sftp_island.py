@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncssh
 import pytest
 import trio
 
+from mountdl.extents import Extent
 from mountdl.settings import SftpSettings
 from mountdl.sources.sftp import connecting
+from mountdl.sources.sftp import line as lines
 from mountdl.sources.sftp.address import Place
 from mountdl.sources.sftp.island import Island
 from mountdl.sources.sftp.line import Handle, Line
 from mountdl.sources.sftp.pace import LEAST, Pace, Sent
+from mountdl.sources.sftp.reading import Reading
 
 
 @asynccontextmanager
@@ -98,15 +103,20 @@ async def test_a_connection_that_ssh_did_not_begin_with_is_closed(tmp_path: Path
 class Film:
     """An open file of zeros."""
 
+    closed = False
+
+    async def close(self) -> None:
+        self.closed = True
+
     async def read(self, size: int, offset: int) -> bytes:
         return bytes(size)
 
 
-def line_to_nobody() -> Line:
+def line_to_nobody(settings: SftpSettings | None = None) -> Line:
     async def dial(host: str, port: int) -> socket.socket:
         raise ConnectionRefusedError
 
-    return Line(Place("127.0.0.1"), SftpSettings(), dial)
+    return Line(Place("127.0.0.1"), settings or SftpSettings(), dial)
 
 
 def opened(film: Film, size: int = 100 << 20) -> Handle:
@@ -143,4 +153,62 @@ async def test_a_turn_that_nobody_takes_goes_to_the_next() -> None:
         assert (await third).sent.length == LEAST
 
     second: asyncio.Task[object]
+    await on_an_island(act)
+
+
+async def test_what_came_while_we_were_stopped_is_looked_at_first() -> None:
+    """As by Ctrl-Z for longer than a server may be silent: its answer lies here, and it has done nothing wrong."""
+
+    class Answered(Film):
+        async def read(self, size: int, offset: int) -> bytes:
+            loop = asyncio.get_running_loop()
+            come = asyncio.Event()
+
+            def stopped() -> None:
+                time.sleep(0.5)
+                loop.call_soon(come.set)  # it came meanwhile
+
+            loop.call_soon(stopped)
+            await come.wait()
+            await asyncio.sleep(0)  # the library takes it apart
+            return bytes(size)
+
+    async def act() -> None:
+        line = line_to_nobody(SftpSettings(stall_timeout=0.2))
+        assert bytes(LEAST) == await line.begin(opened(Answered()), 0, await line.admitted(LEAST))
+
+    await on_an_island(act)
+
+
+async def test_a_file_is_not_closed_under_who_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opened anew as it was not used for a minute, or as too many are open: a long flight lost its file by that."""
+    monkeypatch.setattr(lines, "STALE", -1.0)
+    files: list[Film] = []
+
+    async def act() -> None:
+        line = line_to_nobody()
+        monkeypatch.setattr(line, "client", client)
+        first = Reading(line, await line.handle(b"film"), Extent(0, LEAST))
+        second = Reading(line, await line.handle(b"film"), Extent(0, LEAST))
+        await asyncio.sleep(0.01)
+        assert [film.closed for film in files] == [False, False]
+        first.close()
+        first.close()
+        await asyncio.sleep(0.01)
+        assert [film.closed for film in files] == [True, False]
+        second.close()
+        await asyncio.sleep(0.01)
+        assert [film.closed for film in files] == [True, False]
+
+    class Client:
+        async def open(self, *_: object, **__: object) -> Film:
+            files.append(Film())
+            return files[-1]
+
+        async def stat(self, _: object) -> asyncssh.SFTPAttrs:
+            return asyncssh.SFTPAttrs(size=LEAST, mtime=1)
+
+    async def client() -> Client:
+        return Client()
+
     await on_an_island(act)

@@ -25,18 +25,27 @@ PART = 256 << 10
 HANDLES = 64
 """Files kept open at a host: an open costs a round trip, and OpenSSH allows a process 1024."""
 
+LAST_LOOK = 0.1
+"""Seconds: what came while we did not run ourselves, stopped or late, takes some turns of the loop to be seen."""
+
 STALE = 60.0
 """Seconds without use after which a file is opened anew: it may have been replaced."""
 
 
 @dataclass(slots=True)
 class Handle:
-    """An open file, its size and date when it was opened."""
+    """An open file, its size and date when it was opened; how many read it, and whether the next opens it anew."""
 
     file: asyncssh.SFTPClientFile
     size: int
     mtime: int
     used: float
+    readers: int = 0
+    old: bool = False
+
+    def unused(self) -> bool:
+        """Say whether it can be closed."""
+        return self.old and not self.readers
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +193,14 @@ class Line:
         seconds = self._settings.stall_timeout
         while True:
             left = max(asked, self._arrived) + seconds - time.monotonic()
-            if left <= 0:
-                answer.cancel()
-                self.drop()
-                raise Stalled(seconds)
-            done, _ = await asyncio.wait((answer,), timeout=left)
+            done, _ = await asyncio.wait((answer,), timeout=max(left, LAST_LOOK))
             if done:
                 self._arrived = time.monotonic()
                 return answer.result()
+            if left <= 0 and max(asked, self._arrived) + seconds <= time.monotonic():
+                answer.cancel()
+                self.drop()
+                raise Stalled(seconds)
 
     def _wake(self) -> None:
         while self._queue and (self._queue[0][1].done() or self.pace.admits(self._queue[0][0])):
@@ -224,7 +233,14 @@ class Line:
     def _forget(self, path: bytes) -> None:
         task = self._handles.pop(path)
         if task.done() and not task.cancelled() and task.exception() is None:
-            closing = asyncio.create_task(task.result().file.close())
+            handle = task.result()
+            handle.old = True
+            self.tidy(handle)
+
+    def tidy(self, handle: Handle) -> None:
+        """Close *handle* if it is old and nobody reads it any more."""
+        if handle.unused():
+            closing = asyncio.create_task(handle.file.close())
             closing.add_done_callback(_noted)
 
 

@@ -27,6 +27,8 @@ class Reading:
         self._taken = extent.start
         self._parts: deque[asyncio.Task[bytes]] = deque()
         self._moved = asyncio.Event()
+        self._open = True
+        handle.readers += 1
         self._feeder = asyncio.create_task(self._feed())
 
     async def next(self) -> list[bytes]:
@@ -53,6 +55,10 @@ class Reading:
     def close(self) -> None:
         """Send no more."""
         self._feeder.cancel()
+        if self._open:
+            self._open = False
+            self._handle.readers -= 1
+            self._line.tidy(self._handle)
 
     async def _feed(self) -> None:
         try:
