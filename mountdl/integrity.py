@@ -302,7 +302,7 @@ class ChunkCheck:
 
     def __init__(self, algorithm: str | None, piece: int, expected: bytes) -> None:
         self._make = None if algorithm is None else _maker(algorithm)
-        self._piece, self._expected = piece, expected
+        self.algorithm, self.piece, self.expected = algorithm, piece, expected
         self._found = bytearray()
         self._open = None if self._make is None else self._make()
         self._filled = 0
@@ -313,11 +313,11 @@ class ChunkCheck:
             return
         view, at = memoryview(data), 0
         while at < len(view):
-            stop = min(at + self._piece - self._filled, len(view))
+            stop = min(at + self.piece - self._filled, len(view))
             self._open.update(view[at:stop])
             self._filled += stop - at
             at = stop
-            if self._filled == self._piece:
+            if self._filled == self.piece:
                 self._found += self._open.digest()
                 self._open, self._filled = self._make(), 0
 
@@ -329,4 +329,4 @@ class ChunkCheck:
     @property
     def verified(self) -> bool:
         """Whether the bytes taken in are the expected ones."""
-        return self._make is None or self.digest() == self._expected
+        return self._make is None or self.digest() == self.expected

@@ -22,6 +22,7 @@ from mountdl.descriptors import SUFFIXES, parse, prefer
 from mountdl.descriptors.learned import Learned
 from mountdl.descriptors.model import Descriptor, Entry
 from mountdl.engine.addresses import Transports, suffice
+from mountdl.engine.crew import CREW
 from mountdl.engine.documents import torrent_at
 from mountdl.engine.engine import Engine
 from mountdl.errors import MountdlError, SourceRefused
@@ -89,6 +90,7 @@ class Layers:
                 for transport in self._transports:
                     await nursery.start(transport.run)
                 await nursery.start(self.store.run)
+                await nursery.start(CREW.run)
                 yield
                 nursery.cancel_scope.cancel()
 

@@ -1,10 +1,26 @@
 """Memory that begins where a page does, which is what the kernel moves to and from a disk without a copy."""
 
 import ctypes
+import mmap
 from typing import Final
 
 PAGE: Final = 4096
 """Bytes: the unit of what O_DIRECT (open(2)) moves, in memory and in a file."""
+
+
+class Slot(mmap.mmap):
+    """Memory for *length* bytes that other processes see too, at *offset* of a whole that they know."""
+
+    offset: int
+    length: int
+
+
+Buffer = bytearray | Slot
+
+
+def whole_pages(length: int) -> int:
+    """Return the bytes of as many pages as hold *length*."""
+    return -(-length // PAGE) * PAGE
 
 
 def padded(length: int) -> bytearray:
@@ -12,15 +28,15 @@ def padded(length: int) -> bytearray:
     return bytearray(length + PAGE)
 
 
-def capacity(memory: bytearray) -> int:
-    """Return how many bytes of *memory*, which is `padded`, can be `aligned`."""
-    return len(memory) - PAGE
+def capacity(buffer: Buffer) -> int:
+    """Return how many bytes of *buffer*, which is `padded` or a slot, can be `aligned`."""
+    return buffer.length if isinstance(buffer, Slot) else len(buffer) - PAGE
 
 
-def aligned(memory: bytearray) -> memoryview:
-    """Return the part of *memory*, which is `padded`, that begins where a page does, as long as was asked for."""
-    start = -_address(memory) % PAGE
-    return memoryview(memory)[start : start + capacity(memory)]
+def aligned(buffer: Buffer) -> memoryview:
+    """Return the part of *buffer* that begins where a page does, as long as was asked for."""
+    start = 0 if isinstance(buffer, Slot) else -_address(buffer) % PAGE
+    return memoryview(buffer)[start : start + capacity(buffer)]
 
 
 def starts_page(view: memoryview) -> bool:

@@ -7,11 +7,13 @@ thread that hashes a chunk writes it too, so that the loop does neither; reading
 """
 
 import time
-from functools import cache
+from contextlib import suppress
+from functools import cache, cached_property
 
+from mountdl.engine.arena import Arena
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import ChunkCheck, ChunkMap, hasher
-from mountdl.pages import aligned, capacity, padded
+from mountdl.pages import Buffer, Slot, aligned, capacity, padded
 
 LONGEST_CHUNK = 4 << 20
 """Bytes: longer chunks are written as they come, for they would take too much memory for too long."""
@@ -45,20 +47,33 @@ def quick(chunk_map: ChunkMap) -> bool:
 
 
 class Memory:
-    """Buffers for chunks, at most *most* bytes at a time, *retained* of them for long; used again."""
+    """Buffers for chunks, at most *most* bytes at a time, *retained* of them for long; used again.
 
-    def __init__(self, most: int, retained: int = 0) -> None:
-        self._most, self._retainable = most, retained
+    *shared*: other processes can see them in its `arena`, where the kernel has such a thing and while there is room.
+    """
+
+    def __init__(self, most: int, retained: int = 0, *, shared: bool = False) -> None:
+        self._most, self._retainable, self._shared = most, retained, shared
         self._lent = 0
-        self._spare: dict[int, list[bytearray]] = {}
+        self._spare: dict[int, list[Buffer]] = {}
 
-    def take(self, length: int) -> bytearray | None:
-        """Return a buffer for *length* bytes, `padded`, whose content means nothing; None: no memory is left."""
+    @cached_property
+    def arena(self) -> Arena | None:
+        """What buffers are cut from; None: each is memory of this process alone."""
+        with suppress(OSError, AttributeError):
+            return Arena(self._most) if self._shared else None
+        return None
+
+    def take(self, length: int) -> Buffer | None:
+        """Return a buffer for *length* bytes, whose content means nothing; None: no memory is left."""
         if self._lent + length > self._most:
             return None
         self._lent += length
         spare = self._spare.get(length)
-        return spare.pop() if spare else padded(length)
+        return spare.pop() if spare else self._made(length)
+
+    def _made(self, length: int) -> Buffer:
+        return (self.arena and self.arena.cut(length)) or padded(length)
 
     def stock(self, length: int, count: int) -> None:
         """Have up to *count* buffers for *length* bytes ready, unless there are some for another length.
@@ -70,9 +85,9 @@ class Memory:
             return
         spare = self._spare.setdefault(length, [])
         while len(spare) < count and self._lent + (len(spare) + 1) * length <= self._most:
-            spare.append(padded(length))
+            spare.append(self._made(length))
 
-    def give(self, buffer: bytearray) -> None:
+    def give(self, buffer: Buffer) -> None:
         """Take *buffer* back; no view of it may be in use any more."""
         self.forget(buffer)
         length = capacity(buffer)
@@ -83,7 +98,7 @@ class Memory:
 
     def give_view(self, view: memoryview) -> None:
         """Take the buffer behind *view* back."""
-        assert isinstance(view.obj, bytearray)  # noqa: S101  # no other was made
+        assert isinstance(view.obj, bytearray | Slot)  # noqa: S101  # no other was made
         self.give(view.obj)
 
     def retain(self, length: int) -> bool:
@@ -97,12 +112,12 @@ class Memory:
         """Take in that *length* bytes need not stay any longer."""
         self._retainable += length
 
-    def forget(self, buffer: bytearray) -> None:
+    def forget(self, buffer: Buffer) -> None:
         """Count *buffer* as gone; a view of it may still be in use."""
         self._lent -= capacity(buffer)
 
 
-MEMORY = Memory(MOST_MEMORY, MOST_RETAINED)
+MEMORY = Memory(MOST_MEMORY, MOST_RETAINED, shared=True)
 """One for the process: what all contents together may take is what matters."""
 
 
@@ -114,7 +129,7 @@ class Assembly:
 
     __slots__ = ("buffer", "check", "chunk", "index", "owner", "position", "view")
 
-    def __init__(self, owner: int, index: int, chunk: Extent, buffer: bytearray) -> None:
+    def __init__(self, owner: int, index: int, chunk: Extent, buffer: Buffer) -> None:
         self.owner, self.index, self.chunk, self.buffer = owner, index, chunk, buffer
         self.view = aligned(buffer)[: chunk.length]
         self.position = chunk.start

@@ -1,4 +1,4 @@
-"""Hash chunks in worker threads and hand the verdicts back; hash whole files there.
+"""Hash chunks in worker threads, or by the crew where there is one, and hand the verdicts back; hash whole files there.
 
 A thread touches the queues here, its jobs' memory and the store's bytes (`hash_extent`, `put`), nothing else. It takes
 one chunk after another without asking the loop, which may be busy for longer than a chunk takes (512 MiB over loopback:
@@ -17,10 +17,12 @@ from threading import Lock
 
 import trio
 
+from mountdl.engine.crew import CREW, Crew, Found, Order
 from mountdl.errors import StoreError
 from mountdl.extents import Extent
 from mountdl.integrity import ChunkMap, Digest, WholeCheck
 from mountdl.store.stored import Stored
+from mountdl.store.sums import LEAF, inner_leaves
 
 in_thread = trio.to_thread.run_sync
 
@@ -76,8 +78,11 @@ class Verifier:
     soon after no other chunk came.
     """
 
-    def __init__(self, chunk_map: ChunkMap, stored: Stored, judge: Callable[[Verdict], None]) -> None:
-        self._chunk_map, self._stored, self._judge = chunk_map, stored, judge
+    def __init__(
+        self, chunk_map: ChunkMap, stored: Stored, judge: Callable[[Verdict], None], crew: Crew = CREW
+    ) -> None:
+        self._chunk_map, self._stored, self._judge, self._crew = chunk_map, stored, judge, crew
+        self._handed_out = 0
         self._queue: deque[Job] = deque()  # threads take from it: each change is a single step
         self._told: deque[Verdict] = deque()
         self._most_told = max(1, MOST_UNTOLD // chunk_map.length)
@@ -98,13 +103,63 @@ class Verifier:
         job = self.pending.get(index)
         if job is None:
             job = self.pending[index] = Job(index, data, kept, urgent, good)
+            if data is not None and not good and self._hand_out(job, data):
+                return
         elif not (urgent and self._taken_back(job)):
             return
+        self._put_in(job, urgent=urgent)
+
+    def _put_in(self, job: Job, *, urgent: bool) -> None:
         if urgent:
             self._queue.appendleft(job)
         else:
             self._queue.append(job)
         self._rouse()
+
+    def _hand_out(self, job: Job, data: memoryview) -> bool:
+        """Have the crew do *job*, if it is there and that can be done; say whether it will."""
+        self._crew.came(len(data))
+        chunk = self._chunk_map.extent(job.index)
+        if not self._crew.ready or chunk != self._chunk_map.judged(job.index):
+            return False
+        check, inner = self._chunk_map.check(job.index), inner_leaves(chunk, self._stored.size)
+        summed = Extent(inner.start * LEAF, inner.stop * LEAF).intersection(chunk)
+        start = summed.start - chunk.start if summed else 0
+        order = Order(
+            *(data, chunk.start, check.algorithm, check.piece, check.expected),
+            summed=Extent(start, start + summed.length),
+            cached=not job.kept,
+            awaited=self.awaited(),
+        )
+        told = partial(self._found, job)
+        given = self._stored.hand_out(chunk, lambda fd: self._crew.take(order, fd, told), cached=order.cached)
+        self._handed_out += given
+        return given
+
+    def _found(self, job: Job, found: Found | None) -> None:
+        """Take in what the crew *found* of *job*, or that it did nothing; what it could not do threads will."""
+        if found is not None and not found.last:
+            self._told.append(Verdict(job, good=True, unwritten=True))
+        else:
+            self._handed_out -= 1
+            self._handed_back(job, found)
+        self._news.set()
+
+    def _handed_back(self, job: Job, found: Found | None) -> None:
+        chunk = self._chunk_map.extent(job.index)
+        written, good = found is not None and found.written, found is not None and found.good
+        if found is not None and written and job.kept:
+            self._stored.handed_back(chunk, found.seconds)
+        elif not written:
+            self._stored.handed_back(chunk, None)
+        if found is not None and (written or not good):
+            sums = dict(zip(inner_leaves(chunk, self._stored.size), found.sums, strict=False))
+            self._told.append(Verdict(job, good, sums=sums))
+        elif self.pending.get(job.index) is job:
+            self.pending[job.index] = again = replace(job, good=good)
+            self._put_in(again, urgent=job.awaited)
+        else:
+            self._told.append(Verdict(job, good=False, stale=True))
 
     def _rouse(self) -> None:
         """Have somebody look at the queue: a thread that rests, else a task that starts one."""
@@ -159,11 +214,20 @@ class Verifier:
         self.deliver()
 
     async def hear(self) -> None:
-        """Hand on what threads that go on found, until cancelled."""
-        while True:
-            await self._news.wait()
-            self._news = trio.Event()
+        """Hand on what the crew and threads that go on found, until cancelled and nothing is the crew's any more."""
+        try:
+            while True:
+                await self._heard()
+        finally:
+            with trio.CancelScope(shield=True):
+                while self._handed_out:
+                    await self._heard()
             self.deliver()
+
+    async def _heard(self) -> None:
+        await self._news.wait()
+        self._news = trio.Event()
+        self.deliver()
 
     def _tell(self) -> None:
         self._news.set()
@@ -210,7 +274,7 @@ class Verifier:
             return None
 
     def deliver(self) -> None:
-        """Hand on what threads found until now."""
+        """Hand on what was found until now."""
         while self._told:
             verdict = self._told.popleft()
             job = verdict.job

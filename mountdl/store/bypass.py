@@ -85,10 +85,16 @@ class Bypass:
             self._note(error)
             return 0
         if done:
-            self._weigh((self._clock() - begun) / done)
+            self.weigh((self._clock() - begun) / done)
         return done // PAGE * PAGE
 
-    def _weigh(self, slowness: float) -> None:
+    def proven(self, extent: Extent) -> int | None:
+        """Return a descriptor by which writes of *extent* have gone past the page cache, and fast; None: none now."""
+        fits = extent.start % PAGE == 0 and extent.length % PAGE == 0
+        return self._kept if fits and self._direct and self._tried and self._clock() >= self._slow_until else None
+
+    def weigh(self, slowness: float) -> None:
+        """Take in that a write took *slowness* seconds a byte."""
         self._slowness += (slowness - self._slowness) * _WEIGHT
         now = self._clock()
         if self._slowness * SLOW > 1:

@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from mountdl.content import LARGEST
@@ -18,8 +18,8 @@ from mountdl.errors import StoreDamaged, StoreError, StoreFrozen
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import Hasher
 from mountdl.store.bypass import Bypass
-from mountdl.store.kernel import BLOCK, CANT, punch_hole, reserve
-from mountdl.store.place import DATA, Place, open_frozen, open_locked, store_errors, write_all
+from mountdl.store.kernel import BLOCK, CANT, allocated, punch_hole, reserve
+from mountdl.store.place import DATA, Place, open_frozen, open_locked, store_errors, write_sliced
 from mountdl.store.recovery import whole_blocks
 from mountdl.store.sums import Leaves
 
@@ -28,9 +28,6 @@ _RESERVE = 1 << 20
 """Bytes asked of the file system at once before bulk is written there: filling a hole in ext4 costs 0.5 s
 of processor time a GB, filling what is reserved 0.09 s, reserving a MiB 8 us (measured)."""
 _BULK = 64 * 1024
-_SLICE = 32 * 1024
-"""Bytes written at once. A longer write makes longer folios, whose memory many virtual machines have given back to
-their host: 512 MiB of fresh cache took 0.5 s of system time in slices of 32 KiB, 1.1 s in one piece of a MiB."""
 
 
 class DataFile:
@@ -171,7 +168,7 @@ class DataFile:
         if len(data) >= _BULK:
             self._reserve(Extent(offset, offset + len(data)))
         with store_errors(self._cant_write):
-            _write_sliced(self._fd, memoryview(data), offset)
+            write_sliced(self._fd, memoryview(data), offset)
 
     def put(self, offset: int, data: memoryview, *, cached: bool = True, awaited: bool = False) -> None:
         """Like `write`, for a worker thread. StoreError also when the file was closed meanwhile.
@@ -187,10 +184,27 @@ class DataFile:
                 rest = 0 if cached else self._bypass.write(fd, data, offset, awaited=awaited)
                 if rest < len(data):
                     reserve(fd, offset + rest, len(data) - rest)
-                    _write_sliced(fd, data[rest:], offset + rest)
+                    write_sliced(fd, data[rest:], offset + rest)
         except StoreError:
             self.landed(extent)
             raise
+
+    def hand_out(self, extent: Extent, give: Callable[[int], bool], *, cached: bool) -> bool:
+        """Have *give* pass on a descriptor by which another process puts *extent*, as `put`; say if that can be had."""
+        with suppress(StoreError), self._borrowed() as own:
+            self._melted()
+            fd = own if cached else self._bypass.proven(extent)
+            if fd is not None and give(fd):
+                self.landing(extent)
+                return True
+        return False
+
+    def handed_back(self, extent: Extent, seconds: float | None) -> None:
+        """Take in that the other process wrote *extent* past the page cache in so many *seconds*; None: it did not."""
+        if seconds is None:
+            self.landed(extent)
+        else:
+            self._bypass.weigh(seconds / extent.length)
 
     def _melted(self) -> None:
         if self.frozen:
@@ -304,18 +318,8 @@ class DataFile:
 
     def allocated(self) -> ExtentSet | None:
         """Return what the file has on disk, in whole blocks, or None when the file system can't tell."""
-        found = ExtentSet()
-        offset = 0
         try:
-            while True:
-                try:
-                    start = os.lseek(self._fd, offset, os.SEEK_DATA)
-                except OSError as error:
-                    if error.errno == errno.ENXIO:  # lseek(2): no more data
-                        break
-                    raise
-                offset = os.lseek(self._fd, start, os.SEEK_HOLE)
-                found.add(Extent(start, offset))
+            found = allocated(self._fd)
         except OSError:
             return None
         # A file system without holes to report calls all of it data; then far fewer blocks are in use.
@@ -393,8 +397,3 @@ class DataFile:
 
     def _unreadable(self, extent: Extent) -> StoreDamaged:
         return StoreDamaged(f"{self._place.path(DATA)} does not give back bytes {extent}")
-
-
-def _write_sliced(fd: int, data: memoryview, offset: int) -> None:
-    for start in range(0, len(data), _SLICE):
-        write_all(fd, data[start : start + _SLICE], offset + start)

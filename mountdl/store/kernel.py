@@ -5,6 +5,8 @@ import errno
 import os
 from collections.abc import Callable
 
+from mountdl.extents import Extent, ExtentSet
+
 # linux/falloc.h
 _KEEP_SIZE = 0x01
 _PUNCH_HOLE = 0x02
@@ -42,3 +44,18 @@ def punch_hole(fd: int, start: int, length: int) -> None:
     number = ctypes.get_errno()
     if number not in {errno.EOPNOTSUPP, errno.ENOSYS}:
         raise OSError(number, os.strerror(number))
+
+
+def allocated(fd: int) -> ExtentSet:
+    """Return what is no hole, in whole blocks (lseek(2), SEEK_DATA). Raises OSError."""
+    found = ExtentSet()
+    offset = 0
+    while True:
+        try:
+            start = os.lseek(fd, offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # no more data
+                return found
+            raise
+        offset = os.lseek(fd, start, os.SEEK_HOLE)
+        found.add(Extent(start, offset))

@@ -29,6 +29,9 @@ FILES = (MANIFEST, JOURNAL, SUMS, DATA)
 """All that a content has, but for its pin, in the order in which they go: what says something of bytes before them."""
 
 _NEW = ".new"
+SLICE = 32 * 1024
+"""Bytes written at once. A longer write makes longer folios, whose memory many virtual machines have given back to
+their host: 512 MiB of fresh cache took 0.5 s of system time in slices of 32 KiB, 1.1 s in one piece of a MiB."""
 # A key is at most 170 characters (sha-512, a size of 16 digits, the suffix of a distinct chunk map);
 # with ".manifest.new" that stays below NAME_MAX, 255.
 _KEY = re.compile(r"[0-9a-z][0-9a-z-]{0,199}")
@@ -75,6 +78,12 @@ def write_all(fd: int, data: bytes | bytearray | memoryview, offset: int) -> Non
     view = memoryview(data)
     while written < len(data):
         written += os.pwrite(fd, view[written:], offset + written)
+
+
+def write_sliced(fd: int, data: memoryview, offset: int) -> None:
+    """Like `write_all`, for bulk that the page cache is to keep."""
+    for start in range(0, len(data), SLICE):
+        write_all(fd, data[start : start + SLICE], offset + start)
 
 
 def open_folder(path: Path | str, *, dir_fd: int | None = None) -> int:

@@ -58,15 +58,14 @@ class Stored:
         Raises StoreBusy, StoreFull, StoreDamaged or StoreError.
         """
         self.key: ContentKey = place.key
-        self.size = size
-        self.fingerprint = fingerprint
-        self.opens = 0
+        self.size, self.fingerprint, self.opens = size, fingerprint, 0
         self._place = place
         self._home, self.room = home, home.room
         self._followers: list[Callable[[Extent], None]] = []
         self.overflow = Overflow()
         self.spared: Callable[[], Spared] = Spared
         self._data, me = DataFile(place, size, frozen=frozen), proxy(self)
+        self.hand_out, self.handed_back = self._data.hand_out, self._data.handed_back
         try:
             with store_errors(f"can't read what is known of {place.key}"):
                 used_at = home.clock.now if self._data.created else home.clock.plausible(self._data.used_at)

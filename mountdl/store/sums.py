@@ -67,6 +67,13 @@ def leaves(extent: Extent) -> range:
     return range(extent.start // LEAF, -(-extent.stop // LEAF)) if extent else range(0)
 
 
+def inner_leaves(extent: Extent, size: int) -> range:
+    """Return the numbers of the leaves of a content of *size* that lie wholly in *extent*."""
+    stop = -(-extent.stop // LEAF) if extent.stop == size else extent.stop // LEAF
+    first = -(-extent.start // LEAF)
+    return range(first, max(first, stop))
+
+
 def whole_leaves(there: ExtentSet, size: int, among: Iterable[int]) -> list[int]:
     """Return those of the leaves *among* that lie wholly in *there*."""
     return [number for number in among if there.covers(leaf(number, size))]
