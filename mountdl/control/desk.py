@@ -70,6 +70,8 @@ class Desk:
             await self._resolved(path, node, timeout)
             return
         download = self._engine.download(node.content)
+        if self._engine.paused(node.outline) and not download.complete:
+            raise UsageError(f"{path} is paused: setfattr -n user.mountdl.pause -v 0 has it go on", ExitStatus.UNKNOWN)
         self._engine.ask_again(node.outline.key)
         everything = Extent(0, node.size)
         extents = [everything]
@@ -139,7 +141,8 @@ class Desk:
         if isinstance(node, Note):
             return {**_NOTHING, "path": self._path(node), "state": node.state, "error": node.reason or None}
         told = _file(self._engine.status(node.outline, brief=brief))
-        told.update(path=node.path, level=node.outline.level.value, key=node.outline.key)
+        paused = self._engine.paused(node.outline)
+        told.update(path=node.path, level=node.outline.level.value, key=node.outline.key, paused=paused)
         return told
 
     def _path(self, node: Node) -> str:
@@ -151,7 +154,8 @@ class Desk:
 
 
 _NOTHING: Json = {
-    "size": None, "verified": 0, "written": 0, "level": "none", "rate": 0.0, "readers": 0, "sources": []
+    "size": None, "verified": 0, "written": 0, "level": "none", "rate": 0.0, "readers": 0, "sources": [],
+    "paused": False
 }  # fmt: skip
 
 

@@ -59,6 +59,7 @@ class FileLine(NamedTuple):
     readers: int
     error: str | None
     sources: tuple[SourceLine, ...] = ()
+    paused: bool = False
 
     @classmethod
     def of(cls, told: Json) -> "FileLine":
@@ -74,7 +75,13 @@ class FileLine(NamedTuple):
             int(_number(told, "readers")),
             _optional(told, "error"),
             tuple(SourceLine.of(each) for each in _list(told, "sources")),
+            told.get("paused") is True,
         )
+
+    @property
+    def condition(self) -> str:
+        """Its state, and whether it is kept from going on."""
+        return f"{self.state}, paused" if self.paused and self.state != "complete" else self.state
 
     @property
     def here(self) -> int:
@@ -147,7 +154,7 @@ def _unknown(states: Sequence[str]) -> str:
 def _row(file: FileLine) -> list[str]:
     readers = text.counted(file.readers, "reader") if file.readers else ""
     part, whole = ("", "") if file.size is None else (text.percent(file.here, file.size), text.size(file.size))
-    return [part, whole, text.rate(file.rate), readers, file.state, shown(file.path)]
+    return [part, whole, text.rate(file.rate), readers, file.condition, shown(file.path)]
 
 
 def file_lines(document: Json) -> list[str]:
@@ -155,7 +162,7 @@ def file_lines(document: Json) -> list[str]:
     lines: list[str] = []
     for told in _list(document, "files"):
         file = FileLine.of(told)
-        lines += [shown(file.path), f"  state: {file.state}{_readers(file)}{_comma(text.rate(file.rate))}"]
+        lines += [shown(file.path), f"  state: {file.condition}{_readers(file)}{_comma(text.rate(file.rate))}"]
         if file.size is None:  # a note, which stands for what is not known, or is refused
             lines += [f"  {'error' if file.state == 'error' else 'waits'}: {shown(file.error)}"] if file.error else []
             continue
@@ -192,7 +199,7 @@ def _source_row(source: SourceLine) -> list[str]:
 def why_lines(told: Json) -> list[str]:
     """Return what became of a file as lines: its error, its sources, and incidents, oldest first."""
     file = FileLine.of(told)
-    lines = [f"{shown(file.path)}: {file.state}"]
+    lines = [f"{shown(file.path)}: {file.condition}"]
     lines += [f"  error: {shown(file.error)}"] if file.error else []
     rows = [_source_row(source) for source in file.sources]
     lines += ["  sources:" if rows else "  sources: none", *("    " + line for line in text.table(rows))]

@@ -14,6 +14,7 @@ from mountdl.catalog.build import build
 from mountdl.catalog.document import Document
 from mountdl.catalog.tree import Inodes
 from mountdl.catalog.watch import Statistics
+from mountdl.content import content_of
 from mountdl.control.desk import Desk
 from mountdl.descriptors.model import Descriptor
 from mountdl.errors import ExitStatus, SourceError, SourceRefused, SourceUnavailable, UsageError
@@ -74,6 +75,21 @@ async def test_who_waits_has_those_asked_again_that_refused(tmp_path: Path, cloc
         await asked.want(NAME, "all", math.inf)
         assert trio.current_time() - started < 5
         assert len(sources[TWO].fetched) == liar
+
+
+async def test_who_waits_for_what_is_paused_is_told(tmp_path: Path, clock: MockClock) -> None:
+    """Nothing of it comes before it is to go on: it waited for ever, without a word. What is complete needs nothing."""
+    async with running(tmp_path, {url: FakeSource(DATA, url) for url in (ONE, TWO)}) as bench:
+        asked, outline = desk(bench), content_of(entry(DATA, urls=(ONE, TWO)), len(DATA))
+        bench.engine.pause(outline, on=True)
+        assert (await asked.status(NAME))["files"][0]["paused"] is True  # type: ignore[call-overload,index]
+        with pytest.raises(UsageError, match=r"file\.bin is paused: setfattr -n user\.mountdl\.pause -v 0"):
+            await asked.want(NAME, "all", 60)
+        bench.engine.pause(outline, on=False)
+        assert (await asked.status(NAME))["files"][0]["paused"] is False  # type: ignore[call-overload,index]
+        await asked.want(NAME, "all", 60)
+        bench.engine.pause(outline, on=True)
+        await asked.want(NAME, "all", 60)
 
 
 async def test_a_source_that_is_back_in_time_ends_no_wait(tmp_path: Path, clock: MockClock) -> None:

@@ -45,6 +45,18 @@ def test_a_mount_shows_totals_and_the_files_that_something_happens_to() -> None:
     ]
 
 
+def test_what_is_paused_is_said_to_be() -> None:
+    """Who paused it last week wonders why nothing comes; what is complete has nothing to come."""
+    files = [file("a", paused=True), file("b", paused=True, state="complete", verified=4 * MIB)]
+
+    assert status.mount_lines(mount(*files))[2:] == [
+        "    0%  4.0 MiB      idle, paused  a",
+        "  100%  4.0 MiB      complete      b",
+    ]
+    assert status.file_lines(mount(file("a", paused=True, readers=1)))[1] == "  state: idle, paused, 1 reader"
+    assert status.why_lines(file("a", paused=True))[0] == "a: idle, paused"
+
+
 def test_a_mount_of_few_files_shows_them_all() -> None:
     """Who mounts one descriptor sees its file, though nothing happens to it yet; what something happens to is first."""
     files = [
