@@ -75,12 +75,12 @@ one. What a mount has open is left alone.
                      descriptors stand beside them, or --descriptor names them
 """
 _FETCH = """\
-Downloads whole files, without a mount. A SOURCE is what mountdl mount takes: a
-folder of descriptors, one descriptor, the URL of one or of any file, or a
-magnet link. A file stands below DIR, under the name that it would have in a
-mount, once all of it is here and matched its digests; nothing that is there
-already is replaced. What is not whole waits in DIR/.mountdl, and the same
-command goes on with it. Names of finished files go to standard output.
+A SOURCE is what mountdl mount takes: a folder of descriptors, one descriptor,
+the URL of one or of any file, or a magnet link. A file stands below DIR, under
+the name that it would have in a mount, once all of it is here and matched its
+digests; nothing that is there already is replaced. What is not whole waits in
+DIR/.mountdl, and the same command goes on with it. Names of finished files go
+to standard output.
 
 examples:
   mountdl fetch disc.meta4

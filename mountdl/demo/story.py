@@ -133,7 +133,7 @@ def _look_into_disc(story: Story) -> None:
         described = tools.describe_disc(story.mount.mountpoint / sample.name, _reading(story, sample))
         story.narrator.say(f"{described} That took {_milliseconds(start)} and {fetched()}.")
         _take_from_disc(story, sample)
-    story.narrator.say(f"On disk are {_on_disk(story, sample)}.")
+    story.narrator.say(f"On disk are {_on_disk(story, sample)}; what lies ahead of the last read may still come.")
 
 
 def _take_from_disc(story: Story, sample: Sample) -> None:
