@@ -275,7 +275,7 @@ async def test_a_swarm_and_a_mirror_serve_one_file_together(tmp_path: Path) -> N
             [content] = bench.contents(made, other.address)
             content = replace(content, mirrors=(MirrorRef("fake://m"),))
             reader = bench.engine.open(content)
-            await trio.sleep(0.5)
+            await connected(bench)
             for start in range(0, len(data), 1 << 20):
                 extent = Extent(start, start + (1 << 20)).clip(len(data))
                 assert data[start : extent.stop] == await reader.read(extent)
@@ -308,7 +308,7 @@ async def test_a_swarm_that_lacks_pieces_and_a_mirror(tmp_path: Path) -> None:
             [content] = bench.contents(made, other.address)
             content = replace(content, mirrors=(MirrorRef("fake://m"),))
             reader = bench.engine.open(content)
-            await trio.sleep(0.5)
+            await connected(bench)
             assert data == await reader.read(Extent(0, len(data)))
             assert bench.engine.status(content).verified == len(data)
 
@@ -377,7 +377,7 @@ async def test_a_torrent_that_contradicts_the_metalink_loses(tmp_path: Path) -> 
             [told] = parse("x.torrent", torrents.torrent(torrents.single(data, 65536, "a.bin"))).entries
             content = replace(content_of(told, len(data)), mirrors=(MirrorRef("fake://m"),), swarms=swarmed.swarms)
             reader = bench.engine.open(content)
-            await trio.sleep(0.5)
+            await connected(bench)
             assert data == await reader.read(Extent(0, len(data)))
             said = [f"{each.source} {each.what}" for each in bench.engine.incidents(content)]
             assert [each for each in said if each.startswith("swarm") and "sent wrong bytes" in each]
