@@ -19,6 +19,7 @@ from mountdl.settings import SftpSettings
 from mountdl.sources.sftp import connecting
 from mountdl.sources.sftp import line as lines
 from mountdl.sources.sftp.address import Place
+from mountdl.sources.sftp.hosts import BUSY, Host
 from mountdl.sources.sftp.island import Island
 from mountdl.sources.sftp.line import Handle, Line
 from mountdl.sources.sftp.pace import LEAST, Pace, Sent
@@ -180,14 +181,48 @@ async def test_what_came_while_we_were_stopped_is_looked_at_first() -> None:
     await on_an_island(act)
 
 
+class Connected(Line):
+    """A line to a server that opens a film by any name."""
+
+    def __init__(self) -> None:
+        async def dial(host: str, port: int) -> socket.socket:
+            raise AssertionError
+
+        super().__init__(Place("127.0.0.1"), SftpSettings(), dial)
+        self.films: list[Film] = []
+
+    async def client(self) -> Connected:  # type: ignore[override]
+        return self
+
+    async def open(self, *_: object, **__: object) -> Film:
+        self.films.append(Film())
+        return self.films[-1]
+
+    async def stat(self, _: object) -> asyncssh.SFTPAttrs:
+        return asyncssh.SFTPAttrs(size=LEAST, mtime=1)
+
+
+async def test_a_line_whose_files_are_open_is_in_use() -> None:
+    """Who reads files that are open connects to nobody: in a pause of a moment the line was closed as idle."""
+
+    async def act() -> None:
+        line = Connected()
+        await line.handle(b"film")
+        line.used = 0.0
+        await line.handle(b"film")
+        assert len(line.films) == 1
+        assert time.monotonic() - line.used < 60
+
+    await on_an_island(act)
+
+
 async def test_a_file_is_not_closed_under_who_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Opened anew as it was not used for a minute, or as too many are open: a long flight lost its file by that."""
     monkeypatch.setattr(lines, "STALE", -1.0)
-    files: list[Film] = []
 
     async def act() -> None:
-        line = line_to_nobody()
-        monkeypatch.setattr(line, "client", client)
+        line = Connected()
+        files = line.films
         first = Reading(line, await line.handle(b"film"), Extent(0, LEAST))
         second = Reading(line, await line.handle(b"film"), Extent(0, LEAST))
         await asyncio.sleep(0.01)
@@ -200,15 +235,29 @@ async def test_a_file_is_not_closed_under_who_reads_it(monkeypatch: pytest.Monke
         await asyncio.sleep(0.01)
         assert [film.closed for film in files] == [True, False]
 
-    class Client:
-        async def open(self, *_: object, **__: object) -> Film:
-            files.append(Film())
-            return files[-1]
+    await on_an_island(act)
 
-        async def stat(self, _: object) -> asyncssh.SFTPAttrs:
-            return asyncssh.SFTPAttrs(size=LEAST, mtime=1)
 
-    async def client() -> Client:
-        return Client()
+@pytest.mark.parametrize(("again", "dialled"), [(0.0, 2), (1e9, 1)])
+async def test_a_second_line_that_failed_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, again: float, dialled: int
+) -> None:
+    """Not at each read; but a server that was full once may let us in later, and readers went in the queue for ever."""
+    monkeypatch.setattr(lines, "AGAIN", again)
+    asked: list[int] = []
+
+    async def dial(host: str, port: int) -> socket.socket:
+        asked.append(port)
+        raise ConnectionRefusedError
+
+    async def act() -> None:
+        host = Host(*(Line(Place("127.0.0.1"), SftpSettings(tmp_path), dial) for _ in range(2)))
+        host.bulk.pace.sent(BUSY, 0.0)
+        for _ in range(2):
+            assert host.line(urgent=True) is host.bulk
+            making = host.urgent._making
+            assert making is not None
+            await asyncio.wait((making,))
+        assert len(asked) == dialled
 
     await on_an_island(act)

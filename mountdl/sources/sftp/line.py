@@ -28,6 +28,9 @@ HANDLES = 64
 LAST_LOOK = 0.1
 """Seconds: what came while we did not run ourselves, stopped or late, takes some turns of the loop to be seen."""
 
+AGAIN = 30.0
+"""Seconds after which a connection that failed before anybody used it is tried again."""
+
 STALE = 60.0
 """Seconds without use after which a file is opened anew: it may have been replaced."""
 
@@ -66,7 +69,7 @@ class Line:
         self._making: asyncio.Task[tuple[asyncssh.SSHClientConnection, asyncssh.SFTPClient]] | None = None
         self._handles: OrderedDict[bytes, asyncio.Task[Handle]] = OrderedDict()
         self._queue: deque[tuple[int, asyncio.Future[Ticket]]] = deque()
-        self._arrived = 0.0
+        self._arrived = self._tried = 0.0
         self.pace = Pace()
         self.used = time.monotonic()
 
@@ -76,10 +79,17 @@ class Line:
         making = self._making
         return making is not None and making.done() and not making.cancelled() and making.exception() is None
 
+    @property
+    def _failed(self) -> bool:
+        return self._making is not None and self._making.done() and not self.ready
+
     def begin_connecting(self) -> None:
-        """Connect, if it is not yet; failures show when it is used."""
+        """Connect, if it is not yet; failures show when it is used, and are past after a while."""
         self.used = time.monotonic()
+        if self._failed and self.used >= self._tried + AGAIN:
+            self._making = None
         if self._making is None:
+            self._tried = self.used
             self._making = asyncio.create_task(connect(self._place, self._settings, self._dial))
             self._making.add_done_callback(_noted)
 
@@ -101,7 +111,7 @@ class Line:
     async def handle(self, path: bytes) -> Handle:
         """Return the file at *path*, open; one that was not used for a minute is opened anew."""
         task = self._handles.get(path)
-        now = time.monotonic()
+        self.used = now = time.monotonic()
         if task is not None and task.done() and not _fresh(task, now):
             self._forget(path)
             task = None
