@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pwd
 import re
 import select
 from collections.abc import Callable, Sequence
@@ -43,11 +44,20 @@ def attach(operations: Operations, name: str, mountpoint: Path, *, allow_other: 
         pyfuse3.init(operations, str(mountpoint), options)
     except RuntimeError as error:
         raise UsageError(
-            f"can't mount on {mountpoint}: {error}; is /dev/fuse there, fuse3 installed, and the place free and yours?",
+            f"can't mount on {mountpoint}: {error}; {_advice()}",
             ExitStatus.UNKNOWN,
         ) from error
 
     return partial(_detach, mountpoint, _device(str(mountpoint)))
+
+
+def _advice() -> str:
+    """Return what to look at where fusermount3 refused, which has said more on standard error."""
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:  # as in a container that is run by a number
+        return f"fusermount3 mounts for whom it knows by name: user {os.getuid()} must be in /etc/passwd"
+    return "is /dev/fuse there, fuse3 installed, and the place free and yours?"
 
 
 def _detach(mountpoint: Path, device: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,15 @@ def test_a_mount_is_found_by_its_place(place: str, tmp_path: Path) -> None:
 
     assert mount._device(place, table) == "0:8"  # noqa: SLF001
     assert mount._device("/elsewhere", table) is None  # noqa: SLF001
+
+
+def test_who_has_no_name_is_told_why_nothing_is_mounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that is run by a number: it was asked whether FUSE is there, which was no help."""
+
+    def unknown(user: int) -> None:
+        raise KeyError(user)
+
+    monkeypatch.setattr("pwd.getpwuid", lambda user: user)
+    assert "is /dev/fuse there" in mount._advice()  # noqa: SLF001
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert mount._advice().endswith(f": user {os.getuid()} must be in /etc/passwd")  # noqa: SLF001
