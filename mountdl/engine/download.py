@@ -75,11 +75,11 @@ class Download:
         self._demand, self.readable = Demand(), self._settling.at_hand
         self.glance, self.hear = self._settling.glance, self._settling.hear
         self._windows = Windows(self._demand, content.chunk_map, lambda: roster.pace(stored.room.reach))
-        self._settling.fresh.ahead = self._windows.ahead
         self._fleet, self._waiters = Fleet(proxy(self), self.incidents), Waiters()
         self._settling.verifier.awaited = self._waiters.__bool__
         self._background = Background(self._demand, content.chunk_map)
-        Sparing(self._demand, self._background, self._settling, content.chunk_map).attach(stored, self.incidents)
+        needs = self._demand, self._background, self._windows
+        Sparing(*needs, self._settling, content.chunk_map).attach(stored, self.incidents)
         self._no_background_until, self._failure = 0.0, StoreError()
         self._nap = Nap()  # until it looks after all again
         self._nursery: trio.Nursery | None = None

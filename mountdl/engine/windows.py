@@ -94,6 +94,15 @@ class Windows:
 
     def clear(self) -> None:
         """Withdraw all of them until readers go on."""
-        for want in self._wants.values():
-            self._demand.remove(want)
-        self._wants.clear()
+        self.evicted(Extent(0, self._chunk_map.size))
+
+    def evicted(self, extent: Extent) -> None:
+        """Withdraw those that want of *extent*, which made room for others, until their readers go on.
+
+        What is fetched for them would make room for itself: 1 GB in 20 s for four readers who rest, under a quota that
+        holds what is ahead of two.
+        """
+        for number, want in list(self._wants.items()):
+            if want.extent.overlaps(extent):
+                self._demand.remove(want)
+                del self._wants[number]

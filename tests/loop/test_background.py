@@ -12,10 +12,10 @@ from trio.testing import MockClock
 from mountdl.errors import SourceRefused, StoreBusy
 from mountdl.extents import Extent
 from mountdl.priorities import Priority
-from mountdl.settings import EngineSettings
+from mountdl.settings import EngineSettings, Limit
 from mountdl.store.store import Store
 from tests.support.content import content, pattern
-from tests.support.engines import running
+from tests.support.engines import QUIET, running
 from tests.support.fakes import FakeSource, failing
 from tests.support.scripts import dying, lying
 
@@ -217,3 +217,19 @@ async def test_one_file_has_no_more_connections_than_pay(tmp_path: Path, clock: 
         bench.engine.prefetch(what, Extent(0, what.size))
         await trio.sleep(1.5)
         assert source.most_flying <= 2
+
+
+async def test_what_is_ahead_of_readers_who_rest_does_not_make_room_for_itself(
+    tmp_path: Path, clock: MockClock
+) -> None:
+    """Four paused players under a small quota had a gigabyte fetched in 20 s: each window took the place of another."""
+    data = pattern(16 << 20)
+    source = FakeSource(data, latency=0.02, step=1 << 16)
+    what = content(data, chunk=None, urls=("fake://a",), whole=False)
+    async with running(tmp_path, {"fake://a": source}, QUIET, Limit(4 << 20)) as bench:
+        for start in range(0, 16 << 20, 4 << 20):
+            reader = bench.engine.open(what)
+            for offset in range(start, start + (2 << 20), 1 << 17):
+                assert data[offset : offset + 9] == (await reader.read(Extent(offset, offset + (1 << 17))))[:9]
+        await trio.sleep(20)
+        assert source.bytes_asked < 32 << 20

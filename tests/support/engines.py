@@ -11,7 +11,7 @@ import trio
 
 from mountdl.content import Content
 from mountdl.engine.engine import Engine
-from mountdl.settings import EngineSettings
+from mountdl.settings import EngineSettings, Limit
 from mountdl.store.store import Store
 from tests.support.fakes import FakeSource, FakeTransport
 
@@ -27,10 +27,10 @@ class Bench:
 
 @asynccontextmanager
 async def running(
-    directory: Path, sources: dict[str, FakeSource], settings: EngineSettings = QUIET
+    directory: Path, sources: dict[str, FakeSource], settings: EngineSettings = QUIET, limit: Limit | None = None
 ) -> AsyncIterator[Bench]:
-    """Run an engine; URLs of contents are keys of *sources*."""
-    store = Store(directory)
+    """Run an engine whose store takes *limit*; URLs of contents are keys of *sources*."""
+    store = Store(directory, limit=limit)
     discarded: list[Content] = []
     engine = Engine(store, [FakeTransport(sources)], settings, discarded.append)
     try:

@@ -71,3 +71,16 @@ def test_a_window_reaches_the_end_at_once() -> None:
     windows.advance(Extent(stop - MIB, stop), 0.0, ExtentSet())
 
     assert [Extent(stop, SIZE)] == [want.extent for want in demand]
+
+
+def test_what_made_room_is_wanted_again_once_its_reader_goes_on() -> None:
+    """Fetched at once, it would make room for itself, or for what is ahead of another, who rests too."""
+    demand = Demand()
+    windows = Windows(demand, ChunkMap(SIZE, MIB), lambda: (1e9, 1))
+    for start in (100 * MIB, 500 * MIB):
+        windows.advance(Extent(start, start + MIB), 0.0, ExtentSet())
+    windows.evicted(Extent(103 * MIB, 104 * MIB))
+
+    assert [Extent(501 * MIB, 504 * MIB)] == [want.extent for want in demand]
+    windows.advance(Extent(101 * MIB, 101 * MIB + 4096), 0.0, ExtentSet())
+    assert {101 * MIB, 501 * MIB} == {want.extent.start for want in demand}
