@@ -119,10 +119,10 @@ def mount_lines(document: Json) -> list[str]:
     files = [FileLine.of(each) for each in _list(document, "files")]
     known = sum(file.size is not None for file in files)
     total, here = sum(file.size or 0 for file in files), sum(file.here for file in files)
-    part = text.percent(here, total)
+    much = f", {text.size(total)}, {text.size(here)} here ({text.percent(here, total)})" if known else ""
     lines = [
         f"{shown(document.get('mountpoint'))}: {shown(document.get('source'))} (process {document.get('pid')})",
-        f"  {text.counted(known, 'file')}, {text.size(total)}, {text.size(here)} here ({part})"
+        f"  {text.counted(known, 'file')}{much}"
         + _comma(text.rate(sum(file.rate for file in files)))
         + _unknown([file.state for file in files if file.size is None]),
     ]
@@ -164,7 +164,7 @@ def file_lines(document: Json) -> list[str]:
         file = FileLine.of(told)
         lines += [shown(file.path), f"  state: {file.condition}{_readers(file)}{_comma(text.rate(file.rate))}"]
         if file.size is None:  # a note, which stands for what is not known, or is refused
-            lines += [f"  {'error' if file.state == 'error' else 'waits'}: {shown(file.error)}"] if file.error else []
+            lines += _trouble(file)
             continue
         lines += [
             f"  size: {file.size} bytes ({text.size(file.size)})",
@@ -172,11 +172,15 @@ def file_lines(document: Json) -> list[str]:
             f"  written: {text.size(file.written)} ({text.percent(file.written, file.size)})",
             f"  digests: {_LEVELS.get(file.level, file.level)}",
         ]
-        if file.error:
-            lines.append(f"  error: {shown(file.error)}")
+        lines += _trouble(file)
         rows = [_source_row(source) for source in file.sources]
         lines += ["  sources:" if rows else "  sources: none", *("    " + line for line in text.table(rows))]
     return lines
+
+
+def _trouble(file: FileLine) -> list[str]:
+    """Return the line that says what is wrong with *file*, or what it waits for to be known."""
+    return [f"  {'waits' if file.state == 'resolving' else 'error'}: {shown(file.error)}"] if file.error else []
 
 
 def _readers(file: FileLine) -> str:
@@ -199,8 +203,7 @@ def _source_row(source: SourceLine) -> list[str]:
 def why_lines(told: Json) -> list[str]:
     """Return what became of a file as lines: its error, its sources, and incidents, oldest first."""
     file = FileLine.of(told)
-    lines = [f"{shown(file.path)}: {file.condition}"]
-    lines += [f"  error: {shown(file.error)}"] if file.error else []
+    lines = [f"{shown(file.path)}: {file.condition}", *_trouble(file)]
     rows = [_source_row(source) for source in file.sources]
     lines += ["  sources:" if rows else "  sources: none", *("    " + line for line in text.table(rows))]
     incidents = _list(told, "incidents")

@@ -45,6 +45,14 @@ def test_a_mount_shows_totals_and_the_files_that_something_happens_to() -> None:
     ]
 
 
+def test_what_is_not_known_yet_is_no_error() -> None:
+    """Of a magnet link whose peers are being asked `why` spoke of an error."""
+    note = file("c.resolving", size=None, state="resolving", error="peers are asked", sources=[])
+    assert status.file_lines(mount(note))[2] == "  waits: peers are asked"
+    assert status.why_lines(note)[1] == "  waits: peers are asked"
+    assert status.why_lines(note | {"state": "error"})[1] == "  error: peers are asked"
+
+
 def test_what_is_paused_is_said_to_be() -> None:
     """Who paused it last week wonders why nothing comes; what is complete has nothing to come."""
     files = [file("a", paused=True), file("b", paused=True, state="complete", verified=4 * MIB)]
@@ -84,7 +92,7 @@ def test_what_is_no_file_is_not_counted_as_one() -> None:
         "  1 file, 4.0 MiB, 0 B here (0%); 2 descriptors refused"
     )
     assert status.mount_lines(mount(refused[0], waiting))[1] == (
-        "  0 files, 0 B, 0 B here (100%); 1 descriptor refused, 1 descriptor not yet resolved"
+        "  0 files; 1 descriptor refused, 1 descriptor not yet resolved"
     )
 
 
