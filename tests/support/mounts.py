@@ -107,6 +107,19 @@ def lives(pid: int) -> bool:
     return text.rpartition(")")[2].split()[0] not in {"Z", "X"}
 
 
+def hands_of(pid: int) -> list[int]:
+    """Return the processes that *pid* has hash for it."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
+        except OSError:
+            continue
+        if int(rest.split()[1]) == pid and name == "mountdl-hand":
+            found.append(int(stat.parent.name))
+    return found
+
+
 def mounted_on(path: Path) -> bool:
     """Say whether something is mounted there. Asks no mount."""
     return any(line.split(" ")[4] == str(path) for line in Path("/proc/self/mountinfo").read_text().splitlines())

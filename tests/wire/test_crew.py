@@ -28,24 +28,11 @@ from mountdl.store.store import Store
 from mountdl.store.stored import Stored
 from mountdl.store.sums import sums_of
 from tests.support.machine import until
-from tests.support.mounts import eventually, lives
+from tests.support.mounts import eventually, hands_of, lives
 
 CHUNK = 1 << 20
 COUNT = 64
 KEY = ContentKey("sha-256-" + "0" * 64)
-
-
-def hands_of(pid: int) -> list[int]:
-    """Return the processes that *pid* has hash for it."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
-        except OSError:
-            continue
-        if int(rest.split()[1]) == pid and name == "mountdl-hand":
-            found.append(int(stat.parent.name))
-    return found
 
 
 @asynccontextmanager
