@@ -150,6 +150,8 @@ async def test_a_missing_file_is_refused(kind: str, home: Path, request: pytest.
         async with running(settings) as transport:
             with pytest.raises(SourceRefused, match="550"):
                 await fetched(mirror(transport, url + ".gone"), 0, 10)
+            with pytest.raises(SourceRefused, match="does not tell the size of the file: 550"):
+                await transport.probe(MirrorRef(url + ".gone"))
             assert await fetched(mirror(transport, url), 5, 10) == DATA[5:10]
 
 

@@ -151,7 +151,7 @@ class Mirror:
         """Ask, once a session, whether the file is the one described."""
         if place.path in session.seen:
             return
-        size, modified = await session.describe(place.path)
+        size, modified, _ = await session.describe(place.path)
         if size is not None and size != self._size:
             raise SourceMismatch(self._name, f"has {size} bytes, not {self._size}")
         if self._modified is None:

@@ -144,12 +144,15 @@ class Session:
             raise Refused(f"does not send files as they are: {binary.code} {binary.text}")
         self._features = features_of(await self._ask("FEAT"))
 
-    async def describe(self, path: bytes) -> tuple[int | None, str | None]:
-        """Return size and time stamp of *path*, None where it does not tell. Raises like `retrieve`."""
+    async def describe(self, path: bytes) -> tuple[int | None, str | None, str]:
+        """Return size and time stamp of *path*, None where it does not tell, and what it answered to the former.
+
+        Raises like `retrieve`.
+        """
         await self.settle()
         await self._say(command("SIZE", path) + command("MDTM", path))
         size, modified = await self._hear(), await self._hear()
-        return size_of(size), modified_of(modified)
+        return size_of(size), modified_of(modified), f"{size.code} {size.text}"
 
     async def retrieve(self, path: bytes, extent: Extent, *, bounded_by_server: bool) -> Transfer:
         """Begin to read *path* at *extent*; with *bounded_by_server* just that much, where it can be told so.

@@ -75,7 +75,7 @@ class FtpTransport:
         while used:
             session, used = await self._pool.lease(place, 0, self._most)
             try:
-                size, _ = await session.describe(place.path)
+                size, _, said = await session.describe(place.path)
             except BaseException as error:
                 self._pool.drop(place.login, session)
                 if used and isinstance(error, Broken):
@@ -84,7 +84,7 @@ class FtpTransport:
             self._pool.give_back(place.login, session)
             break
         if size is None:
-            raise SourceRefused(name, "does not tell the size of the file")
+            raise SourceRefused(name, f"does not tell the size of the file: {said}")
         return size
 
     def warm(self, ref: MirrorRef) -> None:
