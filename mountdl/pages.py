@@ -1,20 +1,13 @@
 """Memory that begins where a page does, which is what the kernel moves to and from a disk without a copy."""
 
 import ctypes
-import mmap
 from typing import Final
 
 PAGE: Final = 4096
 """Bytes: the unit of what O_DIRECT (open(2)) moves, in memory and in a file."""
 
-
-class Slot(mmap.mmap):
-    """Memory for *length* bytes that other processes see too, at *offset* of a whole that they know."""
-
-    offset: int
-    length: int
-
-
+Slot = ctypes.Array[ctypes.c_char]
+"""A part of an `Arena`."""
 Buffer = bytearray | Slot
 
 
@@ -30,12 +23,14 @@ def padded(length: int) -> bytearray:
 
 def capacity(buffer: Buffer) -> int:
     """Return how many bytes of *buffer*, which is `padded` or a slot, can be `aligned`."""
-    return buffer.length if isinstance(buffer, Slot) else len(buffer) - PAGE
+    return len(buffer) - PAGE if isinstance(buffer, bytearray) else len(buffer)
 
 
 def aligned(buffer: Buffer) -> memoryview:
     """Return the part of *buffer* that begins where a page does, as long as was asked for."""
-    start = 0 if isinstance(buffer, Slot) else -_address(buffer) % PAGE
+    if not isinstance(buffer, bytearray):
+        return memoryview(buffer).cast("B")
+    start = -_address(buffer) % PAGE
     return memoryview(buffer)[start : start + capacity(buffer)]
 
 

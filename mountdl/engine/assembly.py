@@ -6,6 +6,7 @@ receiving into is never used again. Knows neither store nor digests. (Measured, 
 thread that hashes a chunk writes it too, so that the loop does neither; reading back for the hash is saved.)
 """
 
+import ctypes
 import time
 from contextlib import suppress
 from functools import cache, cached_property
@@ -13,7 +14,7 @@ from functools import cache, cached_property
 from mountdl.engine.arena import Arena
 from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import ChunkCheck, ChunkMap, hasher
-from mountdl.pages import Buffer, Slot, aligned, capacity, padded
+from mountdl.pages import Buffer, aligned, capacity, padded
 
 LONGEST_CHUNK = 4 << 20
 """Bytes: longer chunks are written as they come, for they would take too much memory for too long."""
@@ -98,7 +99,7 @@ class Memory:
 
     def give_view(self, view: memoryview) -> None:
         """Take the buffer behind *view* back."""
-        assert isinstance(view.obj, bytearray | Slot)  # noqa: S101  # no other was made
+        assert isinstance(view.obj, bytearray | ctypes.Array)  # noqa: S101  # no other was made
         self.give(view.obj)
 
     def retain(self, length: int) -> bool:

@@ -82,7 +82,7 @@ class Verifier:
         self, chunk_map: ChunkMap, stored: Stored, judge: Callable[[Verdict], None], crew: Crew = CREW
     ) -> None:
         self._chunk_map, self._stored, self._judge, self._crew = chunk_map, stored, judge, crew
-        self._handed_out = 0
+        self._handed_out, self._hearing = 0, False
         self._queue: deque[Job] = deque()  # threads take from it: each change is a single step
         self._told: deque[Verdict] = deque()
         self._most_told = max(1, MOST_UNTOLD // chunk_map.length)
@@ -120,7 +120,7 @@ class Verifier:
         """Have the crew do *job*, if it is there and that can be done; say whether it will."""
         self._crew.came(len(data))
         chunk = self._chunk_map.extent(job.index)
-        if not self._crew.ready or chunk != self._chunk_map.judged(job.index):
+        if not (self._crew.ready and self._hearing) or chunk != self._chunk_map.judged(job.index):
             return False
         check, inner = self._chunk_map.check(job.index), inner_leaves(chunk, self._stored.size)
         summed = Extent(inner.start * LEAF, inner.stop * LEAF).intersection(chunk)
@@ -147,19 +147,17 @@ class Verifier:
 
     def _handed_back(self, job: Job, found: Found | None) -> None:
         chunk = self._chunk_map.extent(job.index)
-        written, good = found is not None and found.written, found is not None and found.good
-        if found is not None and written and job.kept:
-            self._stored.handed_back(chunk, found.seconds)
-        elif not written:
-            self._stored.handed_back(chunk, None)
-        if found is not None and (written or not good):
+        if found is not None and found.written:
+            self._stored.handed_back(chunk, found.seconds if job.kept else None)
             sums = dict(zip(inner_leaves(chunk, self._stored.size), found.sums, strict=False))
-            self._told.append(Verdict(job, good, sums=sums))
+            self._told.append(Verdict(job, good=True, sums=sums))
         elif self.pending.get(job.index) is job:
-            self.pending[job.index] = again = replace(job, good=good)
+            self._stored.taken_back(chunk)
+            # Wrong by their word only: it is seldom, and mirrors are blamed for it.
+            self.pending[job.index] = again = replace(job, good=found is not None and found.good)
             self._put_in(again, urgent=job.awaited)
         else:
-            self._told.append(Verdict(job, good=False, stale=True))
+            self._told.append(Verdict(job, good=True, stale=True))  # as far as it was written it has to go
 
     def _rouse(self) -> None:
         """Have somebody look at the queue: a thread that rests, else a task that starts one."""
@@ -215,10 +213,12 @@ class Verifier:
 
     async def hear(self) -> None:
         """Hand on what the crew and threads that go on found, until cancelled and nothing is the crew's any more."""
+        self._hearing = True
         try:
             while True:
                 await self._heard()
         finally:
+            self._hearing = False  # a flight may bring something still
             with trio.CancelScope(shield=True):
                 while self._handed_out:
                     await self._heard()

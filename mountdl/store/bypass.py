@@ -9,7 +9,8 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from math import inf
 from typing import Final
 
@@ -88,10 +89,24 @@ class Bypass:
             self.weigh((self._clock() - begun) / done)
         return done // PAGE * PAGE
 
-    def proven(self, extent: Extent) -> int | None:
-        """Return a descriptor by which writes of *extent* have gone past the page cache, and fast; None: none now."""
-        fits = extent.start % PAGE == 0 and extent.length % PAGE == 0
-        return self._kept if fits and self._direct and self._tried and self._clock() >= self._slow_until else None
+    @contextmanager
+    def lent(self, fd: int, extent: Extent, *, cached: bool) -> Iterator[int | None]:
+        """Yield a descriptor of the file *fd* for another process to write *extent* by; None: none can be had now.
+
+        It is not *cached* where writes have gone past the page cache, and fast.
+        """
+        if not cached:
+            fits = extent.start % PAGE == 0 and extent.length % PAGE == 0
+            yield self._kept if fits and self._direct and self._tried and self._clock() >= self._slow_until else None
+            return
+        own = None
+        with suppress(OSError):
+            own = os.open(f"/proc/self/fd/{fd}", os.O_RDWR)
+        try:
+            yield own
+        finally:
+            if own is not None:
+                os.close(own)
 
     def weigh(self, slowness: float) -> None:
         """Take in that a write took *slowness* seconds a byte."""

@@ -193,17 +193,16 @@ class DataFile:
         """Have *give* pass on a descriptor by which another process puts *extent*, as `put`; say if that can be had."""
         with suppress(StoreError), self._borrowed() as own:
             self._melted()
-            fd = own if cached else self._bypass.proven(extent)
-            if fd is not None and give(fd):
-                self.landing(extent)
-                return True
+            # Not our own, by which the file would stay locked for as long as the process has it.
+            with self._bypass.lent(own, extent, cached=cached) as fd:
+                if fd is not None and give(fd):
+                    self.landing(extent)
+                    return True
         return False
 
     def handed_back(self, extent: Extent, seconds: float | None) -> None:
-        """Take in that the other process wrote *extent* past the page cache in so many *seconds*; None: it did not."""
-        if seconds is None:
-            self.landed(extent)
-        else:
+        """Take in that the other process wrote *extent*, past the page cache in so many *seconds*, or into it."""
+        if seconds is not None:
             self._bypass.weigh(seconds / extent.length)
 
     def _melted(self) -> None:
@@ -250,7 +249,7 @@ class DataFile:
 
     def punch(self, extent: Extent) -> None:
         """Give the disk back what *extent* takes; it reads as zeros then, where the file system can do that."""
-        if not extent:
+        if not extent or self._closed:
             return
         self._melted()
         self._reserved.remove(extent)

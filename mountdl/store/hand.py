@@ -1,9 +1,9 @@
 """A process that hashes chunks and writes those that are good; `Crew` starts it and tells it what to do.
 
-Law: it knows nothing of mountdl and is run as a file of its own, so that it is at work after 15 ms; each order says all
-that it needs. It does what nearly always goes well, a whole write past the page cache, and leaves all else to who gave
-the order. It goes when there is nobody any more to give one.
-Usage: hand.py MEMORY SIZE PARENT LIBRARIES: a descriptor of shared memory, its bytes, the process that gives orders by
+Law: it knows nothing of mountdl, and its text is run by itself, so that it is at work after 15 ms; each order says all
+that it needs. It does what nearly always goes well, a whole write, and leaves all else to who gave the order. It goes
+when there is nobody any more to give one.
+Arguments: MEMORY SIZE PARENT LIBRARIES: a descriptor of shared memory, its bytes, the process that gives orders by
 standard input (a socket, unix(7), SOCK_SEQPACKET), and where the package isal is, if anywhere.
 """
 
@@ -18,8 +18,7 @@ import time
 ORDER = struct.Struct("=QQQIIIIIIB15s")
 """Number; where the bytes are in the memory and belong in the file; their length; that of what each digest is of; those
 from where to where sums are wanted of, a leaf each; a leaf's length; how much to write at once; whether somebody waits;
-the name of the hash.
-Behind it the digests. With it comes a descriptor of the file (SCM_RIGHTS)."""
+the name of the hash. Behind it the digests. With it comes a descriptor of the file (SCM_RIGHTS)."""
 FOUND = struct.Struct("=QBd")
 """Number, one of the following, and the seconds that the write took. Behind it sums, four bytes each."""
 BAD, GOOD, WRITTEN, UNWRITTEN = range(4)

@@ -66,6 +66,7 @@ class Stored:
         self.spared: Callable[[], Spared] = Spared
         self._data, me = DataFile(place, size, frozen=frozen), proxy(self)
         self.hand_out, self.handed_back = self._data.hand_out, self._data.handed_back
+        self.taken_back = self._data.landed
         try:
             with store_errors(f"can't read what is known of {place.key}"):
                 used_at = home.clock.now if self._data.created else home.clock.plausible(self._data.used_at)

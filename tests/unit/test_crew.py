@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import os
 import socket
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,9 @@ from hypothesis import strategies as st
 from mountdl.engine.arena import Arena
 from mountdl.engine.assembly import Memory
 from mountdl.engine.crew import FAST, NAMES, SPAN, Haste
+from mountdl.extents import Extent, ExtentSet
 from mountdl.integrity import ALGORITHMS, hasher
-from mountdl.pages import PAGE, Slot, aligned, capacity, starts_page
+from mountdl.pages import PAGE, aligned, capacity, starts_page
 from mountdl.store import hand
 from mountdl.store.sums import LEAF
 
@@ -55,21 +58,21 @@ def test_slots_are_apart_and_come_back() -> None:
     first, second = arena.cut(3 * PAGE), arena.cut(PAGE + 1)
     assert first is not None
     assert second is not None
-    assert (first.offset, second.offset) == (0, 3 * PAGE)
+    assert (arena.offset(aligned(first)), arena.offset(aligned(second))) == (0, 3 * PAGE)
     assert arena.cut(4 * PAGE) is None
 
-    view = aligned(first)
+    view = aligned(first)[:100]
     view[:3] = b"abc"
     del first
     third = arena.cut(3 * PAGE)
     assert third is not None
-    assert third.offset == 5 * PAGE
+    assert arena.offset(aligned(third)) == 5 * PAGE
     assert bytes(view[:3]) == b"abc"
 
     del view
     again = arena.cut(3 * PAGE)
     assert again is not None
-    assert again.offset == 0
+    assert arena.offset(aligned(again)) == 0
 
 
 def test_a_slot_is_as_long_as_was_asked_for_and_begins_a_page() -> None:
@@ -80,7 +83,38 @@ def test_a_slot_is_as_long_as_was_asked_for_and_begins_a_page() -> None:
     view = aligned(slot)
     assert (len(view), capacity(slot), starts_page(view)) == (PAGE + 5, PAGE + 5, True)
     view[:5] = b"hello"
-    assert os.pread(arena.fd, 5, slot.offset) == b"hello"
+    assert os.pread(arena.fd, 5, arena.offset(view) or 0) == b"hello"
+    assert arena.offset(memoryview(bytearray(5))) is None
+
+
+def test_a_slot_that_goes_at_any_moment_disturbs_nothing() -> None:
+    """A thread, or the collector, lets go of one in the midst of a cut: what is in use changes before the next only."""
+    arena = Arena(8 * PAGE)
+    held = [arena.cut(PAGE) for _ in range(4)]
+
+    class Interrupted(ExtentSet):
+        def missing(self, extent: Extent) -> Iterator[Extent]:
+            before = self.copy()
+            held.clear()
+            assert self == before
+            yield from super().missing(extent)
+
+    arena._used = Interrupted(arena._used)
+    slot = arena.cut(PAGE)
+    assert slot is not None
+    assert arena.offset(aligned(slot)) == 4 * PAGE
+    again = arena.cut(PAGE)
+    assert again is not None
+    assert arena.offset(aligned(again)) == 0
+
+
+def test_an_arena_takes_one_descriptor() -> None:
+    """However many slots are cut from it: each of them was one once, and a process has 256 or 1024."""
+    arena = Arena(256 * PAGE)
+    before = len(os.listdir("/proc/self/fd"))
+    slots = [arena.cut(PAGE) for _ in range(200)]
+    assert all(slot is not None for slot in slots)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_nobody_cuts_an_arena() -> None:
@@ -94,7 +128,7 @@ def test_nobody_cuts_an_arena() -> None:
 def test_memory_is_shared_where_the_kernel_can(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it can't, or the arena is full, buffers are this process's own, and all else is as ever."""
     shared = Memory(2 * PAGE, shared=True)
-    assert isinstance(shared.take(PAGE), Slot)
+    assert isinstance(shared.take(PAGE), ctypes.Array)
     assert isinstance(Memory(2 * PAGE).take(PAGE), bytearray)
 
     def none(*_: object) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from mountdl.content import ContentKey
 from mountdl.engine import crew as crews
@@ -24,6 +25,7 @@ from mountdl.engine.verifier import Verdict, Verifier
 from mountdl.extents import Extent
 from mountdl.integrity import ChunkMap
 from mountdl.pages import aligned
+from mountdl.store import hand
 from mountdl.store.store import Store
 from mountdl.store.stored import Stored
 from mountdl.store.sums import sums_of
@@ -120,18 +122,76 @@ async def test_one_that_is_killed_leaves_nothing_unanswered(tmp_path: Path) -> N
     os.close(orders.fd)
 
 
-async def test_those_that_are_stuck_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who stops them does not stop what waits for them."""
-    monkeypatch.setattr(crews, "STUCK", 0.2)
+async def test_who_stops_them_stops_nobody_who_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are called on, and do what they were told."""
+    monkeypatch.setattr(crews, "STUCK", 0.1)
     async with at_work() as (crew, memory):
         orders = Orders(crew, memory, tmp_path / "data")
         for pid in hands_of(os.getpid()):
             os.kill(pid, signal.SIGSTOP)
         assert orders.give(0)
         await until(lambda: orders.answered)
-        assert orders.told[0] == [None]
-        assert not crew.ready
+        assert orders.told[0][-1] is not None
+        assert crew.ready
     os.close(orders.fd)
+
+
+async def test_where_no_thread_can_be_started_nothing_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of processes that is reached is none of a reader's business."""
+
+    async def crowded(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(trio.lowlevel, "open_process", crowded)
+    crew = Crew(Memory(COUNT * CHUNK, shared=True), processors=2)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(crew.run)
+        crew.call()
+        await trio.sleep(0.05)
+        assert not crew.ready
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_upgrade_meanwhile_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They run what was there when we were loaded, whatever lies in its place by now."""
+    monkeypatch.setattr(hand, "__file__", "/nowhere/hand.py")
+    async with at_work() as (crew, memory):
+        orders = Orders(crew, memory, tmp_path / "data")
+        assert orders.give(0)
+        await until(lambda: orders.answered)
+        assert orders.told[0][-1] is not None
+    os.close(orders.fd)
+
+
+async def test_nothing_is_handed_out_that_nobody_will_hear_of(tmp_path: Path) -> None:
+    """A flight may bring a chunk after its download has stopped listening: its memory is let go at once then."""
+    store = Store(tmp_path)
+    async with at_work() as (crew, memory):
+        stored = store.open(KEY, COUNT * CHUNK, "sha-256/test")
+        judged = Judged(stored, memory, crew, seed=1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(judged.verifier.hear)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            nursery.cancel_scope.cancel()
+        buffer = memory.take(CHUNK)
+        assert buffer is not None
+        judged.verifier.submit(0, urgent=False, data=aligned(buffer))
+        assert not judged.verifier._handed_out
+        stored.close()
+    store.close()
+
+
+def test_a_content_is_not_locked_by_hands(tmp_path: Path) -> None:
+    """What they write by is a file opened for them: ours would keep its lock after a kill -9 for as long as they are."""
+    store = Store(tmp_path)
+    stored = store.open(KEY, COUNT * CHUNK, "sha-256/test")
+
+    def moved(fd: int) -> bool:
+        return os.lseek(fd, 77, os.SEEK_SET) == 77 and os.lseek(stored._data._fd, 0, os.SEEK_CUR) == 0
+
+    assert stored.hand_out(Extent(0, CHUNK), moved, cached=True)
+    stored.close()
+    store.close()
 
 
 async def test_they_go_when_there_is_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
