@@ -164,18 +164,10 @@ class Crew:
 
     def _sent(self, order: Order, at: int, name: str, fd: int) -> bool:
         self._number += 1
-        summed = order.summed
-        head = hand.ORDER.pack(
-            *(self._number, at, order.offset, len(order.data), order.step),
-            *(
-                summed.start,
-                summed.stop,
-                LEAF,
-                SLICE if order.cached else len(order.data),
-                order.awaited,
-                name.encode(),
-            ),
-        )
+        length, summed = len(order.data), order.summed
+        where = at, order.offset, length, order.step, summed.start, summed.stop, LEAF
+        most = SLICE if order.cached else length
+        head = hand.ORDER.pack(self._number, *where, most, order.awaited, name.encode())
         if self._orders is None or len(head) + len(order.expected) > hand.LONGEST:
             return False
         control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]))]
