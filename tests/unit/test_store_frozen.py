@@ -58,7 +58,7 @@ def frozen_disk() -> Iterator[None]:
         patch.setattr(Journal, "append", refuse)
         patch.setattr("mountdl.store.datafile.open_locked", refuse)
         patch.setattr("mountdl.store.datafile.punch_hole", refuse)
-        patch.setattr("mountdl.store.datafile._write_sliced", refuse)
+        patch.setattr("mountdl.store.datafile.write_sliced", refuse)
         patch.setattr("mountdl.store.journal.write_all", refuse)
         yield
 
