@@ -136,22 +136,6 @@ async def test_who_stops_them_stops_nobody_who_waits(tmp_path: Path, monkeypatch
     os.close(orders.fd)
 
 
-async def test_where_no_thread_can_be_started_nothing_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A limit of processes that is reached is none of a reader's business."""
-
-    async def crowded(*_: object, **__: object) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(trio.lowlevel, "open_process", crowded)
-    crew = Crew(Memory(COUNT * CHUNK, shared=True), processors=2)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(crew.run)
-        crew.call()
-        await trio.sleep(0.05)
-        assert not crew.ready
-        nursery.cancel_scope.cancel()
-
-
 async def test_an_upgrade_meanwhile_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They run what was there when we were loaded, whatever lies in its place by now."""
     monkeypatch.setattr(hand, "__file__", "/nowhere/hand.py")
@@ -216,14 +200,25 @@ async def test_one_processor_has_none() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_where_they_cannot_be_started_threads_do_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No interpreter, no processes: nothing fails."""
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+async def _crowded(*_: object, **__: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "obstacle"),
+    [(sys, "executable", "/nowhere/python"), (trio.lowlevel, "open_process", _crowded)],
+    ids=["no-interpreter", "no-thread"],
+)
+async def test_where_they_cannot_be_started_threads_do_it(
+    monkeypatch: pytest.MonkeyPatch, place: object, name: str, obstacle: object
+) -> None:
+    """Nothing fails, and nothing ends: no interpreter, or a limit of processes that is reached, is nobody's business."""
+    monkeypatch.setattr(place, name, obstacle)
     crew = Crew(Memory(COUNT * CHUNK, shared=True), processors=2)
     async with trio.open_nursery() as nursery:
         await nursery.start(crew.run)
         crew.call()
-        await trio.sleep(0.2)
+        await trio.sleep(0.1)
         assert not crew.ready
         nursery.cancel_scope.cancel()
 
