@@ -124,7 +124,7 @@ class Haste:
 
 
 class Crew:
-    """The processes, and what they have been given; *memory* makes chunks that they can see while they are there."""
+    """The processes, and what they have been given: chunks in the shared *memory*."""
 
     def __init__(self, memory: Memory, processors: int) -> None:
         self._memory, self._worthwhile = memory, processors > 1
